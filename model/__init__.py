@@ -1,0 +1,1 @@
+"""PointRend networks and their training: points, heads, renderer, backbones, data, losses, checkpoints."""

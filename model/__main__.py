@@ -1,0 +1,108 @@
+"""Command line: `python -m model train`, `python -m model evaluate`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Data = Annotated[
+    list[Path], typer.Option("--data", help="COCO-format annotations; repeat for several files.")
+]
+Images = Annotated[
+    list[Path], typer.Option("--images", help="Folder of their images, one for each --data.")
+]
+
+
+@app.command()
+def train(
+    data: Data,
+    images: Images,
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints and the log.")],
+    preset: Annotated[str, typer.Option(help="Model preset; its recipe comes with it.")] = "people",
+    steps: Annotated[Optional[int], typer.Option(help="Length of the run.")] = None,
+    batch_size: Annotated[Optional[int], typer.Option(help="Images a step, over all processes.")] = None,
+    lr: Annotated[Optional[float], typer.Option(help="Peak learning rate.")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and sampling.")] = 0,
+    backbone_weights: Annotated[
+        Optional[Path], typer.Option(help="A classifier's .pth to start a timm trunk from.")
+    ] = None,
+    start_from: Annotated[
+        Optional[Path], typer.Option(help="A checkpoint whose tensors that fit are the start.")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from --out's last state.")] = False,
+    workers: Annotated[int, typer.Option(help="Processes that read images.")] = 1,
+) -> None:
+    """Train a preset on COCO-format data. With torchrun, on several processes."""
+    import torch
+
+    from model.coco import load_coco
+    from model.config import preset as find_preset
+    from model.rcnn import MaskRCNN
+    from model.recipe import recipe as find_recipe
+    from model.start import from_checkpoint, from_classifier
+    from model.train import Process
+    from model.train import train as run
+
+    if len(data) != len(images):
+        raise ValueError(f"{len(data)} --data but {len(images)} --images: give one folder for each file")
+    datasets = [load_coco(file, folder) for file, folder in zip(data, images, strict=True)]
+    config = dataclasses.replace(find_preset(preset), num_classes=len(datasets[0].categories))
+    changes = {"steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed}
+    given = {name: value for name, value in changes.items() if value is not None}
+    recipe = dataclasses.replace(find_recipe(preset), **given)  # type: ignore[arg-type]
+    torch.manual_seed(seed)
+    network = MaskRCNN(config)
+    if backbone_weights is not None:
+        from_classifier(network, backbone_weights)
+    if start_from is not None:
+        print(from_checkpoint(network, start_from))
+    notes = {"data": ", ".join(file.name for file in data), "command": " ".join(sys.argv[1:])}
+    path = run(
+        network, datasets, recipe, out, process=Process.join(), resume=resume, workers=workers, notes=notes
+    )
+    if path is not None:
+        print(f"{path}: evaluate it with\n  python -m model evaluate --checkpoint {path} --data … --images …")
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Option(help="Native checkpoint.")],
+    data: Annotated[Path, typer.Option(help="COCO-format annotations with masks.")],
+    images: Annotated[Path, typer.Option(help="Folder of their images.")],
+    resolution: Annotated[str, typer.Option(help="'native' or the side of the box masks.")] = "native",
+    points: Annotated[str, typer.Option(help="'auto' or points per level.")] = "auto",
+    out: Annotated[Optional[Path], typer.Option(help="Write metrics (and results) as JSON here.")] = None,
+    limit: Annotated[Optional[int], typer.Option(help="Only the first images.")] = None,
+) -> None:
+    """Box, mask and boundary AP of a checkpoint at its shipped inference settings."""
+    from model.checkpoint import open_checkpoint
+    from model.coco import load_coco
+    from model.evaluation import evaluate as score
+    from model.predict import Options, Predictor, coco_results
+    from model.predict import parse_points, parse_resolution
+
+    opened = open_checkpoint(checkpoint)
+    dataset = load_coco(data, images)
+    options = Options(
+        resolution=parse_resolution(resolution), points=parse_points(points), score=opened.config.box.score_threshold
+    )
+    results = coco_results(Predictor.eager(opened), dataset, options, limit=limit)
+    metrics = score(data, results)
+    for name, value in metrics.items():
+        print(f"{name:16} {value:.4f}")
+    if out is not None:
+        out.write_text(json.dumps({"metrics": metrics, "results": results}))
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except (ValueError, RuntimeError, OSError) as error:
+        sys.exit(f"error: {error}")

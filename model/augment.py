@@ -1,0 +1,173 @@
+"""Random views of an annotated image: crop, resize, flip, colour.
+
+Everything is a pure function of its arguments and a numpy Generator. Coordinates are continuous: pixel
+i covers [i, i + 1], so a flip maps x to width - x. Polygons are moved as coordinates and rasterised
+only at the final size, which is both faster and sharper than resizing a bitmap.
+
+H, W image size · N instances · M instances still in view
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance
+from pycocotools import mask as rle_codec
+
+from model.preprocess import resized_size
+
+Floats = NDArray[np.floating[Any]]
+Pixels = NDArray[np.uint8]
+
+_LEAST_LEFT = 0.25  # a box of which less than this share stays in view is no longer its object
+_LEAST_SIDE = 2.0  # pixels
+
+
+class Rle(TypedDict):
+    """A compressed COCO run-length encoding."""
+
+    size: list[int]  # height, width
+    counts: bytes
+
+
+Polygons = tuple[Floats, ...]  # each [P,2], x and y in pixels; together one object
+Shape = Polygons | Rle
+
+
+@dataclass(frozen=True)
+class View:
+    """A rectangle of an image, resized, perhaps mirrored."""
+
+    origin: tuple[int, int]  # x, y of the rectangle
+    extent: tuple[int, int]  # its width, height
+    size: tuple[int, int]  # final height, width
+    flipped: bool = False
+
+    def image(self, image: Pixels) -> Image.Image:
+        """Of an RGB image [H,W,3], the view at its final size."""
+        return self._resize(Image.fromarray(image))
+
+    def points(self, xy: Floats) -> Floats:
+        """Points [...,2] in pixels of the image → in pixels of the view, perhaps outside of it."""
+        height, width = self.size
+        scale = np.array([width, height]) / np.array(self.extent)
+        moved: Floats = (xy - np.array(self.origin)) * scale
+        if self.flipped:
+            moved[..., 0] = width - moved[..., 0]
+        return moved
+
+    def boxes(self, boxes: Floats) -> Floats:
+        """Boxes [N,4] (x0, y0, x1, y1) of the image → of the view, not clipped."""
+        corners = self.points(boxes.reshape(-1, 2, 2))
+        return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+
+    def mask(self, shape: Shape) -> Pixels:
+        """The object's bitmap [H,W] of 0 and 1 at the view's size; what is out of view is cut off."""
+        height, width = self.size
+        if isinstance(shape, tuple):
+            parts = rle_codec.frPyObjects([self.points(p).ravel() for p in shape], height, width)
+            return np.asarray(rle_codec.decode(rle_codec.merge(parts)), dtype=np.uint8)
+        whole = Image.fromarray(rle_codec.decode(shape) * np.uint8(255))
+        return (np.asarray(self._resize(whole)) >= 128).astype(np.uint8)
+
+    def _resize(self, image: Image.Image) -> Image.Image:
+        height, width = self.size
+        (x, y), (w, h) = self.origin, self.extent
+        resized = image.resize((width, height), Image.Resampling.BILINEAR, box=(x, y, x + w, y + h))
+        return resized.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if self.flipped else resized
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What may happen to a training image; the defaults only resize and flip."""
+
+    short_edges: tuple[int, ...] = (800,)  # pixels, one is drawn per image
+    long_edge: int = 1333  # pixels, never passed
+    flip: float = 0.5  # probability
+    crop: float = 0.0  # probability; a crop is resized like a whole image, so it also zooms in
+    crop_least: float = 0.5  # least width and height of a crop, relative to the image's
+    colour: float = 0.0  # brightness, contrast and saturation change by up to this share
+
+    def __post_init__(self) -> None:
+        if not self.short_edges or min(*self.short_edges, self.long_edge) < 1:
+            raise ValueError(f"edges must be at least 1 pixel: {self.short_edges}, long edge {self.long_edge}")
+        if not (0 <= self.flip <= 1 and 0 <= self.crop <= 1 and 0 < self.crop_least <= 1):
+            raise ValueError("flip, crop and crop_least must lie between 0 and 1, crop_least above 0")
+        if not 0 <= self.colour < 1:
+            raise ValueError(f"colour must be at least 0 and below 1, got {self.colour}")
+
+    def view(self, height: int, width: int, rng: np.random.Generator) -> View:
+        """A random view of an image of this size."""
+        w, h, x, y = width, height, 0, 0
+        if rng.random() < self.crop:
+            w, h = (max(1, round(side * rng.uniform(self.crop_least, 1))) for side in (width, height))
+            x, y = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+        short_edge = self.short_edges[rng.integers(len(self.short_edges))]
+        size = resized_size(h, w, short_edge, self.long_edge)
+        return View((x, y), (w, h), (max(1, size[0]), max(1, size[1])), bool(rng.random() < self.flip))
+
+    def recolour(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        """The image with random brightness, contrast and saturation."""
+        if self.colour:
+            for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+                image = enhance(image).enhance(float(rng.uniform(1 - self.colour, 1 + self.colour)))
+        return image
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """A view with what is left of its instances."""
+
+    image: Pixels  # [H,W,3] RGB
+    boxes: NDArray[np.float32]  # [M,4] x0, y0, x1, y1 in pixels of the view
+    masks: Pixels | None  # [M,H,W] of 0 and 1; None where only boxes are known
+    kept: NDArray[np.int64]  # [M] positions among the given instances
+
+
+def augment(
+    image: Pixels,
+    boxes: Floats,
+    shapes: Sequence[Shape] | None,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+) -> Augmented:
+    """A random view of an image [H,W,3] with boxes [N,4] and their shapes (None: boxes only).
+
+    Instances that are cut off by a crop get the tight box of what is left of their mask (without
+    masks, the clipped box); those of which too little is left are dropped.
+    """
+    view = augmentation.view(image.shape[0], image.shape[1], rng)
+    pixels = np.array(augmentation.recolour(view.image(image), rng))
+    whole = view.boxes(np.asarray(boxes, dtype=np.float64).reshape(-1, 4))
+    height, width = view.size
+    left = whole.clip(0, [width, height, width, height])
+    kept = _in_view(left, whole)
+    if shapes is None:
+        return Augmented(pixels, left[kept].astype(np.float32), None, kept)
+
+    masks = np.zeros((len(kept), height, width), dtype=np.uint8)
+    for mask, i in zip(masks, kept, strict=True):
+        mask[:] = view.mask(shapes[i])
+        if np.abs(left[i] - whole[i]).max() > 1e-3 or not mask.any():
+            left[i] = tight_box(mask)
+    still = _in_view(left[kept], whole[kept])
+    return Augmented(pixels, left[kept[still]].astype(np.float32), masks[still], kept[still])
+
+
+def tight_box(mask: Pixels) -> NDArray[np.float64]:
+    """The least box [4] (x0, y0, x1, y1) around a mask [H,W]; zeros if it is empty."""
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    if not len(rows):
+        return np.zeros(4)
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float64)
+
+
+def _in_view(left: Floats, whole: Floats) -> NDArray[np.int64]:
+    """Positions of boxes [N,4] of which enough is left to learn from."""
+    sides, before = left[:, 2:] - left[:, :2], whole[:, 2:] - whole[:, :2]
+    enough = (sides.prod(axis=1) >= _LEAST_LEFT * before.prod(axis=1)) & (sides >= _LEAST_SIDE).all(axis=1)
+    return np.flatnonzero(enough)

@@ -1,0 +1,107 @@
+"""Backbones: a trunk (ResNet or any timm network) and the feature pyramid on top of it."""
+
+from __future__ import annotations
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.config import FPN as FPNConfig
+from model.config import ModelConfig, Timm
+from model.resnet import ResNet
+
+STRIDES = (4, 8, 16, 32, 64)  # of P2–P6
+
+
+class TimmTrunk(nn.Module):
+    """Features at strides 4, 8, 16 and 32 of a timm model; its BatchNorm statistics stay as they are."""
+
+    def __init__(self, config: Timm) -> None:
+        super().__init__()
+        self.net = timm.create_model(config.name, features_only=True)
+        reductions = self.net.feature_info.reduction()
+        missing = [stride for stride in STRIDES[:4] if stride not in reductions]
+        if missing:
+            raise ValueError(f"{config.name} has no features at strides {missing}, only {reductions}")
+        self.taken = [reductions.index(stride) for stride in STRIDES[:4]]
+        self.channels = tuple(self.net.feature_info.channels()[i] for i in self.taken)
+        self._freeze(config.freeze_at)
+
+    def _freeze(self, freeze_at: int) -> None:
+        """Fix all parameters up to the last one of the feature with stride 2**freeze_at."""
+        info = self.net.feature_info.info
+        last = [entry["module"] for entry in info if entry["reduction"] <= 2**freeze_at][-1:]
+        names = [name for name, _ in self.net.named_parameters()]
+        prefixes = tuple(f"{module}." for name in last for module in (name, name.replace(".", "_")))
+        end = max((i for i, name in enumerate(names) if name.startswith(prefixes)), default=-1)
+        for parameter in list(self.net.parameters())[: end + 1]:
+            parameter.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> TimmTrunk:
+        super().train(mode)
+        for part in self.modules():
+            if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                part.eval()
+        return self
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        features = self.net(image)
+        return [features[i] for i in self.taken]
+
+
+class FPN(nn.Module):
+    """Trunk features → P2–P6, all with the same channels; P6 is every second cell of P5 (for the RPN alone)."""
+
+    def __init__(self, in_channels: tuple[int, ...], config: FPNConfig) -> None:
+        super().__init__()
+
+        def conv(inputs: int, kernel: int) -> nn.Module:
+            layer = nn.Conv2d(inputs, config.channels, kernel, padding=kernel // 2, bias=not config.norm)
+            nn.init.kaiming_uniform_(layer.weight, a=1)
+            if layer.bias is None:
+                return nn.Sequential(layer, nn.BatchNorm2d(config.channels))
+            nn.init.zeros_(layer.bias)
+            return layer
+
+        self.lateral = nn.ModuleList(conv(inputs, 1) for inputs in in_channels)
+        self.output = nn.ModuleList(conv(config.channels, 3) for _ in in_channels)
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        laterals = [layer(x) for layer, x in zip(self.lateral, features, strict=True)]
+        for i in range(len(laterals) - 1, 0, -1):
+            laterals[i - 1] = laterals[i - 1] + F.interpolate(laterals[i], scale_factor=2.0, mode="nearest")
+        pyramid = [layer(x) for layer, x in zip(self.output, laterals, strict=True)]
+        return [*pyramid, F.max_pool2d(pyramid[-1], 1, 2)]
+
+
+class Backbone(nn.Module):
+    """Image [B, 3, H, W], H and W multiples of 32 → P2–P6."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        trunk = config.backbone
+        self.trunk = TimmTrunk(trunk) if isinstance(trunk, Timm) else ResNet(trunk)
+        self.fpn = FPN(self.trunk.channels, config.fpn)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        pyramid: list[Tensor] = self.fpn(self.trunk(image))
+        return pyramid
+
+
+def load_imagenet(trunk: TimmTrunk, state: dict[str, Tensor]) -> None:
+    """Fill a timm trunk from a classifier of the same architecture whose tensors stand in the same order.
+
+    The classifier's names may be another library's; tensors are matched by order and every shape is checked.
+    Raises ValueError at the first tensor that does not fit. The classifier's tail (head) is left over.
+    """
+    wanted = trunk.net.state_dict()
+    given = list(state.items())
+    if len(given) < len(wanted):
+        raise ValueError(f"the classifier has {len(given)} tensors, the trunk needs {len(wanted)}")
+    matched = {}
+    for (name, tensor), (source, value) in zip(wanted.items(), given, strict=False):
+        if tensor.shape != value.shape:
+            raise ValueError(f"{source} {tuple(value.shape)} does not fit {name} {tuple(tensor.shape)}")
+        matched[name] = value.to(torch.float32) if value.is_floating_point() else value
+    trunk.net.load_state_dict(matched)

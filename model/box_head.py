@@ -1,0 +1,75 @@
+"""The box head of Faster R-CNN: classify proposals, move them, keep the best (background is the last class)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model import boxes as box
+from model.config import BoxHead as BoxHeadConfig
+from model.config import ModelConfig
+from model.nms import nms_rows
+from model.roi import pool_pyramid
+from model.rpn import LOWEST, NOTHING, Proposals
+
+
+class Detections(NamedTuple):
+    """boxes [R, 4] in input pixels, scores [R], classes [R], batch [R]; by image, then best first."""
+
+    boxes: Tensor
+    scores: Tensor
+    classes: Tensor
+    batch: Tensor
+
+
+class BoxHead(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        head, classes = config.box, config.num_classes
+        self.pool = head.pool
+        widths = [config.fpn.channels * head.pool**2] + [head.fc_dim] * head.num_fc
+        self.fc = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.cls_score = nn.Linear(widths[-1], classes + 1)
+        self.bbox_pred = nn.Linear(widths[-1], 4 * classes)
+        for layer in self.fc:
+            nn.init.kaiming_uniform_(layer.weight, a=1)
+            nn.init.zeros_(layer.bias)
+        for layer, std in ((self.cls_score, 0.01), (self.bbox_pred, 0.001)):
+            nn.init.normal_(layer.weight, std=std)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, pyramid: list[Tensor], boxes: Tensor, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """boxes [R, 4] of images batch [R] → class logits [R, K + 1] and deltas [R, K, 4], float32."""
+        x = pool_pyramid(pyramid, boxes, batch, self.pool).flatten(1)
+        for layer in self.fc:
+            x = F.relu(layer(x))
+        return self.cls_score(x).float(), self.bbox_pred(x).float().unflatten(1, (-1, 4))
+
+
+def select(
+    logits: Tensor, deltas: Tensor, proposals: Proposals, sizes: Tensor, config: BoxHeadConfig
+) -> Detections:
+    """Boxes with a class score above the threshold, NMS within image and class, the best of each image.
+
+    logits [B, M, K + 1] and deltas [B, M, K, 4] of proposals [B, M]; sizes [B, 2] (height, width) without padding.
+    """
+    images, places, classes = deltas.shape[:3]
+    scores = logits.softmax(dim=-1)[..., :-1]
+    scores = torch.where((proposals.logits > LOWEST)[..., None], scores, torch.full_like(scores, NOTHING))
+    moved = box.clip(box.decode(deltas, proposals.boxes[:, :, None], box.BOX_WEIGHTS), sizes)
+    rows = moved.transpose(1, 2).reshape(images * classes, places, 4)
+    row_scores = scores.transpose(1, 2).reshape(images * classes, places)
+    keep = nms_rows(rows, row_scores, config.nms_threshold, config.score_threshold)
+    kept = torch.where(keep, row_scores, torch.full_like(row_scores, NOTHING))
+    best, index = kept.reshape(images, -1).topk(min(config.max_detections, classes * places), dim=1)
+    image, rank = (best > LOWEST).nonzero(as_tuple=True)
+    chosen = index[image, rank]
+    return Detections(
+        rows.reshape(images, -1, 4)[image, chosen],
+        best[image, rank],
+        torch.div(chosen, places, rounding_mode="floor"),
+        image,
+    )

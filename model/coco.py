@@ -1,0 +1,229 @@
+"""Instance annotations in COCO's format, read and checked as a whole before anything trains on them."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as rle_codec
+
+from model.augment import Rle, Shape
+from model.categories import Category
+
+_SHOWN = 10  # problems listed in one error
+
+
+class DataError(ValueError):
+    """Annotations or images that cannot be trained on; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Annotation:
+    id: int
+    category: int  # position in the data set's categories
+    box: tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels, inside the image
+    shape: Shape | None  # None: only the box is known
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image and its instances, crowds left out."""
+
+    image_id: int
+    path: Path
+    width: int
+    height: int
+    annotations: tuple[Annotation, ...]
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether every instance has a mask (so an image without instances has them all)."""
+        return all(a.shape is not None for a in self.annotations)
+
+    def boxes(self) -> NDArray[np.float64]:
+        """[N,4] x0, y0, x1, y1 in pixels."""
+        return np.array([a.box for a in self.annotations], dtype=np.float64).reshape(-1, 4)
+
+
+@dataclass(frozen=True)
+class CocoDataset:
+    categories: tuple[Category, ...]  # by id
+    records: tuple[Record, ...]  # in the file's order
+
+
+def load_coco(annotations: Path, images: Path) -> CocoDataset:
+    """Read a COCO file whose images lie in the folder `images`.
+
+    Annotations with `iscrowd` are checked and left out, boxes that are degenerate by less than a
+    pixel are left out. Raises DataError that lists the first problems: missing keys, bad boxes or
+    segmentations, unknown categories or images, duplicate ids, missing image files.
+    """
+    try:
+        data = json.loads(annotations.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{annotations}: cannot be read as JSON: {error}") from error
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(data, dict) or not isinstance(data.get(key), list):
+            raise DataError(f"{annotations}: not a COCO file, it has no list {key!r}")
+
+    problems: list[str] = []
+    categories: dict[int, Category] = {}
+    for entry in data["categories"]:
+        try:
+            category = Category(_integer(entry, "id"), str(_value(entry, "name")))
+            _unseen(category.id, categories)
+            categories[category.id] = category
+        except DataError as error:
+            problems.append(f"category {_name(entry)}: {error}")
+    ordered = sorted(categories.values(), key=lambda c: c.id)
+    positions = {c.id: i for i, c in enumerate(ordered)}
+
+    found: dict[int, Record] = {}
+    for entry in data["images"]:
+        try:
+            new = _record(entry, images)
+            _unseen(new.image_id, found)
+            found[new.image_id] = new
+        except DataError as error:
+            problems.append(f"image {_name(entry)}: {error}")
+
+    instances: dict[int, list[Annotation]] = {i: [] for i in found}
+    seen: set[int] = set()
+    for entry in data["annotations"]:
+        record = None
+        try:
+            identity = _integer(entry, "id")
+            _unseen(identity, seen)
+            seen.add(identity)
+            image_id = _integer(entry, "image_id")
+            record = found.get(image_id)
+            if record is None:
+                raise DataError(f"image {image_id} is not in the list, or has a problem itself")
+            instance = _annotation(entry, record, positions)
+            if instance and not entry.get("iscrowd"):
+                instances[image_id].append(instance)
+        except DataError as error:
+            image = f" of image {record.image_id} ({record.path.name})" if record else ""
+            problems.append(f"annotation {_name(entry)}{image}: {error}")
+
+    if problems:
+        more = [f"… and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        raise DataError("\n  ".join([f"{annotations}: {len(problems)} problems", *problems[:_SHOWN], *more]))
+    records = (
+        Record(r.image_id, r.path, r.width, r.height, tuple(instances[r.image_id])) for r in found.values()
+    )
+    return CocoDataset(tuple(ordered), tuple(records))
+
+
+def _record(entry: Any, folder: Path) -> Record:
+    path = folder / str(_value(entry, "file_name"))
+    width, height = _integer(entry, "width"), _integer(entry, "height")
+    if min(width, height) < 1:
+        raise DataError(f"size {width}×{height} is not positive")
+    if not path.is_file():
+        raise DataError(f"no file {path}")
+    return Record(_integer(entry, "id"), path, width, height, ())
+
+
+def _annotation(entry: Any, record: Record, positions: dict[int, int]) -> Annotation | None:
+    """None if the box is degenerate by less than a pixel; COCO itself has a few such."""
+    category = _integer(entry, "category_id")
+    if category not in positions:
+        raise DataError(f"category {category} is unknown, there are {', '.join(map(str, positions)) or 'none'}")
+    shape = _shape(entry.get("segmentation"), record)
+    box = _value(entry, "bbox")
+    if not (isinstance(box, list) and len(box) == 4 and _finite(box)):
+        raise DataError(f"box must be 4 finite numbers, got {box}")
+    x, y, w, h = map(float, box)
+    if min(w, h) <= -1:
+        raise DataError(f"box size {w:g}×{h:g} is not positive")
+    x0, y0 = max(x, 0.0), max(y, 0.0)
+    x1, y1 = min(x + w, float(record.width)), min(y + h, float(record.height))
+    if min(x1 - x0, y1 - y0) <= -1:
+        raise DataError(f"box {box} lies outside of the image of {record.width}×{record.height}")
+    if min(x1 - x0, y1 - y0) <= 0:
+        return None
+    return Annotation(entry["id"], positions[category], (x0, y0, x1, y1), shape)
+
+
+def _shape(segmentation: Any, record: Record) -> Shape | None:
+    if not segmentation:
+        return None
+    if isinstance(segmentation, list):
+        for points in segmentation:
+            if not (isinstance(points, list) and _finite(points)):
+                raise DataError("polygon must be a list of finite numbers")
+            if len(points) < 6 or len(points) % 2:
+                raise DataError(f"polygon must have an even number of at least 6 numbers, got {len(points)}")
+        return tuple(np.array(p, dtype=np.float32).reshape(-1, 2) for p in segmentation)
+    size, counts = _value(segmentation, "size"), _value(segmentation, "counts")
+    if size != [record.height, record.width]:
+        raise DataError(f"RLE is of size {size}, the image of {[record.height, record.width]} (height, width)")
+    if isinstance(counts, str):
+        runs = _run_lengths(counts)
+    elif isinstance(counts, list) and all(isinstance(n, int) for n in counts):
+        runs = counts
+    else:
+        raise DataError("RLE counts must be a string or a list of integers")
+    if min(runs, default=-1) < 0 or sum(runs) != record.height * record.width:
+        raise DataError(f"RLE counts cover {sum(runs)} pixels of {record.height * record.width}")
+    if isinstance(counts, str):
+        return Rle(size=size, counts=counts.encode("ascii"))
+    packed = rle_codec.frPyObjects({"size": size, "counts": counts}, record.height, record.width)
+    return Rle(size=size, counts=packed["counts"])
+
+
+def _run_lengths(counts: str) -> list[int]:
+    """Of a compressed RLE. Checked here because pycocotools decodes some damaged strings to noise.
+
+    Each character holds 5 bits, lowest first, and a flag for more; the sign is the last one's
+    highest bit, and from the fourth run on the number is a difference to the run before last.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for character in counts:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            raise DataError(f"RLE counts hold a character that has no meaning there: {character!r}")
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+        value = shift = 0
+    return runs
+
+
+def _value(entry: Any, key: str) -> Any:
+    if not isinstance(entry, dict) or key not in entry:
+        raise DataError(f"no {key!r}")
+    return entry[key]
+
+
+def _integer(entry: Any, key: str) -> int:
+    value = _value(entry, key)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise DataError(f"{key!r} must be an integer, got {value!r}")
+    return value
+
+
+def _unseen(identity: int, seen: Any) -> None:
+    if identity in seen:
+        raise DataError(f"id {identity} is there twice")
+
+
+def _finite(numbers: list[Any]) -> bool:
+    return all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
+
+
+def _name(entry: Any) -> str:
+    if not isinstance(entry, dict):
+        return repr(entry)
+    return " ".join(str(entry[key]) for key in ("id", "file_name") if key in entry) or "without id"

@@ -1,0 +1,147 @@
+"""Points: where PointRend looks, and what it reads there. Pure functions without state.
+
+Shapes:  N regions or images · C channels · K classes · H, W map size · P points · S grid side
+Coordinates: "unit" points are (x, y) in [0, 1]² over a map or a box; the centre of cell (i, j) of an S×S
+grid is ((j + .5) / S, (i + .5) / S). Values outside a map count as 0 (zero padding), so they fade to
+zero within half a cell of its edge, as the reference has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Uncertainty = Callable[[Tensor], Tensor]
+
+
+def sample(
+    maps: Tensor,
+    points: Tensor,
+    mode: Literal["bilinear", "nearest"] = "bilinear",
+    padding: Literal["zeros", "border"] = "zeros",
+    align_corners: bool = False,
+) -> Tensor:
+    """Values of `maps` [N, C, H, W] at unit `points` [N, P, 2] or [N, Hg, Wg, 2]: [N, C, P] or [N, C, Hg, Wg]."""
+    flat = points.dim() == 3
+    grid = 2 * (points[:, :, None] if flat else points) - 1
+    values = F.grid_sample(maps, grid, mode, padding, align_corners)
+    return values[..., 0] if flat else values
+
+
+def regular_grid(side: int, device: torch.device | str = "cpu") -> Tensor:
+    """Cell centres of a side×side grid, row by row, as unit points: [side², 2]."""
+    centres = (torch.arange(side, device=device, dtype=torch.float32) + 0.5) / side
+    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    return torch.stack([x, y], dim=-1).reshape(-1, 2)
+
+
+def class_uncertainty(logits: Tensor) -> Tensor:
+    """-|logit| of a region's own class: 0 on the contour, the more negative the surer. Same shape."""
+    return -logits.abs()
+
+
+def top2_uncertainty(logits: Tensor) -> Tensor:
+    """Second best minus best logit over the classes: [N, K, ...] → [N, 1, ...], at most 0 (semantic)."""
+    best = logits.topk(2, dim=1).values
+    return best[:, 1:2] - best[:, 0:1]
+
+
+def most_uncertain(uncertainty: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` most uncertain cells of each map (all of them if there are fewer).
+
+    uncertainty: [N, H, W] → flat cell indices [N, P] int64, and their centres as unit points [N, P, 2].
+    Which of several equally uncertain cells are taken is left open.
+    """
+    height, width = uncertainty.shape[-2:]
+    cells = uncertainty.flatten(1).topk(min(height * width, count), dim=1, sorted=False).indices
+    return cells, cell_centres(cells, height, width)
+
+
+def cell_centres(cells: Tensor, height: int, width: int) -> Tensor:
+    """Unit points [..., 2] of flat cell indices [...] of a height×width map."""
+    x = ((cells % width).float() + 0.5) / width
+    y = (cells.div(width, rounding_mode="floor").float() + 0.5) / height
+    return torch.stack([x, y], dim=-1)
+
+
+def to_image(points: Tensor, boxes: Tensor) -> Tensor:
+    """Unit points [N, P, 2] of boxes [N, 4] (x0, y0, x1, y1) in the boxes' own coordinates: [N, P, 2]."""
+    return boxes[:, None, :2] + points * (boxes[:, None, 2:] - boxes[:, None, :2])
+
+
+def draw_candidates(
+    regions: int,
+    count: int,
+    oversample: float,
+    importance: float,
+    generator: torch.Generator | None = None,
+    device: torch.device | str = "cpu",
+) -> tuple[Tensor, Tensor]:
+    """The random draws behind `biased_random_points`.
+
+    Candidates [regions, int(count·oversample), 2] and cover points [regions, count - int(importance·count), 2],
+    independent and uniform over the unit square.
+    """
+    if oversample < 1 or not 0 <= importance <= 1:
+        raise ValueError(f"need oversample ≥ 1 and 0 ≤ importance ≤ 1, got {oversample} and {importance}")
+    covers = count - int(importance * count)
+    return (
+        torch.rand(regions, int(count * oversample), 2, generator=generator, device=device),
+        torch.rand(regions, covers, 2, generator=generator, device=device),
+    )
+
+
+def biased_random_points(
+    coarse: Tensor, candidates: Tensor, cover: Tensor, count: int, uncertainty: Uncertainty
+) -> Tensor:
+    """Training points: the most uncertain of the candidates, then the cover points (paper section 3.1).
+
+    coarse: [N, K, H, W] logits · candidates: [N, k·P, 2] · cover: [N, (1-β)·P, 2] → [N, P, 2] unit points.
+    Logits are interpolated first and judged after: uncertainty is not linear, so the reverse would
+    find false certainty between a sure foreground and a sure background cell.
+    `uncertainty` maps logits [N, K, P'] to [N, 1, P'].
+    """
+    doubt = uncertainty(sample(coarse, candidates))[:, 0]
+    keep = doubt.topk(count - cover.shape[1], dim=1).indices
+    chosen = candidates.gather(1, keep[..., None].expand(-1, -1, 2))
+    return torch.cat([chosen, cover], dim=1)
+
+
+def neighbours(x: Tensor, y: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """The four cells around each position and their bilinear weights, zero outside the map.
+
+    x, y: [...] in cells, where cell (i, j) has its centre at (j + .5, i + .5) → flat indices [..., 4]
+    (int64, clamped into the map) and weights [..., 4].
+    """
+    x, y = x - 0.5, y - 0.5
+    left, top = x.floor(), y.floor()
+    right_share, bottom_share = x - left, y - top
+    columns = torch.stack([left, left + 1, left, left + 1], dim=-1)
+    rows = torch.stack([top, top, top + 1, top + 1], dim=-1)
+    weights = torch.stack(
+        [
+            (1 - right_share) * (1 - bottom_share),
+            right_share * (1 - bottom_share),
+            (1 - right_share) * bottom_share,
+            right_share * bottom_share,
+        ],
+        dim=-1,
+    )
+    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    cells = rows.clamp(0, height - 1).long() * width + columns.clamp(0, width - 1).long()
+    return cells, weights * inside
+
+
+def sample_bitmaps(bitmaps: Tensor, index: Tensor, positions: Tensor) -> Tensor:
+    """Soft labels: bilinear reads of bitmaps [G, H, W] (any type) at pixel positions, without a float copy.
+
+    index: [R] which bitmap each row of positions [R, P, 2] reads → [R, P] float in [0, 1].
+    """
+    height, width = bitmaps.shape[-2:]
+    cells, weights = neighbours(positions[..., 0], positions[..., 1], height, width)
+    values = bitmaps.flatten(1)[index[:, None, None], cells]
+    return (values * weights).sum(-1)

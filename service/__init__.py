@@ -1,0 +1,1 @@
+"""The HTTP service: bundles of trained models in, crisp masks out."""

@@ -1,0 +1,218 @@
+"""From untrusted bytes to RGB pixels as displayed, or one of these errors and nothing else:
+
+ImageError
+├── EmptyBody          400  no bytes at all
+├── NotAnImage         400  no image format starts like this
+├── CorruptImage       400  an allowed format, but truncated or damaged
+├── TooManyPixels      413  by its header, before anything is decoded
+└── UnsupportedFormat  415  an image, but of a format or kind of pixels that is not allowed
+
+Nothing global of Pillow is read or set, so any number of threads may decode. That is why its format
+classes are used directly: `Image.open` measures every image against the process-wide MAX_IMAGE_PIXELS.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageCms,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+ALLOWED = "JPEG, PNG, WebP, GIF, TIFF or BMP"
+
+
+class ImageError(Exception):
+    """The body cannot be used; the message is one line for the client."""
+
+    kind: ClassVar[str]
+    status: ClassVar[int] = 400
+
+
+class EmptyBody(ImageError):
+    kind = "empty-body"
+
+
+class NotAnImage(ImageError):
+    kind = "not-an-image"
+
+
+class CorruptImage(ImageError):
+    kind = "corrupt-image"
+
+
+class TooManyPixels(ImageError):
+    kind = "too-many-pixels"
+    status = 413
+
+
+class UnsupportedFormat(ImageError):
+    kind = "unsupported-format"
+    status = 415
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedImage:
+    """`pixels` is uint8 [H, W, 3], RGB, contiguous and writable; `format` as in `ALLOWED`."""
+
+    pixels: NDArray[np.uint8]
+    format: str
+
+    @property
+    def height(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def width(self) -> int:
+        return len(self.pixels[0])
+
+
+def decode(data: bytes, *, max_pixels: int) -> DecodedImage:
+    """The first picture in `data`: upright by its EXIF orientation, in sRGB by its profile, on white.
+
+    16-bit channels lose their lower byte. Raises `ImageError`.
+    """
+    name, reader = _reader(data)
+    try:
+        with reader(io.BytesIO(data)) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise TooManyPixels(
+                    f"the image has {width} × {height} = {width * height} pixels; "
+                    f"at most {max_pixels} are allowed"
+                )
+            image.load()
+            upright = _upright(_rgb(image), _orientation(image))
+            return DecodedImage(np.array(upright), name)
+    except ImageError:
+        raise
+    except (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise TooManyPixels(
+            f"the {name} image is too large to decode; at most {max_pixels} pixels are allowed"
+        ) from error
+    except Exception as error:  # a damaged file can make Pillow raise nearly anything
+        raise CorruptImage(
+            f"the {name} image is truncated or damaged and cannot be decoded; send the complete file"
+        ) from error
+
+
+_READERS: tuple[tuple[re.Pattern[bytes], str, type[ImageFile.ImageFile]], ...] = (
+    (re.compile(rb"\xff\xd8\xff"), "JPEG", JpegImagePlugin.JpegImageFile),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "PNG", PngImagePlugin.PngImageFile),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), "WebP", WebPImagePlugin.WebPImageFile),
+    (re.compile(rb"GIF8[79]a"), "GIF", GifImagePlugin.GifImageFile),
+    (re.compile(rb"II[*+]\0|MM\0[*+]"), "TIFF", TiffImagePlugin.TiffImageFile),
+    (re.compile(rb"BM"), "BMP", BmpImagePlugin.BmpImageFile),
+)
+
+_REFUSED = (
+    (re.compile(rb"....ftyp(avif|avis)", re.DOTALL), "AVIF"),
+    (re.compile(rb"....ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1)", re.DOTALL), "HEIF"),
+    (re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"), "JPEG 2000"),
+    (re.compile(rb"\0\0\0\x0cJXL |\xff\x0a"), "JPEG XL"),
+    (re.compile(rb"8BPS"), "Photoshop"),
+    (re.compile(rb"\0\0[\1\2]\0"), "icon"),
+    (re.compile(rb"P[1-7]\s"), "Netpbm"),
+    (re.compile(rb"qoif"), "QOI"),
+    (re.compile(rb"%PDF-|%!PS"), "PDF or PostScript"),
+    (re.compile(rb"\s*(<\?xml.{0,500})?<svg\b", re.DOTALL), "SVG"),
+)
+
+
+def _reader(data: bytes) -> tuple[str, type[ImageFile.ImageFile]]:
+    if not data:
+        raise EmptyBody(f"the body is empty; send a {ALLOWED} image")
+    for signature, name, reader in _READERS:
+        if signature.match(data):
+            return name, reader
+    for signature, name in _REFUSED:
+        if signature.match(data):
+            raise UnsupportedFormat(f"{name} images are not supported; send a {ALLOWED} image")
+    raise NotAnImage(f"the body is not an image; send a {ALLOWED} image")
+
+
+# Modes of Pillow by the colour space their profile describes.
+_SPACES = (
+    dict.fromkeys(("1", "L", "LA", "La"), "L")
+    | dict.fromkeys(("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr"), "RGB")
+    | {"CMYK": "CMYK"}
+)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    if image.mode.startswith("I;16"):  # Pillow's own conversion clips instead of scaling
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode not in _SPACES:
+        raise UnsupportedFormat(
+            f"pixels of kind {image.mode} are not supported; "
+            "send grey, palette, RGB or CMYK with 8 or 16 bits a channel"
+        )
+    space, alpha = _SPACES[image.mode], None
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+    rgb = _in_srgb(_converted(image, space), profile)
+    if alpha is None:
+        return rgb
+    white = Image.new("RGB", rgb.size, "white")
+    white.paste(rgb, mask=alpha)
+    return white
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if ImageCms.getProfileDescription(source).strip() not in _ALREADY_SRGB:
+                target = ImageCms.createProfile("sRGB")
+                return ImageCms.profileToProfile(image, source, target, outputMode="RGB") or image
+        except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+            return _converted(image, "RGB")  # broken, or of another colour space: the picture is good
+    return _converted(image, "RGB")
+
+
+_ALREADY_SRGB = ("sRGB IEC61966-2.1", "sRGB built-in")  # most profiles met; converting would change nothing
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)
+
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _orientation(image: Image.Image) -> object:
+    """EXIF orientation of a loaded image (a TIFF is upright by then); 1 if there is none or it is broken."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except (SyntaxError, EOFError, LookupError, OSError, TypeError, ValueError, struct.error, Warning):
+        return 1
+
+
+def _upright(image: Image.Image, orientation: object) -> Image.Image:
+    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)
