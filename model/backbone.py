@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import timm
 import torch
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,12 +15,29 @@ from model.resnet import ResNet
 STRIDES = (4, 8, 16, 32, 64)  # of P2–P6
 
 
+class FixedSameConv(nn.Conv2d):
+    """TensorFlow's "same" convolution for inputs whose sides the stride divides: its padding is then constant.
+
+    timm computes the padding from the input's size at every call, which no exporter can follow.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        pads = []
+        for kernel, stride, dilation in zip(self.kernel_size, self.stride, self.dilation, strict=True):
+            total = max(dilation * (kernel - 1) + 1 - stride, 0)
+            pads = [total // 2, total - total // 2, *pads]
+        return F.conv2d(F.pad(x, pads), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
 class TimmTrunk(nn.Module):
     """Features at strides 4, 8, 16 and 32 of a timm model; its BatchNorm statistics stay as they are."""
 
     def __init__(self, config: Timm) -> None:
         super().__init__()
         self.net = timm.create_model(config.name, features_only=True)
+        for part in self.net.modules():
+            if isinstance(part, Conv2dSame):
+                part.__class__ = FixedSameConv
         reductions = self.net.feature_info.reduction()
         missing = [stride for stride in STRIDES[:4] if stride not in reductions]
         if missing:

@@ -25,7 +25,7 @@ def grid_anchors(anchors: Tensor, height: int, width: int, stride: int) -> Tenso
     y = torch.arange(height, device=anchors.device, dtype=torch.float32) * stride
     ys, xs = torch.meshgrid(y, x, indexing="ij")
     shifts = torch.stack([xs, ys, xs, ys], dim=-1)
-    return (shifts[:, :, None] + anchors).reshape(-1, 4)
+    return (shifts[:, :, None] + anchors).flatten(0, 2)
 
 
 def decode(deltas: Tensor, boxes: Tensor, weights: tuple[float, float, float, float]) -> Tensor:

@@ -153,7 +153,7 @@ class Predictor:
 
     def _fine(self, coarse: Coarse, index: int) -> FineMap:
         _, height, width, dim = coarse.fine.shape
-        return FineMap(coarse.fine[index].reshape(-1, dim), height, width, stride=4)
+        return FineMap(coarse.fine[index].reshape(height * width, dim), height, width, stride=4)
 
     def _render(
         self, coarse: Coarse, i: int, fine: FineMap, options: Options, width: float, height: float

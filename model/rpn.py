@@ -48,10 +48,10 @@ class RPN(nn.Module):
         logits, deltas, anchors = [], [], []
         for i, features in enumerate(pyramid):
             hidden = F.relu(self.conv(features))
-            batch, _, height, width = hidden.shape
-            logits.append(self.objectness(hidden).permute(0, 2, 3, 1).reshape(batch, -1).float())
-            raw = self.deltas(hidden).permute(0, 2, 3, 1)
-            deltas.append(raw.reshape(batch, -1, 4).float())
+            logits.append(self.objectness(hidden).permute(0, 2, 3, 1).flatten(1).float())
+            moves = self.deltas(hidden).permute(0, 2, 3, 1).unflatten(-1, (-1, 4))
+            deltas.append(moves.flatten(1, 3).float())
+            height, width = hidden.shape[-2:]
             anchors.append(
                 box.grid_anchors(self.get_buffer(f"anchors{i + 2}"), height, width, STRIDES[i])
             )

@@ -1,0 +1,55 @@
+"""Command line: `python -m export --checkpoint FILE [--preset NAME | --config YAML] --out DIR`."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Option(help="Native .safetensors, or the reference's .pkl or .pth.")],
+    out: Annotated[Path, typer.Option(help="The bundle's folder; an older bundle there is replaced.")],
+    preset: Annotated[str | None, typer.Option(help="The network of a .pkl or .pth file.")] = None,
+    config: Annotated[Path | None, typer.Option(help="The reference's own config.yaml instead.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Class names, comma-separated, where the checkpoint has none.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name; the folder's unless given.")] = None,
+    quick: Annotated[bool, typer.Option(help="Compare on small images only.")] = False,
+) -> None:
+    """Turn a checkpoint into a bundle, and prove that the bundle is the network."""
+    from export.bundle import sha256
+    from export.parity import table
+    from export.write import write_bundle
+    from model.categories import CITYSCAPES, Category
+    from model.checkpoint import open_checkpoint
+    from model.config import preset as find_preset
+    from model.reference_config import config_from_yaml
+
+    if preset and config:
+        raise ValueError("give --preset or --config, not both")
+    network = find_preset(preset) if preset else config_from_yaml(config) if config else None
+    categories = CITYSCAPES if preset and preset.endswith("cityscapes") else None
+    if classes:
+        categories = tuple(Category(i + 1, label.strip()) for i, label in enumerate(classes.split(",")))
+    opened = open_checkpoint(checkpoint, network, categories)
+    if categories:
+        opened = dataclasses.replace(opened, categories=categories)
+    source = {"checkpoint": checkpoint.name, "sha256": sha256(checkpoint)}
+    print(f"exporting {checkpoint.name} to {out} (the graph takes a minute or two)", flush=True)
+    report = write_bundle(opened, out, name=name or out.name, source=source, full_size=not quick)
+    print(f"eager network against exported bundle, largest differences:\n{table(report)}\n{out}: passed")
+
+
+if __name__ == "__main__":
+    # Not `typer.run`: its own error pages hide one-line messages behind a traceback.
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(export)
+    try:
+        app()
+    except (ValueError, RuntimeError, OSError) as error:
+        sys.exit(f"error: {error}")

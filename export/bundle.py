@@ -1,0 +1,175 @@
+"""The bundle: what training hands to serving. A folder that describes itself and is checked when opened.
+
+    coarse.onnx             the coarse pass (see model/coarse.py): dynamic batch, height, width
+    point_head.safetensors  the point head (absent for a 4×conv model, whose masks come from the graph)
+    bundle.json             the manifest: everything a server must know, and a hash of each file
+
+Opening needs neither `onnx` nor any training package, and unpickles nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import onnxruntime
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from model.categories import Category
+from model.coarse import Coarse
+from model.config import PointRendMask, Preprocessing
+from model.point_head import PointHead
+from model.predict import Predictor
+
+SCHEMA = 1
+GRAPH, POINT_HEAD, MANIFEST = "coarse.onnx", "point_head.safetensors", "bundle.json"
+
+
+class BundleError(ValueError):
+    """A bundle that is missing, damaged, foreign or newer than this code. One line."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """bundle.json."""
+
+    name: str
+    task: Literal["instance"]
+    categories: tuple[Category, ...]
+    preprocessing: Preprocessing
+    score_threshold: float  # the least score that the graph gives out
+    max_detections: int
+    point_head: PointRendMask | None  # None: a 4×conv head
+    fine_channels: int  # of the map the point head was trained on, before projection
+    opset: int
+    files: dict[str, str]  # name → sha256
+    source: dict[str, str] = field(default_factory=dict)  # checkpoint's file name, sha256 and notes
+    parity: dict[str, Any] = field(default_factory=dict)
+    fine_stride: int = 4
+    schema: int = SCHEMA
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where and how a graph runs."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = 0  # 0: ONNX Runtime's own choice
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle."""
+
+    manifest: Manifest
+    predictor: Predictor
+    providers: tuple[str, ...]  # what really runs the graph
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """bundle.json, checked. Raises BundleError."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}")
+    try:
+        data = json.loads(path.read_text())
+        schema = data["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{path} is not a bundle's manifest: {error!r}") from error
+    if schema != SCHEMA:
+        raise BundleError(f"{path} has schema {schema!r}; this version reads {SCHEMA}: export the model again")
+    try:
+        head = data["point_head"]
+        pixels = data["preprocessing"]
+        return Manifest(
+            **data
+            | {
+                "categories": tuple(Category(**entry) for entry in data["categories"]),
+                "preprocessing": Preprocessing(
+                    **pixels | {"mean": tuple(pixels["mean"]), "std": tuple(pixels["std"])}
+                ),
+                "point_head": None if head is None else PointRendMask(**head),
+            }
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{path} is damaged: {error!r}") from error
+
+
+def open_bundle(folder: Path, execution: Execution | None = None) -> Bundle:
+    """Check every file of a bundle and make it ready to predict. Raises BundleError."""
+    manifest = read_manifest(folder)
+    if manifest.task != "instance":
+        raise BundleError(f"{folder} is for task {manifest.task!r}; this version serves 'instance'")
+    needed = {GRAPH} | ({POINT_HEAD} if manifest.point_head else set())
+    if missing := sorted(needed - set(manifest.files)):
+        raise BundleError(f"{folder} is damaged: the manifest lists no {', '.join(missing)}")
+    for name, expected in manifest.files.items():
+        path = folder / name
+        if Path(name).name != name or not path.is_file():
+            raise BundleError(f"{folder} is damaged: {name} is missing")
+        if sha256(path) != expected:
+            raise BundleError(f"{folder} is damaged: {name} is not the file that was exported (its hash differs)")
+    session = open_session(folder / GRAPH, execution or Execution())
+    head = None
+    if manifest.point_head is not None:
+        head = PointHead(manifest.fine_channels, len(manifest.categories), manifest.point_head)
+        head.load_state_dict(load_file(folder / POINT_HEAD))
+        head.eval().requires_grad_(False)
+    predictor = Predictor(GraphPass(session), head, manifest.preprocessing, manifest.categories)
+    return Bundle(manifest, predictor, tuple(session.get_providers()))
+
+
+def open_session(path: Path, execution: Execution) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session that shares the machine: its threads sleep between two operators.
+
+    Raises BundleError when CUDA was asked for and is not what runs (ONNX Runtime would fall back silently).
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = execution.threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    wanted = ["CPUExecutionProvider"]
+    if execution.device == "cuda":
+        wanted.insert(0, "CUDAExecutionProvider")
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=wanted)
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
+        raise BundleError(f"{path} cannot be loaded: {str(error).splitlines()[0]}") from error
+    if session.get_providers()[0] != wanted[0]:
+        raise BundleError(
+            f"{execution.device} was asked for, but ONNX Runtime can only use {session.get_providers()}: "
+            "check the driver and that onnxruntime-gpu matches its CUDA version, or use device cpu"
+        )
+    return session
+
+
+@dataclass(frozen=True)
+class GraphPass:
+    """The exported coarse pass, called like the eager one. Outputs are views of ONNX Runtime's memory."""
+
+    session: onnxruntime.InferenceSession
+
+    def __call__(
+        self, image: Tensor, size: Tensor, prompts: Tensor, prompt_batch: Tensor, prompt_class: Tensor
+    ) -> Coarse:
+        feed = {
+            "image": image.numpy(),
+            "size": size.numpy(),
+            "prompts": prompts.numpy(),
+            "prompt_batch": prompt_batch.numpy(),
+            "prompt_class": prompt_class.numpy(),
+        }
+        return Coarse(*(torch.from_numpy(value) for value in self.session.run(None, feed)))

@@ -1,0 +1,89 @@
+"""The coarse pass as an ONNX graph with dynamic batch, height and width."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnxscript import opset18 as op
+
+from model.coarse import Coarse, CoarsePass
+
+OPSET = 18
+INPUTS = ("image", "size", "prompts", "prompt_batch", "prompt_class")
+OUTPUTS = Coarse._fields
+_MOST = 2**31 - 1
+
+
+def _nms_rows(boxes: Any, scores: Any, iou_threshold: float, min_score: float) -> Any:
+    """`model.nms.nms_rows` in ONNX: rows are its batches, with one class; the picks become a mask."""
+    picks = op.NonMaxSuppression(
+        boxes,
+        op.Unsqueeze(scores, op.Constant(value_ints=[1])),
+        op.Constant(value_ints=[_MOST]),
+        op.Constant(value_floats=[float(iou_threshold)]),
+        op.Constant(value_floats=[float(min_score)]),
+    )
+    places = op.Gather(picks, op.Constant(value_ints=[0, 2]), axis=1)
+    none = op.Cast(op.Mul(scores, op.Constant(value_float=0.0)), to=onnx.TensorProto.BOOL)
+    count = op.Slice(
+        op.Shape(picks), op.Constant(value_ints=[0]), op.Constant(value_ints=[1]), op.Constant(value_ints=[0])
+    )
+    kept = op.Expand(op.Cast(op.Constant(value_ints=[1]), to=onnx.TensorProto.BOOL), count)
+    return op.ScatterND(none, places, kept)
+
+
+def export_coarse(coarse: CoarsePass, path: Path, height: int = 256, width: int = 320) -> None:
+    """Write the graph. height and width are those of the example only (multiples of 32)."""
+    example = {
+        "image": torch.rand(2, 3, height, width),
+        "size": torch.tensor([[height, width], [height - 7, width - 9]], dtype=torch.float32),
+        "prompts": torch.tensor([[8.0, 8, 90, 120], [40, 30, 200, 160], [5, 5, 60, 60]]),
+        "prompt_batch": torch.tensor([0, 1, 1]),
+        "prompt_class": torch.tensor([-1, 0, -1]),
+    }
+    batch = torch.export.Dim("batch", min=1, max=64)
+    rows = torch.export.Dim("rows", min=1, max=512)
+    columns = torch.export.Dim("columns", min=1, max=512)
+    prompts = torch.export.Dim("prompts", min=0, max=100_000)
+    shapes = {
+        "image": {0: batch, 2: 32 * rows, 3: 32 * columns},
+        "size": {0: batch},
+        "prompts": {0: prompts},
+        "prompt_batch": {0: prompts},
+        "prompt_class": {0: prompts},
+    }
+    with _quiet():
+        torch.onnx.export(
+            coarse,
+            (),
+            path,
+            kwargs=example,
+            input_names=list(INPUTS),
+            output_names=list(OUTPUTS),
+            dynamic_shapes=shapes,
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            custom_translation_table={torch.ops.pointrend.nms_rows.default: _nms_rows},
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints its progress and warns about its own internals."""
+    level = logging.getLogger("torch.onnx").level
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.getLogger("torch.onnx").setLevel(level)

@@ -1,0 +1,186 @@
+"""Is the bundle the network? Both see the same images and boxes; the largest differences are the report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.ops import box_iou
+from tqdm import tqdm
+
+from model.coarse import Coarse
+from model.predict import Options, Predictor, Prepared, Prompt, Region
+from model.preprocess import resized_size
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What a float32 graph may differ by (measured noise is 10 to 100 times smaller)."""
+
+    relative: float = 1e-3  # of a map's largest value
+    score: float = 1e-3
+    box: float = 0.1  # pixels
+    matched: float = 0.98  # share of detections that both find
+    mask_iou: float = 0.98  # of each pair of masks
+
+
+@dataclass(frozen=True)
+class Case:
+    """One compared batch."""
+
+    images: int
+    height: int
+    width: int
+    detections: int
+    fine: float  # max abs difference over the map's max abs value
+    coarse: float  # the same, of the given boxes
+    score: float
+    box: float
+    matched: float
+    mask_iou: float
+
+    def failures(self, allowed: Tolerance) -> list[str]:
+        """Which tolerances are broken, in words."""
+        checks = (
+            ("fine map", self.fine, self.fine <= allowed.relative),
+            ("coarse masks", self.coarse, self.coarse <= allowed.relative),
+            ("scores", self.score, self.score <= allowed.score),
+            ("boxes", self.box, self.box <= allowed.box),
+            ("matched detections", self.matched, self.matched >= allowed.matched),
+            ("mask IoU", self.mask_iou, self.mask_iou >= allowed.mask_iou),
+        )
+        return [f"{name} {value:.4g}" for name, value, good in checks if not good]
+
+
+def compare(eager: Predictor, exported: Predictor, images: Sequence[NDArray[np.uint8]]) -> Case:
+    """Run both on one batch (images of one size), with two given boxes an image, and measure."""
+    height, width = images[0].shape[:2]
+    boxes = ((0.1, 0.1, 0.6, 0.9), (0.3, 0.2, 0.95, 0.7))
+    scale = np.array([width, height, width, height])
+    prompts = tuple(Prompt((*(np.array(box) * scale).tolist(),), 0) for box in boxes)
+    batch = [eager.prepare(image, prompts) for image in images]
+    expected, found = eager.coarse(batch), exported.coarse(batch)
+    given = len(prompts) * len(images)
+    own, other = _pairs(expected, found, given)
+    detections = len(expected.boxes) - given
+    ious = []
+    for i, prepared in enumerate(batch):
+        everything = dataclasses.replace(prepared, prompts=None)
+        ious += _mask_ious(*(_masks(p, c, i, everything) for p, c in ((eager, expected), (exported, found))))
+    return Case(
+        len(images),
+        height,
+        width,
+        detections,
+        _relative(expected.fine, found.fine),
+        _relative(expected.coarse[detections:], found.coarse[len(found.boxes) - given :]),
+        _largest(expected.scores[own] - found.scores[other]),
+        _largest(expected.boxes[own] - found.boxes[other]),
+        len(own) / max(len(expected.boxes), len(found.boxes)),
+        min(ious, default=1.0),
+    )
+
+
+def check(eager: Predictor, exported: Predictor, *, full_size: bool = True) -> dict[str, Any]:
+    """The parity report of a bundle: batches of 1 and 3, several sizes, an empty image.
+
+    "passed" is False, and "failures" say why, where a difference is above `Tolerance`.
+    """
+    pixels, allowed = eager.preprocessing, Tolerance()
+    largest = resized_size(480, 640, pixels.short_edge, pixels.long_edge)
+    small = (largest[0] // 2, largest[1] // 2)
+    shapes = [(1, small), (3, small), (1, (small[1], small[0])), (1, (small[0], small[0]))]
+    if full_size:
+        shapes.append((1, largest))
+    batches = [[picture(height, width, seed) for seed in range(n)] for n, (height, width) in shapes]
+    batches.append([np.zeros((*small, 3), np.uint8)])
+    # Small pictures must stay small: resizing would bring every case to the same size.
+    cases = []
+    for batch in tqdm(batches, desc="parity", unit="batch"):
+        edge, long = min(batch[0].shape[:2]), max(batch[0].shape[:2])
+        cases.append(compare(_at(eager, edge, long), _at(exported, edge, long), batch))
+    failures = [
+        f"{case.images}×{case.height}×{case.width}: {', '.join(problems)}"
+        for case in cases
+        if (problems := case.failures(allowed))
+    ]
+    return {
+        "passed": not failures,
+        "failures": failures,
+        "tolerance": asdict(allowed),
+        "cases": [asdict(case) for case in cases],
+    }
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report as text for a person."""
+    head = f"{'batch':>14} {'found':>5} {'fine':>8} {'coarse':>8} {'score':>8} {'box px':>8} {'both':>6} {'IoU':>7}"
+    rows = [
+        f"{c['images']}×{c['height']}×{c['width']}".rjust(14)
+        + f" {c['detections']:5d} {c['fine']:8.1e} {c['coarse']:8.1e} {c['score']:8.1e} {c['box']:8.1e}"
+        + f" {c['matched']:6.1%} {c['mask_iou']:7.4f}"
+        for c in report["cases"]
+    ]
+    return "\n".join([head, *rows])
+
+
+def picture(height: int, width: int, seed: int) -> NDArray[np.uint8]:
+    """A made-up picture with shapes and texture, so that networks have something to see: [H, W, 3]."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    image = np.stack([128 + 60 * np.sin(x / 37 + c) + 40 * np.cos(y / 23 + 2 * c) for c in range(3)], -1)
+    for _ in range(8):
+        cx, cy = rng.uniform(0, width), rng.uniform(0, height)
+        rx, ry = rng.uniform(0.04, 0.25, 2) * (width, height)
+        inside = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1
+        image[inside] = rng.uniform(0, 255, 3)
+    return np.clip(image + rng.normal(0, 12, image.shape), 0, 255).astype(np.uint8)
+
+
+def _at(predictor: Predictor, short_edge: int, long_edge: int) -> Predictor:
+    pixels = dataclasses.replace(predictor.preprocessing, short_edge=short_edge, long_edge=long_edge)
+    return dataclasses.replace(predictor, preprocessing=pixels)
+
+
+def _pairs(expected: Coarse, found: Coarse, given: int) -> tuple[Tensor, Tensor]:
+    """Indices of regions that both found: same image and class, and boxes that are each other's best."""
+    same = (expected.batch[:, None] == found.batch) & (expected.classes[:, None] == found.classes)
+    same[: len(same) - given, same.shape[1] - given :] = False
+    same[len(same) - given :, : same.shape[1] - given] = False
+    iou = torch.where(same, box_iou(expected.boxes, found.boxes), torch.zeros(()))
+    best = iou.argmax(1)
+    own = torch.arange(len(iou))
+    mutual = (iou.argmax(0)[best] == own) & (iou[own, best] > 0.9)
+    return own[mutual], best[mutual]
+
+
+def _masks(predictor: Predictor, coarse: Coarse, index: int, prepared: Prepared) -> list[Region]:
+    options = Options(resolution=112, score=0.0, max_instances=len(coarse.boxes))
+    regions = predictor.regions(coarse, index, prepared, options)
+    predictor.render(regions)
+    return regions
+
+
+def _mask_ious(expected: list[Region], found: list[Region]) -> list[float]:
+    """IoU of the masks of regions with the same box, on the masks' own grids."""
+    ious = []
+    for one in expected:
+        for other in found:
+            if one.category == other.category and np.abs(one.box - other.box).max() < 0.5:
+                a, b = one.render.probability() >= 0.5, other.render.probability() >= 0.5
+                ious.append(float((a & b).sum() / max(int((a | b).sum()), 1)) if bool((a | b).any()) else 1.0)
+                break
+    return ious
+
+
+def _relative(expected: Tensor, found: Tensor) -> float:
+    return _largest(expected - found) / max(_largest(expected), 1e-9)
+
+
+def _largest(values: Tensor) -> float:
+    return float(values.abs().max()) if values.numel() else 0.0
