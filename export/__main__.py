@@ -33,7 +33,9 @@ def export(
     if preset and config:
         raise ValueError("give --preset or --config, not both")
     network = find_preset(preset) if preset else config_from_yaml(config) if config else None
-    categories = CITYSCAPES if preset and preset.endswith("cityscapes") else None
+    categories: tuple[Category, ...] | None = None
+    if preset and preset.endswith("cityscapes"):
+        categories = CITYSCAPES
     if classes:
         categories = tuple(Category(i + 1, label.strip()) for i, label in enumerate(classes.split(",")))
     opened = open_checkpoint(checkpoint, network, categories)

@@ -90,7 +90,9 @@ def read_manifest(folder: Path) -> Manifest:
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{path} is not a bundle's manifest: {error!r}") from error
     if schema != SCHEMA:
-        raise BundleError(f"{path} has schema {schema!r}; this version reads {SCHEMA}: export the model again")
+        raise BundleError(
+            f"{path} has schema {schema!r}; this version reads {SCHEMA}: export the model again"
+        )
     try:
         head = data["point_head"]
         pixels = data["preprocessing"]
@@ -121,7 +123,9 @@ def open_bundle(folder: Path, execution: Execution | None = None) -> Bundle:
         if Path(name).name != name or not path.is_file():
             raise BundleError(f"{folder} is damaged: {name} is missing")
         if sha256(path) != expected:
-            raise BundleError(f"{folder} is damaged: {name} is not the file that was exported (its hash differs)")
+            raise BundleError(
+                f"{folder} is damaged: {name} is not the file that was exported (its hash differs)"
+            )
     session = open_session(folder / GRAPH, execution or Execution())
     head = None
     if manifest.point_head is not None:

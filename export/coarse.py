@@ -12,11 +12,12 @@ from typing import Any
 
 import onnx
 import torch
-from onnxscript import opset18 as op
+from onnxscript import opset18
 
 from model.coarse import Coarse, CoarsePass
 
 OPSET = 18
+op: Any = opset18  # its stubs type every constant as a union of all types
 INPUTS = ("image", "size", "prompts", "prompt_batch", "prompt_class")
 OUTPUTS = Coarse._fields
 _MOST = 2**31 - 1

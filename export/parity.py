@@ -18,6 +18,7 @@ from model.coarse import Coarse
 from model.predict import Options, Predictor, Prepared, Prompt, Region
 from model.preprocess import resized_size
 
+
 @dataclass(frozen=True)
 class Tolerance:
     """What a float32 graph may differ by (measured noise is 10 to 100 times smaller)."""

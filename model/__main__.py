@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -15,9 +15,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 Data = Annotated[
     list[Path], typer.Option("--data", help="COCO-format annotations; repeat for several files.")
 ]
-Images = Annotated[
-    list[Path], typer.Option("--images", help="Folder of their images, one for each --data.")
-]
+Images = Annotated[list[Path], typer.Option("--images", help="Folder of their images, one for each --data.")]
 
 
 @app.command()
@@ -26,15 +24,15 @@ def train(
     images: Images,
     out: Annotated[Path, typer.Option(help="Folder for checkpoints and the log.")],
     preset: Annotated[str, typer.Option(help="Model preset; its recipe comes with it.")] = "people",
-    steps: Annotated[Optional[int], typer.Option(help="Length of the run.")] = None,
-    batch_size: Annotated[Optional[int], typer.Option(help="Images a step, over all processes.")] = None,
-    lr: Annotated[Optional[float], typer.Option(help="Peak learning rate.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Length of the run.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step, over all processes.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and sampling.")] = 0,
     backbone_weights: Annotated[
-        Optional[Path], typer.Option(help="A classifier's .pth to start a timm trunk from.")
+        Path | None, typer.Option(help="A classifier's .pth to start a timm trunk from.")
     ] = None,
     start_from: Annotated[
-        Optional[Path], typer.Option(help="A checkpoint whose tensors that fit are the start.")
+        Path | None, typer.Option(help="A checkpoint whose tensors that fit are the start.")
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from --out's last state.")] = False,
     workers: Annotated[int, typer.Option(help="Processes that read images.")] = 1,
@@ -78,20 +76,21 @@ def evaluate(
     images: Annotated[Path, typer.Option(help="Folder of their images.")],
     resolution: Annotated[str, typer.Option(help="'native' or the side of the box masks.")] = "native",
     points: Annotated[str, typer.Option(help="'auto' or points per level.")] = "auto",
-    out: Annotated[Optional[Path], typer.Option(help="Write metrics (and results) as JSON here.")] = None,
-    limit: Annotated[Optional[int], typer.Option(help="Only the first images.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write metrics (and results) as JSON here.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first images.")] = None,
 ) -> None:
     """Box, mask and boundary AP of a checkpoint at its shipped inference settings."""
     from model.checkpoint import open_checkpoint
     from model.coco import load_coco
     from model.evaluation import evaluate as score
-    from model.predict import Options, Predictor, coco_results
-    from model.predict import parse_points, parse_resolution
+    from model.predict import Options, Predictor, coco_results, parse_points, parse_resolution
 
     opened = open_checkpoint(checkpoint)
     dataset = load_coco(data, images)
     options = Options(
-        resolution=parse_resolution(resolution), points=parse_points(points), score=opened.config.box.score_threshold
+        resolution=parse_resolution(resolution),
+        points=parse_points(points),
+        score=opened.config.box.score_threshold,
     )
     results = coco_results(Predictor.eager(opened), dataset, options, limit=limit)
     metrics = score(data, results)

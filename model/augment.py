@@ -94,7 +94,9 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if not self.short_edges or min(*self.short_edges, self.long_edge) < 1:
-            raise ValueError(f"edges must be at least 1 pixel: {self.short_edges}, long edge {self.long_edge}")
+            raise ValueError(
+                f"edges must be at least 1 pixel: {self.short_edges}, long edge {self.long_edge}"
+            )
         if not (0 <= self.flip <= 1 and 0 <= self.crop <= 1 and 0 < self.crop_least <= 1):
             raise ValueError("flip, crop and crop_least must lie between 0 and 1, crop_least above 0")
         if not 0 <= self.colour < 1:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import timm
 import torch
-from timm.layers import Conv2dSame
+from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,8 +23,16 @@ class FixedSameConv(nn.Conv2d):
     timm computes the padding from the input's size at every call, which no exporter can follow.
     """
 
+    @staticmethod
+    def like(conv: nn.Conv2d) -> FixedSameConv:
+        """A convolution of the same shape, sharing the weights."""
+        same = FixedSameConv(conv.in_channels, conv.out_channels, 1, groups=conv.groups, bias=False)
+        same.kernel_size, same.stride, same.dilation = conv.kernel_size, conv.stride, conv.dilation
+        same.weight, same.bias = conv.weight, conv.bias
+        return same
+
     def forward(self, x: Tensor) -> Tensor:
-        pads = []
+        pads: list[int] = []
         for kernel, stride, dilation in zip(self.kernel_size, self.stride, self.dilation, strict=True):
             total = max(dilation * (kernel - 1) + 1 - stride, 0)
             pads = [total // 2, total - total // 2, *pads]
@@ -34,10 +44,10 @@ class TimmTrunk(nn.Module):
 
     def __init__(self, config: Timm) -> None:
         super().__init__()
-        self.net = timm.create_model(config.name, features_only=True)
-        for part in self.net.modules():
+        self.net = cast(Any, timm.create_model(config.name, features_only=True))
+        for name, part in list(self.net.named_modules()):
             if isinstance(part, Conv2dSame):
-                part.__class__ = FixedSameConv
+                self.net.set_submodule(name, FixedSameConv.like(part))
         reductions = self.net.feature_info.reduction()
         missing = [stride for stride in STRIDES[:4] if stride not in reductions]
         if missing:

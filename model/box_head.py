@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from model import boxes as box
 from model.config import BoxHead as BoxHeadConfig
 from model.config import ModelConfig
+from model.layers import linear
 from model.nms import nms_rows
 from model.roi import pool_pyramid
 from model.rpn import LOWEST, NOTHING, Proposals
@@ -31,15 +33,9 @@ class BoxHead(nn.Module):
         head, classes = config.box, config.num_classes
         self.pool = head.pool
         widths = [config.fpn.channels * head.pool**2] + [head.fc_dim] * head.num_fc
-        self.fc = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
-        self.cls_score = nn.Linear(widths[-1], classes + 1)
-        self.bbox_pred = nn.Linear(widths[-1], 4 * classes)
-        for layer in self.fc:
-            nn.init.kaiming_uniform_(layer.weight, a=1)
-            nn.init.zeros_(layer.bias)
-        for layer, std in ((self.cls_score, 0.01), (self.bbox_pred, 0.001)):
-            nn.init.normal_(layer.weight, std=std)
-            nn.init.zeros_(layer.bias)
+        self.fc = nn.ModuleList(linear(a, b) for a, b in itertools.pairwise(widths))
+        self.cls_score = linear(widths[-1], classes + 1, std=0.01)
+        self.bbox_pred = linear(widths[-1], 4 * classes, std=0.001)
 
     def forward(self, pyramid: list[Tensor], boxes: Tensor, batch: Tensor) -> tuple[Tensor, Tensor]:
         """boxes [R, 4] of images batch [R] → class logits [R, K + 1] and deltas [R, K, 4], float32."""

@@ -134,7 +134,9 @@ def _annotation(entry: Any, record: Record, positions: dict[int, int]) -> Annota
     """None if the box is degenerate by less than a pixel; COCO itself has a few such."""
     category = _integer(entry, "category_id")
     if category not in positions:
-        raise DataError(f"category {category} is unknown, there are {', '.join(map(str, positions)) or 'none'}")
+        raise DataError(
+            f"category {category} is unknown, there are {', '.join(map(str, positions)) or 'none'}"
+        )
     shape = _shape(entry.get("segmentation"), record)
     box = _value(entry, "bbox")
     if not (isinstance(box, list) and len(box) == 4 and _finite(box)):
@@ -163,7 +165,9 @@ def _shape(segmentation: Any, record: Record) -> Shape | None:
         return tuple(np.array(p, dtype=np.float32).reshape(-1, 2) for p in segmentation)
     size, counts = _value(segmentation, "size"), _value(segmentation, "counts")
     if size != [record.height, record.width]:
-        raise DataError(f"RLE is of size {size}, the image of {[record.height, record.width]} (height, width)")
+        raise DataError(
+            f"RLE is of size {size}, the image of {[record.height, record.width]} (height, width)"
+        )
     if isinstance(counts, str):
         runs = _run_lengths(counts)
     elif isinstance(counts, list) and all(isinstance(n, int) for n in counts):

@@ -145,9 +145,9 @@ _POINTREND = {
     "people": _PEOPLE,
 }
 _BASELINES = {
-    name.replace("pointrend_rcnn", "mask_rcnn") if name != "people" else "mask_rcnn_people": dataclasses.replace(
-        config, mask=ConvMask(conv_dim=config.fpn.channels)
-    )
+    name.replace("pointrend_rcnn", "mask_rcnn")
+    if name != "people"
+    else "mask_rcnn_people": dataclasses.replace(config, mask=ConvMask(conv_dim=config.fpn.channels))
     for name, config in _POINTREND.items()
 }
 PRESETS: types.MappingProxyType[str, ModelConfig] = types.MappingProxyType(_POINTREND | _BASELINES)

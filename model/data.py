@@ -91,7 +91,9 @@ class TrainDataset(Dataset[Sample]):
 
     def __init__(self, datasets: Sequence[CocoDataset], augmentation: Augmentation, seed: int = 0) -> None:
         if len({d.categories for d in datasets}) != 1:
-            raise DataError("data sets to train on together must have the same categories, and be at least one")
+            raise DataError(
+                "data sets to train on together must have the same categories, and be at least one"
+            )
         self.categories = datasets[0].categories
         self.augmentation = augmentation
         self.seed = seed

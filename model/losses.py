@@ -146,9 +146,7 @@ def sample_rois(
     return Rois(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def box_losses(
-    head: BoxHead, pyramid: list[Tensor], rois: Rois, sampling: Sampling
-) -> tuple[Losses, Rois]:
+def box_losses(head: BoxHead, pyramid: list[Tensor], rois: Rois, sampling: Sampling) -> tuple[Losses, Rois]:
     """Cross-entropy and L1 (over all regions), and the regions that masks train in."""
     logits, deltas = head(pyramid, rois.boxes, rois.batch)
     background = logits.shape[1] - 1

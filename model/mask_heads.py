@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.config import ConvMask, PointRendMask
+from model.layers import conv, linear
 from model.point_head import PointHead
 from model.roi import pool_pyramid, sample_grid
 
@@ -16,21 +19,12 @@ class CoarseHead(nn.Module):
     def __init__(self, in_channels: int, num_classes: int, config: PointRendMask) -> None:
         super().__init__()
         self.num_classes, self.side = num_classes, config.side
-        self.reduce = nn.Conv2d(in_channels, config.conv_dim, 1) if in_channels > config.conv_dim else None
+        self.reduce = conv(in_channels, config.conv_dim, 1) if in_channels > config.conv_dim else None
         spatial_inputs = min(in_channels, config.conv_dim)
-        self.spatial = nn.Conv2d(spatial_inputs, config.conv_dim, 2, 2)
+        self.spatial = conv(spatial_inputs, config.conv_dim, 2, stride=2)
         widths = [config.conv_dim * (config.pool // 2) ** 2] + [config.fc_dim] * config.num_fc
-        self.fc = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
-        self.prediction = nn.Linear(widths[-1], num_classes * config.side**2)
-        for conv in (self.reduce, self.spatial):
-            if conv is not None:
-                nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(conv.bias)
-        for layer in self.fc:
-            nn.init.kaiming_uniform_(layer.weight, a=1)
-            nn.init.zeros_(layer.bias)
-        nn.init.normal_(self.prediction.weight, std=0.001)
-        nn.init.zeros_(self.prediction.bias)
+        self.fc = nn.ModuleList(linear(a, b) for a, b in itertools.pairwise(widths))
+        self.prediction = linear(widths[-1], num_classes * config.side**2, std=0.001)
 
     def forward(self, x: Tensor) -> Tensor:
         """[R, C, 14, 14] → logits [R, K, side, side]."""
@@ -65,16 +59,10 @@ class ConvMaskHead(nn.Module):
         super().__init__()
         self.pool = config.pool
         widths = [channels] + [config.conv_dim] * config.num_conv
-        self.conv = nn.ModuleList(
-            nn.Conv2d(a, b, 3, padding=1) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.conv = nn.ModuleList(conv(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
         self.deconv = nn.ConvTranspose2d(config.conv_dim, config.conv_dim, 2, 2)
-        self.predictor = nn.Conv2d(config.conv_dim, 1 if config.class_agnostic else num_classes, 1)
-        for layer in (*self.conv, self.deconv):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
-        nn.init.normal_(self.predictor.weight, std=0.001)
-        nn.init.zeros_(self.predictor.bias)
+        nn.init.kaiming_normal_(self.deconv.weight, mode="fan_out", nonlinearity="relu")
+        self.predictor = conv(config.conv_dim, 1 if config.class_agnostic else num_classes, 1, std=0.001)
 
     def forward(self, pyramid: list[Tensor], boxes: Tensor, batch: Tensor) -> Tensor:
         """boxes [R, 4] in input pixels → logits [R, K, 2·pool, 2·pool] (one channel if class-agnostic)."""

@@ -8,11 +8,14 @@ points read the projections: less than half of the work at each point, and only 
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.config import PointRendMask
+from model.layers import linear
 
 
 class PointHead(nn.Module):
@@ -27,18 +30,16 @@ class PointHead(nn.Module):
         self.coarse_each_layer = config.coarse_each_layer
         repeat = num_classes if config.coarse_each_layer else 0
         widths = [fine_channels + num_classes] + [config.point_dim + repeat] * (config.num_point_fc - 1)
-        self.fc = nn.ModuleList(nn.Linear(width, config.point_dim) for width in widths)
-        self.predictor = nn.Linear(config.point_dim + repeat, 1 if config.class_agnostic else num_classes)
-        for layer in self.fc:
+        self.dim = config.point_dim
+        self.fc = nn.ModuleList(nn.Linear(width, self.dim) for width in widths)
+        self.predictor = linear(self.dim + repeat, 1 if config.class_agnostic else num_classes, std=0.001)
+        for layer in self._hidden:
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(layer.bias)
-        nn.init.normal_(self.predictor.weight, std=0.001)
-        nn.init.zeros_(self.predictor.bias)
 
     @property
-    def dim(self) -> int:
-        """Width D of the hidden layers."""
-        return int(self.predictor.in_features if not self.coarse_each_layer else self.fc[0].out_features)
+    def _hidden(self) -> list[nn.Linear]:
+        return [cast(nn.Linear, layer) for layer in self.fc]
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """fine [R, P, C], coarse [R, P, K] → logits [R, P, K] (or [R, P, 1] if class-agnostic)."""
@@ -52,18 +53,20 @@ class PointHead(nn.Module):
 
     def project_fine(self, features: Tensor) -> Tensor:
         """The first layer's fine part for a whole map: [B, C, H, W] → [B, H, W, D]."""
-        weight = self.fc[0].weight[:, : self.fine_channels]
+        weight = self._hidden[0].weight[:, : self.fine_channels]
         return F.linear(features.permute(0, 2, 3, 1), weight)
 
     def project_coarse(self, coarse: Tensor, classes: Tensor) -> Tensor:
         """Every layer's coarse part, for a region's own class: [R, K, s, s], [R] → [R, s², L·D + 1].
 
-        Channels: the hidden layers that see the coarse prediction (all L, or the first alone), D each, then the predictor.
+        Channels: D for each hidden layer that sees the coarse prediction (all L, or the first alone), then the
+        predictor's one.
         """
         cells = coarse.flatten(2).transpose(1, 2)
-        parts = [F.linear(cells, self.fc[0].weight[:, self.fine_channels :])]
+        first, *others = self._hidden
+        parts = [F.linear(cells, first.weight[:, self.fine_channels :])]
         if self.coarse_each_layer:
-            parts += [F.linear(cells, layer.weight[:, self.dim :]) for layer in list(self.fc)[1:]]
+            parts += [F.linear(cells, layer.weight[:, self.dim :]) for layer in others]
             rows = self._rows(classes)
             own = self.predictor.weight[rows, self.dim :]
             parts.append((cells * own[:, None]).sum(-1, keepdim=True))
@@ -74,8 +77,9 @@ class PointHead(nn.Module):
     def hidden(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """The hidden layers, from projections read at points of any regions: [n, D], [n, L·D + 1] → [n, D]."""
         dim = self.dim
-        x = F.relu_((fine + coarse[:, :dim]).add_(self.fc[0].bias))
-        for i, layer in enumerate(list(self.fc)[1:], start=1):
+        first, *others = self._hidden
+        x = F.relu_((fine + coarse[:, :dim]).add_(first.bias))
+        for i, layer in enumerate(others, start=1):
             y = F.linear(x, layer.weight[:, :dim], layer.bias)
             if self.coarse_each_layer:
                 y += coarse[:, i * dim : (i + 1) * dim]

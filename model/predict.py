@@ -101,9 +101,7 @@ class Predictor:
         """Of a checkpoint, run by PyTorch."""
         network = build(checkpoint.config, checkpoint.tensors)
         head = network.mask_head.point if isinstance(network.mask_head, PointRendMaskHead) else None
-        return Predictor(
-            CoarsePass(network), head, checkpoint.config.preprocessing, checkpoint.categories
-        )
+        return Predictor(CoarsePass(network), head, checkpoint.config.preprocessing, checkpoint.categories)
 
     def prepare(self, image: NDArray[np.uint8], prompts: tuple[Prompt, ...] | None = None) -> Prepared:
         """Resize one RGB image [H, W, 3]."""
@@ -181,7 +179,7 @@ class Predictor:
 
 def crop(region: Region, width: int, height: int) -> Crop:
     """The region's mask as the pixels of its box in a width×height image."""
-    return paste(region.render.probability().numpy(), region.box, width, height)
+    return paste(region.render.probability().numpy(), region.box.tolist(), width, height)
 
 
 def coco_result(region: Region, category: Category, image_id: int, width: int, height: int) -> dict[str, Any]:

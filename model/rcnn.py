@@ -31,8 +31,11 @@ class MaskRCNN(nn.Module):
     def propose(self, pyramid: list[Tensor], sizes: Tensor) -> Proposals:
         """P2–P6 and image sizes [B, 2] (height, width without padding) → proposals."""
         limits = self.config.rpn
+        logits, deltas, anchors = self.rpn(pyramid)
         return rpn.select(
-            *self.rpn(pyramid),
+            logits,
+            deltas,
+            anchors,
             sizes,
             pre_nms=limits.pre_nms,
             post_nms=limits.post_nms,

@@ -100,7 +100,7 @@ def render_dense(renders: Sequence[Render], head: PointHead, group_points: int =
     """The yardstick: evaluate every cell of the target grid. Costs side² points a render."""
     for r in renders:
         centres = regular_grid(r.side, r.box.device)
-        parts = [_evaluate([([r], part[None])], head)[0][0] for part in centres.split(group_points)]
+        parts = [_evaluate([([r], part[None])], head)[0][0] for part in torch.split(centres, group_points)]
         r.logits = torch.cat(parts).view(r.side, r.side)
 
 
@@ -162,7 +162,7 @@ def _evaluate(cohorts: list[tuple[list[Render], Tensor]], head: PointHead) -> li
     sizes = [points.shape[0] * points.shape[1] for _, points in cohorts]
     logits = []
     for (cohort, points), x, last in zip(
-        cohorts, hidden.split(sizes), coarse[:, -1].split(sizes), strict=True
+        cohorts, torch.split(hidden, sizes), torch.split(coarse[:, -1], sizes), strict=True
     ):
         classes = torch.tensor([r.category for r in cohort], device=x.device)
         shape = points.shape[:2]

@@ -62,7 +62,9 @@ class Bottleneck(nn.Module):
         self.conv1 = ConvNorm(in_channels, bottleneck, 1, first)
         self.conv2 = ConvNorm(bottleneck, bottleneck, 3, middle, groups)
         self.conv3 = ConvNorm(bottleneck, out_channels, 1)
-        self.shortcut = ConvNorm(in_channels, out_channels, 1, stride) if in_channels != out_channels else None
+        self.shortcut = (
+            ConvNorm(in_channels, out_channels, 1, stride) if in_channels != out_channels else None
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.conv2(F.relu(self.conv1(x))))

@@ -38,4 +38,5 @@ def sample_grid(features: Tensor, boxes: Tensor, batch: Tensor, side: int, strid
     and RoIAlign repeats the border. One ring of zeros around the map makes the two the same.
     """
     ringed = F.pad(features, (1, 1, 1, 1))
-    return roi_align(ringed, with_batch(boxes + stride, batch), side, 1 / stride, 1, True)
+    reads: Tensor = roi_align(ringed, with_batch(boxes + stride, batch), side, 1 / stride, 1, True)
+    return reads

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from model import boxes as box
 from model.backbone import STRIDES
 from model.config import ModelConfig
+from model.layers import conv
 from model.nms import nms_rows
 
 NOTHING = float("-inf")
@@ -34,12 +35,9 @@ class RPN(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         channels, ratios = config.fpn.channels, config.rpn.aspect_ratios
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-        self.objectness = nn.Conv2d(channels, len(ratios), 1)
-        self.deltas = nn.Conv2d(channels, 4 * len(ratios), 1)
-        for layer in (self.conv, self.objectness, self.deltas):
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
+        self.conv = conv(channels, channels, 3, padding=1, std=0.01)
+        self.objectness = conv(channels, len(ratios), 1, std=0.01)
+        self.deltas = conv(channels, 4 * len(ratios), 1, std=0.01)
         for i, size in enumerate(config.rpn.anchor_sizes):
             self.register_buffer(f"anchors{i + 2}", box.cell_anchors(size, ratios), persistent=False)
 
@@ -52,9 +50,7 @@ class RPN(nn.Module):
             moves = self.deltas(hidden).permute(0, 2, 3, 1).unflatten(-1, (-1, 4))
             deltas.append(moves.flatten(1, 3).float())
             height, width = hidden.shape[-2:]
-            anchors.append(
-                box.grid_anchors(self.get_buffer(f"anchors{i + 2}"), height, width, STRIDES[i])
-            )
+            anchors.append(box.grid_anchors(self.get_buffer(f"anchors{i + 2}"), height, width, STRIDES[i]))
         return logits, deltas, anchors
 
 

@@ -6,9 +6,10 @@ import json
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.distributed as dist
@@ -178,7 +179,8 @@ def _step(
     process: Process,
 ) -> dict[str, float]:
     device = process.device()
-    network = (module.module if isinstance(module, DistributedDataParallel) else module).network
+    step_module: nn.Module = module.module if isinstance(module, DistributedDataParallel) else module
+    network = cast(TrainingStep, step_module).network
     images, sizes = network_input(batch.images, network.config.preprocessing)
     targets = [
         Target(t.boxes.to(device), t.classes.to(device), None if t.masks is None else t.masks.to(device))
@@ -196,7 +198,7 @@ def _step(
         parts = ", ".join(f"{name} {value.item():.3g}" for name, value in found.items())
         raise TrainingError(f"the loss is not finite at step {step} ({parts}): try a lower learning rate")
     optimiser.zero_grad(set_to_none=True)
-    total.backward()
+    total.backward()  # type: ignore[no-untyped-call]
     if recipe.clip_norm:
         nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
     optimiser.step()
@@ -205,9 +207,11 @@ def _step(
 
 def _batches(
     dataset: TrainDataset, recipe: Recipe, process: Process, start: int, workers: int
-) -> "torch.utils.data.dataloader._BaseDataLoaderIter":
+) -> Iterator[Batch]:
     if recipe.batch_size % process.world_size:
-        raise TrainingError(f"batch size {recipe.batch_size} does not divide by {process.world_size} processes")
+        raise TrainingError(
+            f"batch size {recipe.batch_size} does not divide by {process.world_size} processes"
+        )
     box_only = len(dataset) - dataset.num_masked
     sampler = MixedBatches(
         dataset.num_masked,

@@ -25,7 +25,9 @@ def picture(height: int = 60, width: int = 80) -> np.ndarray[tuple[int, ...], np
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def polygon(x0: float, y0: float, x1: float, y1: float) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+def polygon(
+    x0: float, y0: float, x1: float, y1: float
+) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
     return (np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=np.float32),)
 
 

@@ -102,7 +102,9 @@ def test_a_bad_annotation_is_named(tmp_path: Path, change: dict[str, Any], says:
 
 
 def test_missing_keys_duplicates_and_unknown_images(tmp_path: Path) -> None:
-    data = coco([annotation(1, 1, _BOX), annotation(1, 1, _BOX), annotation(2, 9, _BOX), annotation(3, 1, _BOX)])
+    data = coco(
+        [annotation(1, 1, _BOX), annotation(1, 1, _BOX), annotation(2, 9, _BOX), annotation(3, 1, _BOX)]
+    )
     del data["annotations"][3]["bbox"]
     data["images"] += [dict(data["images"][0]), {"id": 4, "file_name": "4.png", "width": 0, "height": 5}, 5]
     file = write(tmp_path, data | {"images": data["images"][:3]})
@@ -137,7 +139,9 @@ def test_missing_picture(tmp_path: Path) -> None:
         load_coco(file, tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"images": [], "annotations": {}, "categories": []}', "\x00"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"images": [], "annotations": {}, "categories": []}', "\x00"]
+)
 def test_not_a_coco_file(tmp_path: Path, text: str) -> None:
     file = tmp_path / "a.json"
     file.write_text(text)

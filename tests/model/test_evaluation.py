@@ -53,7 +53,9 @@ def test_no_results(tmp_path: Path) -> None:
 
 
 def test_a_crowd_excuses_what_lies_in_it(tmp_path: Path) -> None:
-    metrics = evaluate(truth(tmp_path), [result(1, 7, CAT), result(2, 3, DOG, 0.5), result(2, 3, (0, 9, 9, 30), 0.8)])
+    metrics = evaluate(
+        truth(tmp_path), [result(1, 7, CAT), result(2, 3, DOG, 0.5), result(2, 3, (0, 9, 9, 30), 0.8)]
+    )
     assert metrics["box/AP"] == metrics["mask/AP"] == pytest.approx(1)
 
 

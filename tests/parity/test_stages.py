@@ -116,9 +116,7 @@ def test_paste_and_rle(name: str) -> None:
     golden = load(name)
     height, width = golden.record["height"], golden.record["width"]
     masks = golden["mask_logits"].sigmoid() if name in POINTREND else golden["mask_prob"][:, 0]
-    for mask, box, expected in zip(
-        masks, golden.record["pred_boxes"], golden.record["rle"], strict=True
-    ):
+    for mask, box, expected in zip(masks, golden.record["pred_boxes"], golden.record["rle"], strict=True):
         counts = rle.encode(paste(mask.numpy(), box, width, height), width, height)
         found = rle.decode(counts, width, height)
         wanted = rle.decode(rle.decompress(expected["counts"]), width, height)

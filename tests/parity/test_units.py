@@ -37,13 +37,18 @@ def test_regular_grid(side: int) -> None:
     check(points.regular_grid(side).expand(2, -1, 2), units()[f"grid_{side}"])
 
 
-@pytest.mark.parametrize(("maps", "result", "count"), [("ug_map", "ug", 20), ("ug2_map", "ug2", 100), ("ug2_map", "ug3", 7)])
+@pytest.mark.parametrize(
+    ("maps", "result", "count"), [("ug_map", "ug", 20), ("ug2_map", "ug2", 100), ("ug2_map", "ug3", 7)]
+)
 def test_most_uncertain(maps: str, result: str, count: int) -> None:
     u = units()
     cells, centres = points.most_uncertain(u[maps][:, 0], count)
     order, expected_order = cells.argsort(), u[f"{result}_idx"].argsort()
     assert torch.equal(cells.gather(1, order), u[f"{result}_idx"].gather(1, expected_order))
-    both = [c.gather(1, o[..., None].expand(-1, -1, 2)) for c, o in ((centres, order), (u[f"{result}_pts"], expected_order))]
+    both = [
+        c.gather(1, o[..., None].expand(-1, -1, 2))
+        for c, o in ((centres, order), (u[f"{result}_pts"], expected_order))
+    ]
     check(*both)
 
 
@@ -86,7 +91,9 @@ def test_biased_random_points_from_the_recorded_draws(case: str) -> None:
         ("k10_beta1.0", 10, 1.0),
     ],
 )
-def test_biased_random_points_are_as_biased_as_recorded(case: str, oversample: float, importance: float) -> None:
+def test_biased_random_points_are_as_biased_as_recorded(
+    case: str, oversample: float, importance: float
+) -> None:
     """Over 2,000 boxes, as in the record; its maps are not kept, so maps of the same kind stand in."""
     u, stats = units(), STATS[case]
     own = own_class(u["ur_coarse"], u["ur_cls"])[:, None].repeat(334, 1, 1, 1)[:2000]
@@ -98,7 +105,8 @@ def test_biased_random_points_are_as_biased_as_recorded(case: str, oversample: f
 
 
 @pytest.mark.parametrize(
-    ("case", "each_layer", "agnostic"), [("std", True, False), ("std_nocoarse", False, False), ("std_agn", True, True)]
+    ("case", "each_layer", "agnostic"),
+    [("std", True, False), ("std_nocoarse", False, False), ("std_agn", True, True)],
 )
 def test_point_head(case: str, each_layer: bool, agnostic: bool) -> None:
     u = units()
@@ -108,7 +116,10 @@ def test_point_head(case: str, each_layer: bool, agnostic: bool) -> None:
     state = {k.removeprefix(prefix): v for k, v in u.items() if k.startswith(prefix)}
     names = {"fc1": "fc.0", "fc2": "fc.1", "fc3": "fc.2", "predictor": "predictor"}
     head.load_state_dict(
-        {f"{names[k.split('.')[0]]}.{k.split('.')[1]}": v.squeeze(-1) if v.dim() == 3 else v for k, v in state.items()}
+        {
+            f"{names[k.split('.')[0]]}.{k.split('.')[1]}": v.squeeze(-1) if v.dim() == 3 else v
+            for k, v in state.items()
+        }
     )
     fine, coarse = u[f"{case}_fine"], u[f"{case}_coarse"]
     with torch.no_grad():
@@ -126,9 +137,16 @@ def test_point_head(case: str, each_layer: bool, agnostic: bool) -> None:
 def test_coarse_head_with_channel_reduction() -> None:
     u = units()
     head = CoarseHead(12, 5, PointRendMask(conv_dim=8, fc_dim=20, pool=6, side=3))
-    names = {"reduce_channel_dim_conv": "reduce", "reduce_spatial_dim_conv": "spatial", "fc1": "fc.0", "fc2": "fc.1"}
+    names = {
+        "reduce_channel_dim_conv": "reduce",
+        "reduce_spatial_dim_conv": "spatial",
+        "fc1": "fc.0",
+        "fc2": "fc.1",
+    }
     state = {k.removeprefix("convfc_w:"): v for k, v in u.items() if k.startswith("convfc_w:")}
-    head.load_state_dict({f"{names.get(k.split('.')[0], k.split('.')[0])}.{k.split('.')[1]}": v for k, v in state.items()})
+    head.load_state_dict(
+        {f"{names.get(k.split('.')[0], k.split('.')[0])}.{k.split('.')[1]}": v for k, v in state.items()}
+    )
     with torch.no_grad():
         check(head(u["convfc_in"]), u["convfc_out"])
 
@@ -158,5 +176,7 @@ def test_fine_features_of_several_maps() -> None:
     for maps, stride in ((u["fg_f1"], 4), (u["fg_f2"], 8)):
         height, width = maps.shape[-2:]
         unit = positions / torch.tensor([width * stride, height * stride])
-        reads.append(torch.cat([points.sample(maps[i : i + 1], unit[j][None]) for j, i in enumerate(owner.tolist())]))
+        reads.append(
+            torch.cat([points.sample(maps[i : i + 1], unit[j][None]) for j, i in enumerate(owner.tolist())])
+        )
     check(torch.cat(reads, 1), u["fg_out"])

@@ -1,0 +1,43 @@
+# Everything a person needs: make setup · demo · serve · test · bench · check
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export OMP_WAIT_POLICY = passive
+
+.PHONY: setup demo serve test test-slow bench check clean
+
+# A virtual environment with everything, remade when the requirements change.
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing (PyTorch is large: a few minutes the first time)"
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# The shipped weights as a bundle, remade when they or the exporter change.
+bundles/people/bundle.json: $(VENV)/.installed model/weights/people.safetensors $(wildcard export/*.py model/*.py)
+	$(BIN)/python -m export --checkpoint model/weights/people.safetensors --out bundles/people
+
+setup: bundles/people/bundle.json
+
+demo: setup
+	$(BIN)/python -m service demo --bundle bundles/people --image examples/astronaut.jpg --out out
+
+serve: setup
+	$(BIN)/python -m service serve --bundle bundles/people
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.installed
+	$(BIN)/python -m pytest -m slow
+
+bench: setup
+	$(BIN)/python -m bench
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) bundles out .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,147 @@
+"""One loaded model, from bytes to masks: decode → prepare → coarse → render, each where it belongs.
+
+Decoding and resizing run in the pool; the coarse pass and the renderer run on the device's thread, for
+a whole batch at once. HTTP and the command line use the same engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from PIL import Image
+
+from export.bundle import Bundle, Manifest
+from model.predict import Options, Prepared, Prompt
+from model.preprocess import padded_size
+from service.batching import Batcher, Limits
+from service.images import decode
+from service.masks import Mask, finished
+from service.options import check_boxes
+from service.workers import Workers
+
+WARM_UP_SIZE = (128, 96)
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Seconds. Of a batch, coarse and refine are the whole batch's: that is how long each request took."""
+
+    decode: float
+    queue: float
+    coarse: float
+    refine: float
+
+
+@dataclass(frozen=True, eq=False)
+class Segmented:
+    """What the model found in a width×height image, best first or in the order of the given boxes."""
+
+    width: int
+    height: int
+    masks: tuple[Mask, ...]
+    stages: Stages
+    started: float  # time.perf_counter()
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    prepared: Prepared
+    options: Options
+
+
+@dataclass(frozen=True, eq=False)
+class _Rendered:
+    masks: tuple[Mask, ...]
+    coarse: float  # s
+    refine: float  # s
+
+
+class Engine:
+    """A bundle that serves requests while `serve` runs."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        workers: Workers,
+        limits: Limits,
+        *,
+        max_pixels: int,
+        on_batch: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        self.providers = bundle.providers
+        self.manifest: Manifest = bundle.manifest
+        self.ready = False
+        self._predictor = bundle.predictor
+        self._workers = workers
+        self._max_pixels = max_pixels
+        self._on_batch = on_batch  # told the size of every coarse batch, on the device's thread
+        self._batcher = Batcher[_Job, _Rendered](workers, limits, padded=self._padded, run=self._compute)
+
+    @property
+    def alive(self) -> bool:
+        return self._batcher.alive and self._workers.alive
+
+    async def serve(self) -> None:
+        await self._batcher.serve()
+
+    async def segment(self, data: bytes, options: Options) -> Segmented:
+        """Raises ImageError, ParameterError (a box outside the image), QueueFull, or what the model raises."""
+        with self._batcher.place():
+            started = time.perf_counter()
+            job = await self._workers.in_pool(lambda: self._read(data, options))
+            decoded = time.perf_counter()
+            done = await self._batcher.submit(job)
+        rendered = done.result
+        stages = Stages(decoded - started, done.waited, rendered.coarse, rendered.refine)
+        return Segmented(job.prepared.width, job.prepared.height, rendered.masks, stages, started)
+
+    async def warm_up(self) -> None:
+        """Ready once a small picture went through every stage, its mask included. Raises what fails."""
+        width, height = WARM_UP_SIZE
+        file = io.BytesIO()
+        Image.linear_gradient("L").resize(WARM_UP_SIZE).save(file, "PNG")
+        options = Options(resolution=56, prompts=(Prompt((0, 0, width, height), 0),))
+        masks = (await self.segment(file.getvalue(), options)).masks
+        if len(masks) != 1 or not masks[0].logits.isfinite().all():
+            raise RuntimeError(f"model {self.manifest.name!r} gives no usable mask for a box")
+        self.ready = True
+
+    def _read(self, data: bytes, options: Options) -> _Job:
+        image = decode(data, max_pixels=self._max_pixels)
+        check_boxes(options.prompts or (), image.width, image.height)
+        return _Job(self._predictor.prepare(image.pixels, options.prompts), options)
+
+    def _padded(self, job: _Job) -> tuple[int, int]:
+        _, height, width = job.prepared.pixels.shape
+        return padded_size(height, width, self.manifest.preprocessing.stride)
+
+    def _compute(self, batch: Sequence[_Job]) -> list[_Rendered]:
+        self._on_batch(len(batch))
+        start = time.perf_counter()
+        coarse = self._predictor.coarse([job.prepared for job in batch])
+        middle = time.perf_counter()
+        regions = [
+            self._predictor.regions(coarse, i, job.prepared, job.options) for i, job in enumerate(batch)
+        ]
+        self._predictor.render([region for own in regions for region in own])
+        masks = [tuple(map(finished, own)) for own in regions]
+        refine = time.perf_counter() - middle
+        return [_Rendered(own, middle - start, refine) for own in masks]
+
+
+@asynccontextmanager
+async def serving(engines: Iterable[Engine], workers: Workers) -> AsyncIterator[None]:
+    """The engines serve inside; their threads end with it."""
+    tasks = [asyncio.create_task(engine.serve()) for engine in engines]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        workers.close()

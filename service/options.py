@@ -1,0 +1,171 @@
+"""What a request may ask for, checked. HTTP and the command line share it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
+
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from model.categories import Category
+from model.predict import Options, Prompt, Resolution, parse_points, parse_resolution
+from model.render import SIDES
+
+Format = Literal["rle", "rle_list", "polygon", "coco"]
+FORMATS: tuple[str, ...] = get_args(Format)
+MAX_BOXES = 1000
+LEAST_OVERLAP = 0.01  # pixels of a box inside the image; less is lost to rounding on the way to the network
+
+
+class ParameterError(ValueError):
+    """A parameter's value is not allowed; the message says what is."""
+
+    def __init__(self, parameter: str, detail: str) -> None:
+        super().__init__(f"{parameter}: {detail}")
+        self.parameter = parameter
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request, understood."""
+
+    options: Options
+    format: Format
+    image_id: int
+
+
+def _parsed(parse: Callable[[str], Any], schema: dict[str, Any]) -> tuple[BeforeValidator, WithJsonSchema]:
+    return BeforeValidator(lambda value: parse(str(value))), WithJsonSchema(schema)
+
+
+_resolution = _parsed(parse_resolution, {"enum": ["native", *map(str, SIDES)], "type": "string"})
+_points = _parsed(parse_points, {"type": "string", "pattern": "^(auto|[1-9][0-9]*)$"})
+
+
+class SegmentQuery(BaseModel):
+    """The parameters as text, checked as far as that goes without a model and an image."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str | None = Field(None, description="Name of a loaded model (see /models); the first if absent.")
+    resolution: Annotated[Resolution, *_resolution] = Field(
+        "native",
+        description="Side of the mask within its box; `native` picks it for each instance from the size of "
+        "its box, so that each image pixel gets a cell of its own. A model without a point head answers 28.",
+    )
+    points: Annotated[int | None, *_points] = Field(
+        None,
+        validate_default=False,
+        description="Points evaluated per level of subdivision; `auto` grows with the level.",
+    )
+    score: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Least score of a detection. Below the model's own threshold (see /models) it finds "
+        "nothing more. Not applied to given boxes.",
+    )
+    max_instances: int = Field(
+        100,
+        ge=1,
+        le=1000,
+        description="Most detections, best first; a model may have a limit of its own (see /models).",
+    )
+    classes: str | None = Field(None, description="Names of categories to keep, comma-separated; all if absent.")
+    boxes: str | None = Field(
+        None,
+        description='JSON `[[x0, y0, x1, y1, "class"?], …]` in image pixels: segment these and detect nothing. '
+        "Without a class the model chooses. May be a form field instead.",
+        examples=['[[10, 20, 110, 220], [5, 5, 50, 60, "person"]]'],
+    )
+    format: Format = Field(
+        "rle",
+        description="`rle`: COCO run lengths, compressed; `rle_list`: uncompressed; `polygon`: COCO polygons; "
+        "`coco`: nothing but a COCO results list, ready for `loadRes`.",
+    )
+    image_id: int = Field(0, description="Of format `coco`.")
+
+    def ask(self, categories: Sequence[Category], boxes: str | None = None) -> Ask:
+        """With a model's categories, and boxes from elsewhere. Raises ParameterError."""
+        if boxes is not None and self.boxes is not None:
+            raise ParameterError("boxes", "given twice, in the query and in the form; send one")
+        text = self.boxes if boxes is None else boxes
+        options = Options(
+            resolution=self.resolution,
+            points=self.points,
+            score=self.score,
+            max_instances=self.max_instances,
+            classes=None if self.classes is None else _classes(self.classes, categories),
+            prompts=None if text is None else _boxes(text, categories),
+        )
+        return Ask(options, self.format, self.image_id)
+
+
+def explain(errors: Sequence[Any]) -> list[ParameterError]:
+    """Pydantic's findings in the words of this service."""
+    found = []
+    for error in errors:
+        name = str(error["loc"][-1])
+        if error["type"] == "extra_forbidden":
+            allowed = ", ".join(SegmentQuery.model_fields)
+            found.append(ParameterError(name, f"there is no such parameter; allowed: {allowed}"))
+        elif error["type"] == "value_error":
+            found.append(ParameterError(name, str(error["ctx"]["error"])))
+        else:
+            found.append(ParameterError(name, f"{error['msg']}, got {str(error['input'])[:80]!r}"))
+    return found
+
+
+def check_boxes(prompts: Sequence[Prompt], width: int, height: int) -> None:
+    """Raises ParameterError for the first box that misses the image."""
+    for number, prompt in enumerate(prompts, 1):
+        x0, y0, x1, y1 = prompt.box
+        if min(min(x1, width) - max(x0, 0), min(y1, height) - max(y0, 0)) < LEAST_OVERLAP:
+            box = f"[{x0:g}, {y0:g}, {x1:g}, {y1:g}]"
+            raise ParameterError("boxes", f"box {number}, {box}, is not within the {width} × {height} image")
+
+
+def _classes(text: str, categories: Sequence[Category]) -> frozenset[int]:
+    return frozenset(_index(name.strip(), categories, "classes") for name in text.split(","))
+
+
+def _index(name: str, categories: Sequence[Category], parameter: str) -> int:
+    names = [category.name for category in categories]
+    if name not in names:
+        raise ParameterError(parameter, f"there is no class {name[:80]!r}; allowed: {', '.join(names)}")
+    return names.index(name)
+
+
+def _boxes(text: str, categories: Sequence[Category]) -> tuple[Prompt, ...]:
+    try:
+        boxes = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ParameterError("boxes", 'not JSON; send [[x0, y0, x1, y1, "class"?], …]') from error
+    if not isinstance(boxes, list):
+        raise ParameterError("boxes", 'must be a list: [[x0, y0, x1, y1, "class"?], …]')
+    if len(boxes) > MAX_BOXES:
+        raise ParameterError("boxes", f"at most {MAX_BOXES} are allowed, got {len(boxes)}")
+    return tuple(_box(box, number, categories) for number, box in enumerate(boxes, 1))
+
+
+def _box(box: Any, number: int, categories: Sequence[Category]) -> Prompt:
+    if not isinstance(box, list) or len(box) not in (4, 5):
+        raise ParameterError("boxes", f'box {number} must be [x0, y0, x1, y1] or [x0, y0, x1, y1, "class"]')
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in box[:4]):
+        raise ParameterError("boxes", f"box {number}: x0, y0, x1 and y1 must be numbers")
+    if not all(abs(v) <= float(np.finfo(np.float32).max) and math.isfinite(v) for v in box[:4]):
+        raise ParameterError("boxes", f"box {number}: x0, y0, x1 and y1 must be finite")
+    x0, y0, x1, y1 = (float(v) for v in box[:4])
+    if x1 <= x0 or y1 <= y0:
+        raise ParameterError("boxes", f"box {number}: x1 must be above x0 and y1 above y0")
+    if len(box) == 4:
+        return Prompt((x0, y0, x1, y1))
+    if not isinstance(box[4], str):
+        raise ParameterError("boxes", f"box {number}: its class must be a name")
+    return Prompt((x0, y0, x1, y1), _index(box[4], categories, "boxes"))
