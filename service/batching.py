@@ -111,7 +111,8 @@ class Batcher(Generic[Item, Result]):
         finally:
             self.alive = False
             for entry in self._waiting:
-                entry.future.cancel()
+                if not entry.future.done():
+                    entry.future.set_exception(RuntimeError("the batcher has stopped"))
 
     async def _ripen(self) -> None:
         """Until the oldest item has waited its time or its batch is full."""

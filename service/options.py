@@ -59,8 +59,8 @@ class SegmentQuery(BaseModel):
         "its box, so that each image pixel gets a cell of its own. A model without a point head answers 28.",
     )
     points: Annotated[int | None, *_points] = Field(
-        None,
-        validate_default=False,
+        "auto",
+        validate_default=True,
         description="Points evaluated per level of subdivision; `auto` grows with the level.",
     )
     score: float = Field(
@@ -77,7 +77,9 @@ class SegmentQuery(BaseModel):
         le=1000,
         description="Most detections, best first; a model may have a limit of its own (see /models).",
     )
-    classes: str | None = Field(None, description="Names of categories to keep, comma-separated; all if absent.")
+    classes: str | None = Field(
+        None, description="Names of categories to keep, comma-separated; all if absent."
+    )
     boxes: str | None = Field(
         None,
         description='JSON `[[x0, y0, x1, y1, "class"?], …]` in image pixels: segment these and detect nothing. '

@@ -34,7 +34,9 @@ class Settings(BaseSettings):
     @field_validator("bundles", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        return (
+            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        )
 
     @property
     def thread_budget(self) -> int:

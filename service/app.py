@@ -1,0 +1,143 @@
+"""The FastAPI app: bundles opened, pages, problems, and the life of the engines."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from export.bundle import Bundle, Execution, open_bundle
+from service import problems, schemas
+from service.batching import Limits, QueueFull
+from service.edge import Edge
+from service.engine import Engine, serving
+from service.images import ImageError
+from service.metrics import Metrics
+from service.options import ParameterError, explain
+from service.problems import Problem
+from service.routes import Service, router
+from service.settings import Settings
+from service.workers import Workers
+
+CLIENT_GONE = 499  # nobody reads it; the metrics count it
+_log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings, bundles: Sequence[Bundle] | None = None) -> FastAPI:
+    """The service of these bundles, or of the settings'. Raises BundleError, or ValueError if there is none."""
+    if bundles is None:
+        execution = Execution(settings.device, settings.thread_budget)
+        bundles = [open_bundle(folder, execution) for folder in settings.bundles]
+    service = _service(settings, bundles)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with serving(service.engines.values(), service.workers):
+            warming = asyncio.create_task(_warm_up(service))
+            try:
+                yield
+            finally:
+                warming.cancel()
+                await asyncio.gather(warming, return_exceptions=True)
+
+    app = FastAPI(title="PointRend, served", version=_version(), lifespan=lifespan)
+    app.include_router(router(service))
+    app.add_middleware(Edge, metrics=service.metrics)
+    _add_handlers(app, service.metrics)
+    _describe_problems(app)
+    return app
+
+
+def _service(settings: Settings, bundles: Sequence[Bundle]) -> Service:
+    names = [bundle.manifest.name for bundle in bundles]
+    if not names:
+        raise ValueError("there is no model to serve: give --bundle DIR or set POINTREND_BUNDLES")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"two bundles have the same name: {', '.join(twice)}")
+    workers, metrics = Workers(settings.thread_budget), Metrics()
+    limits = Limits(settings.max_wait_ms / 1000, settings.batch_pixels, settings.queue_length)
+    engines = {
+        name: Engine(
+            bundle,
+            workers,
+            limits,
+            max_pixels=settings.max_pixels,
+            on_batch=partial(metrics.batch, name),
+        )
+        for name, bundle in zip(names, bundles, strict=True)
+    }
+    return Service(settings, engines, workers, metrics)
+
+
+async def _warm_up(service: Service) -> None:
+    for name, engine in service.engines.items():
+        try:
+            await engine.warm_up()
+        except Exception:  # the service lives on, unready: /readyz says so
+            _log.exception("model %s failed to warm up", name)
+
+
+def _add_handlers(app: FastAPI, metrics: Metrics) -> None:
+    def answered(request: Request, problem: Problem) -> Response:
+        metrics.rejected(problem.kind)
+        return problem.response(request)
+
+    @app.exception_handler(Problem)
+    async def _(request: Request, error: Problem) -> Response:
+        return answered(request, error)
+
+    @app.exception_handler(ImageError)
+    async def _(request: Request, error: ImageError) -> Response:
+        return answered(request, problems.of_image(error))
+
+    @app.exception_handler(ParameterError)
+    async def _(request: Request, error: ParameterError) -> Response:
+        return answered(request, problems.of_parameters([error]))
+
+    @app.exception_handler(RequestValidationError)
+    async def _(request: Request, error: RequestValidationError) -> Response:
+        return answered(request, problems.of_parameters(explain(error.errors())))
+
+    @app.exception_handler(QueueFull)
+    async def _(request: Request, error: QueueFull) -> Response:
+        return answered(request, problems.of_queue(error))
+
+    @app.exception_handler(HTTPException)
+    async def _(request: Request, error: HTTPException) -> Response:
+        return answered(request, problems.of_status(error.status_code, error.detail, error.headers))
+
+    @app.exception_handler(ClientDisconnect)
+    async def _(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=CLIENT_GONE)
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """FastAPI knows its own 422 only: replace it in the OpenAPI document by the problems answered here."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, object]:
+        document = generate()
+        parts = document["components"]["schemas"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            parts.pop(name, None)
+        details = schemas.ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+        parts |= details.pop("$defs", {}) | {"ProblemDetails": details}
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def _version() -> str:
+    try:
+        return version("pointrend-served")
+    except PackageNotFoundError:  # run from a checkout
+        return "0"

@@ -1,0 +1,137 @@
+"""The shapes of answers, for OpenAPI. Answers themselves are written by `answers.py` in the pool."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_RLE = {"size": [4, 5], "counts": "52203"}
+_INSTANCE = {
+    "category_id": 1,
+    "category": "person",
+    "score": 0.98,
+    "bbox": [1.1, 0.9, 2.0, 2.2],
+    "area": 4,
+    "segmentation": _RLE,
+    "resolution": 28,
+    "points": "auto",
+    "truncated": False,
+}
+_TIMINGS = {"decode": 4.1, "queue": 5.2, "coarse": 61.0, "refine": 12.3, "encode": 1.1, "total": 83.7}
+
+
+class Rle(BaseModel):
+    """Run lengths down the columns of the whole image, zeros first."""
+
+    size: tuple[int, int] = Field(description="Height and width of the image.")
+    counts: str | list[int] = Field(
+        description="COCO's compressed text (`rle`), or the numbers (`rle_list`)."
+    )
+
+
+class Instance(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"example": _INSTANCE})
+
+    category_id: int
+    category: str
+    score: float
+    bbox: tuple[float, float, float, float] = Field(description="x, y, width, height in image pixels.")
+    area: int = Field(description="Pixels of the mask.")
+    segmentation: Rle | list[list[int]] = Field(
+        description="Run lengths, or polygons [[x0, y0, x1, y1, …], …]."
+    )
+    resolution: int = Field(description="Side of the mask within its box, as achieved.")
+    points: int | Literal["auto"] = Field(description="Points evaluated per level.")
+    truncated: bool = Field(description="Whether the mask is coarser than asked for.")
+
+
+class Timings(BaseModel):
+    """Milliseconds. `coarse` and `refine` are the whole batch's."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _TIMINGS})
+
+    decode: float
+    queue: float
+    coarse: float
+    refine: float
+    encode: float
+    total: float = Field(description="From the complete body to the encoded masks.")
+
+
+class SegmentAnswer(BaseModel):
+    id: str = Field(description="The request's x-request-id.", examples=["4f6c1e9b"])
+    model: str = Field(examples=["people"])
+    width: int = Field(description="Of the image as displayed: EXIF orientation applied.", examples=[5])
+    height: int = Field(examples=[4])
+    instances: list[Instance]
+    timings_ms: Timings
+
+
+class CocoResult(BaseModel):
+    """An entry of a COCO results list."""
+
+    image_id: int = Field(examples=[0])
+    category_id: int = Field(examples=[1])
+    bbox: tuple[float, float, float, float] = Field(examples=[_INSTANCE["bbox"]])
+    score: float = Field(examples=[0.98])
+    segmentation: Rle = Field(examples=[_RLE])
+
+
+class Finding(BaseModel):
+    parameter: str
+    detail: str
+
+
+class ProblemDetails(BaseModel):
+    """RFC 9457."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "/problems/not-an-image",
+                "title": "The body is not an image",
+                "status": 400,
+                "detail": "the body is not an image; send a JPEG, PNG, WebP, GIF, TIFF or BMP image",
+                "request_id": "4f6c1e9b",
+            }
+        }
+    )
+
+    type: str = Field(description="Stable: /problems/<kind>.")
+    title: str
+    status: int
+    detail: str = Field(description="What was wrong and what is allowed.")
+    request_id: str
+    errors: list[Finding] | None = Field(None, description="Of type /problems/invalid-parameter.")
+
+
+class CategoryCard(BaseModel):
+    id: int = Field(examples=[1])
+    name: str = Field(examples=["person"])
+
+
+class PreprocessingCard(BaseModel):
+    short_edge: int = Field(description="Pixels; unless the long edge would pass its own.", examples=[800])
+    long_edge: int = Field(examples=[1333])
+
+
+class ModelCard(BaseModel):
+    """A loaded model."""
+
+    name: str = Field(examples=["people"])
+    task: str = Field(examples=["instance"])
+    ready: bool
+    categories: list[CategoryCard]
+    preprocessing: PreprocessingCard
+    sides: list[int] = Field(
+        description="What `resolution` may be, besides `native`.", examples=[[28, 56, 112]]
+    )
+    score_threshold: float = Field(description="It finds nothing below this score.", examples=[0.05])
+    max_detections: int = Field(examples=[100])
+    providers: list[str] = Field(description="What runs its graph.", examples=[["CPUExecutionProvider"]])
+    parity: dict[str, Any] = Field(description="How far the exported model is from the trained one.")
+
+
+class Status(BaseModel):
+    status: Literal["ok", "ready"]
