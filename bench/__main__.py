@@ -136,7 +136,12 @@ def main(
     """Print the table; nothing else should run on the machine meanwhile."""
     torch.set_num_threads(threads)
     print("| what | ours | against | that | ratio |\n|---|---|---|---|---|")
-    for part in (renderer, encoding, lambda: whole(bundle, checkpoint, picture, threads)):
+    parts: list[Callable[[], list[Row]]] = [
+        renderer,
+        encoding,
+        lambda: whole(bundle, checkpoint, picture, threads),
+    ]
+    for part in parts:
         for row in part():
             print(row, flush=True)
 

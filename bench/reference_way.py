@@ -31,7 +31,8 @@ def subdivide(
         image_points = to_image(places, boxes) / size
         fine = sample(features, image_points.reshape(1, -1, 2))[0]
         fine = fine.T.reshape(*places.shape[:2], -1)
-        return head(fine, sample(coarse, places).transpose(1, 2)).transpose(1, 2)
+        logits: Tensor = head(fine, sample(coarse, places).transpose(1, 2)).transpose(1, 2)
+        return logits
 
     count = len(boxes)
     logits = evaluate(regular_grid(28).expand(count, -1, 2)).reshape(count, -1, 28, 28)
