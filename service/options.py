@@ -118,7 +118,7 @@ def explain(errors: Sequence[Any]) -> list[ParameterError]:
             allowed = ", ".join(SegmentQuery.model_fields)
             found.append(ParameterError(name, f"there is no such parameter; allowed: {allowed}"))
         elif error["type"] == "value_error":
-            found.append(ParameterError(name, str(error["ctx"]["error"])))
+            found.append(ParameterError(name, str(error["ctx"]["error"]).removeprefix(f"{name} ")))
         else:
             found.append(ParameterError(name, f"{error['msg']}, got {str(error['input'])[:80]!r}"))
     return found

@@ -120,12 +120,12 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": "A problem, explained", "content": content} for status in statuses}
 
 
-_SEGMENT: dict[int | str, dict[str, Any]] = {
+_SEGMENT = _problems(400, 404, 413, 415, 422, 429, 500, 503) | {
     200: {
         "model": schemas.SegmentAnswer | list[schemas.CocoResult],
         "description": "The instances, best first; with given boxes, one for each in their order.",
-    },
-} | _problems(400, 404, 413, 415, 422, 429, 500, 503)
+    }
+}
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _BODY = {

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_RLE = {"size": [4, 5], "counts": "52203"}
-_INSTANCE = {
+_RLE: dict[str, Any] = {"size": [4, 5], "counts": "52203"}
+_INSTANCE: dict[str, Any] = {
     "category_id": 1,
     "category": "person",
     "score": 0.98,
@@ -18,7 +18,14 @@ _INSTANCE = {
     "points": "auto",
     "truncated": False,
 }
-_TIMINGS = {"decode": 4.1, "queue": 5.2, "coarse": 61.0, "refine": 12.3, "encode": 1.1, "total": 83.7}
+_TIMINGS: dict[str, Any] = {
+    "decode": 4.1,
+    "queue": 5.2,
+    "coarse": 61.0,
+    "refine": 12.3,
+    "encode": 1.1,
+    "total": 83.7,
+}
 
 
 class Rle(BaseModel):
@@ -103,7 +110,7 @@ class ProblemDetails(BaseModel):
     status: int
     detail: str = Field(description="What was wrong and what is allowed.")
     request_id: str
-    errors: list[Finding] | None = Field(None, description="Of type /problems/invalid-parameter.")
+    errors: list[Finding] | None = Field(default=None, description="Of type /problems/invalid-parameter.")
 
 
 class CategoryCard(BaseModel):

@@ -17,19 +17,25 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="POINTREND_", frozen=True, extra="forbid")
 
     bundles: Annotated[tuple[Path, ...], NoDecode] = Field(
-        (), description="Folders of exported models, comma-separated; the first is the default."
+        default=(), description="Folders of exported models, comma-separated; the first is the default."
     )
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
+    port: int = Field(default=8000, ge=0, le=65535)
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = Field(0, ge=0, description="0: as many as the CPU affinity and the cgroup's quota allow.")
-    max_wait_ms: float = Field(5.0, ge=0, description="How long the first of a batch waits for company.")
-    batch_pixels: int = Field(
-        4_500_000, ge=1, description="Padded pixels of a coarse batch; one image is always allowed."
+    threads: int = Field(
+        default=0, ge=0, description="0: as many as the CPU affinity and the cgroup's quota allow."
     )
-    queue_length: int = Field(64, ge=1, description="Requests a model has at once, before it answers 429.")
-    max_body_bytes: int = Field(25_000_000, ge=1)
-    max_pixels: int = Field(50_000_000, ge=1)
+    max_wait_ms: float = Field(
+        default=5.0, ge=0, description="How long the first of a batch waits for company."
+    )
+    batch_pixels: int = Field(
+        default=4_500_000, ge=1, description="Padded pixels of a coarse batch; one image is always allowed."
+    )
+    queue_length: int = Field(
+        default=64, ge=1, description="Requests a model has at once, before it answers 429."
+    )
+    max_body_bytes: int = Field(default=25_000_000, ge=1)
+    max_pixels: int = Field(default=50_000_000, ge=1)
 
     @field_validator("bundles", mode="before")
     @classmethod

@@ -1,0 +1,184 @@
+"""Command line: `python -m service serve`, `segment` and `demo`.
+
+Exit codes: 0 done, 1 some images of a folder were skipped, 2 it cannot be done (one line says why).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from pydantic import ValidationError
+from tqdm import tqdm
+
+from export.bundle import Execution, open_bundle
+from service.engine import Segmented
+from service.images import ImageError
+from service.offline import Offline, image_ids, images_in, numbered, offline
+from service.options import Ask, Format, SegmentQuery, explain
+from service.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+BundleDir = Annotated[Path, typer.Option("--bundle", help="Folder of an exported model.")]
+Device = Annotated[Literal["cpu", "cuda"] | None, typer.Option(help="cpu unless set.")]
+_EXPECTED = (ImageError, ValueError, RuntimeError, OSError)  # the user's mistake, or the device's trouble
+Threads = Annotated[int | None, typer.Option(min=0, help="0: as many as this process may use.")]
+
+
+@app.command()
+def serve(
+    bundle: Annotated[
+        list[Path] | None, typer.Option(help="Folder of an exported model; repeat for several.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="127.0.0.1 unless set.")] = None,
+    port: Annotated[int | None, typer.Option(help="8000 unless set.")] = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Serve models over HTTP. What is not given comes from POINTREND_… in the environment."""
+    import uvicorn
+
+    from service.app import create_app
+
+    with _one_line_errors():
+        settings = _settings(bundles=bundle, host=host, port=port, device=device, threads=threads)
+        service = create_app(settings)
+        uvicorn.run(service, host=settings.host, port=settings.port)
+
+
+@app.command()
+def segment(
+    bundle: BundleDir,
+    image: Annotated[Path, typer.Option(help="An image, or a folder: every image in it, in name order.")],
+    out: Annotated[Path, typer.Option(help="JSON file to write.")],
+    resolution: Annotated[str, typer.Option(help="native, or the side of the box masks.")] = "native",
+    points: Annotated[str, typer.Option(help="auto, or points per level.")] = "auto",
+    score: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.5,
+    max_instances: Annotated[int, typer.Option(help="Most detections per image.")] = 100,
+    classes: Annotated[str | None, typer.Option(help="Names, comma-separated; all if absent.")] = None,
+    boxes: Annotated[str | None, typer.Option(help='JSON [[x0,y0,x1,y1,"class"?],…] to segment.')] = None,
+    format: Annotated[
+        Format, typer.Option(help="coco: one results list; else an answer per image, for a folder in a list.")
+    ] = "rle",
+    annotations: Annotated[
+        Path | None,
+        typer.Option(help="COCO file whose image ids to use, by file name; without it they count from 1."),
+    ] = None,
+    overlay: Annotated[Path | None, typer.Option(help="Also draw the masks (one image only).")] = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Segment an image or a folder, without a server."""
+    with _one_line_errors():
+        query = SegmentQuery.model_validate(
+            {
+                "resolution": resolution,
+                "points": points,
+                "score": score,
+                "max_instances": max_instances,
+                "classes": classes,
+                "boxes": boxes,
+                "format": format,
+            }
+        )
+        folder = image.is_dir()
+        if folder and overlay is not None:
+            raise ValueError("--overlay draws one image, but --image is a folder")
+        files = images_in(image) if folder else [image]
+        ids = None if annotations is None else image_ids(annotations)
+        settings = _settings(device=device, threads=threads)
+        opened = open_bundle(bundle, Execution(settings.device, settings.thread_budget))
+        work = numbered(files, query.ask(opened.manifest.categories), ids)
+
+        async def run() -> tuple[list[Any], bool]:
+            async with offline(opened, settings) as engine:
+                return await (_folder(engine, work) if folder else _single(engine, *work[0], overlay))
+
+        out.parent.mkdir(parents=True, exist_ok=True)  # rather now than after an hour's work
+        payloads, complete = asyncio.run(run())
+        if format == "coco":
+            payloads = [result for results in payloads for result in results]
+        out.write_text(
+            json.dumps(payloads if folder or format == "coco" else payloads[0], ensure_ascii=False)
+        )
+    if not complete:
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    bundle: BundleDir,
+    image: Annotated[Path, typer.Option(help="An image.")],
+    out: Annotated[Path, typer.Option(help="Folder for masks.json and overlay.png.")],
+    score: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.5,
+) -> None:
+    """Start a server, send it an image, show what comes back."""
+    from service.demo import run
+
+    with _one_line_errors():
+        run(bundle, image, out, score)
+
+
+async def _single(
+    engine: Offline, file: Path, ask: Ask | None, overlay: Path | None
+) -> tuple[list[Any], bool]:
+    try:
+        found, payload = await _one(engine, file, ask)
+    except ImageError as error:
+        raise ValueError(f"{file}: {error}") from error
+    if overlay is not None:
+        engine.overlay(file, found, overlay)
+    return [payload], True
+
+
+async def _folder(engine: Offline, work: list[tuple[Path, Ask | None]]) -> tuple[list[Any], bool]:
+    """Payloads, and whether every image has one."""
+    payloads = []
+    for file, ask in tqdm(work, unit="image"):
+        try:
+            payloads.append((await _one(engine, file, ask))[1])
+        except _EXPECTED as error:
+            tqdm.write(f"skipped {file.name}: {error}", file=typer.get_text_stream("stderr"))
+    return payloads, len(payloads) == len(work)
+
+
+async def _one(engine: Offline, file: Path, ask: Ask | None) -> tuple[Segmented, Any]:
+    if ask is None:
+        raise ValueError(f"{file.name} is not in the annotations")
+    found, written = await engine.segment(file, ask)
+    return found, written.payload
+
+
+def _settings(**given: object) -> Settings:
+    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{first['loc'][0]}: {first['msg']}, got {first['input']!r}") from error
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """A mistake of the user's ends in one line, not in a traceback."""
+    try:
+        yield
+    except ValidationError as error:
+        _fail("; ".join(str(found) for found in explain(error.errors())))
+    except _EXPECTED as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(2)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,84 @@
+"""Segmenting files without a server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from export.bundle import Bundle
+from service.answers import Answer, answer
+from service.batching import Limits
+from service.engine import Engine, Segmented, serving
+from service.images import decode
+from service.options import Ask
+from service.overlay import Layer, draw
+from service.settings import Settings
+from service.workers import Workers
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"))
+
+
+@dataclass(frozen=True)
+class Offline:
+    """An engine at work, for files."""
+
+    engine: Engine
+    workers: Workers
+    settings: Settings
+
+    async def segment(self, file: Path, ask: Ask) -> tuple[Segmented, Answer]:
+        """Raises ImageError, ParameterError, OSError."""
+        found = await self.engine.segment(file.read_bytes(), ask.options)
+        return found, await self.workers.in_pool(lambda: answer(found, self.engine.manifest, ask, file.name))
+
+    def overlay(self, file: Path, found: Segmented, out: Path) -> None:
+        """Draw what was found on the image. Raises OSError, ValueError (unknown suffix)."""
+        pixels = decode(file.read_bytes(), max_pixels=self.settings.max_pixels).pixels
+        names = self.engine.manifest.categories
+        layers = [
+            Layer(mask.crop(found.width, found.height), f"{names[mask.category].name} {mask.score:.2f}")
+            for mask in found.masks
+        ]
+        draw(pixels, layers).save(out)
+
+
+@asynccontextmanager
+async def offline(bundle: Bundle, settings: Settings) -> AsyncIterator[Offline]:
+    """One request at a time, so nothing waits for company."""
+    workers = Workers(settings.thread_budget)
+    engine = Engine(bundle, workers, Limits(0, 1, 1), max_pixels=settings.max_pixels)
+    async with serving([engine], workers):
+        yield Offline(engine, workers, settings)
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The folder's images by suffix, in name order. Raises ValueError if there is none."""
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    if not files:
+        raise ValueError(f"{folder} has no images ({', '.join(sorted(SUFFIXES))})")
+    return files
+
+
+def image_ids(annotations: Path) -> dict[str, int]:
+    """COCO image ids by file name. Raises ValueError, OSError."""
+    try:
+        return {Path(entry["file_name"]).name: int(entry["id"]) for entry in _images(annotations)}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{annotations} is not a COCO annotation file: {error!r}") from error
+
+
+def _images(annotations: Path) -> Sequence[Mapping[str, Any]]:
+    images: Sequence[Mapping[str, Any]] = json.loads(annotations.read_text())["images"]
+    return images
+
+
+def numbered(files: Sequence[Path], ask: Ask, ids: Mapping[str, int] | None) -> list[tuple[Path, Ask | None]]:
+    """Each file with its image_id: the annotations' (None: not listed), else its place in the list from 1."""
+    places = {file.name: place for place, file in enumerate(files, 1)} if ids is None else ids
+    return [
+        (file, replace(ask, image_id=places[file.name]) if file.name in places else None) for file in files
+    ]

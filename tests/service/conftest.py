@@ -1,0 +1,41 @@
+"""Clients of an app with a stub model, and of one with the tiny untrained network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from export.bundle import Bundle
+from service.app import create_app
+from tests.service.support import Discs, disc_bundle, settings, tiny_bundle, wait_for
+
+
+@pytest.fixture
+def discs() -> Discs:
+    found = Discs()
+    found.gate.set()
+    return found
+
+
+@pytest.fixture
+def client(discs: Discs) -> Iterator[TestClient]:
+    """Limits are low, so that they are easily passed."""
+    app = create_app(settings(max_body_bytes=200_000, max_pixels=1_000_000), [disc_bundle(discs)])
+    with TestClient(app) as found:
+        wait_for(lambda: found.get("/readyz").is_success)
+        discs.batches.clear()
+        yield found
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Bundle:
+    return tiny_bundle()
+
+
+@pytest.fixture(scope="session")
+def tiny_client(tiny: Bundle) -> Iterator[TestClient]:
+    with TestClient(create_app(settings(), [tiny])) as found:
+        wait_for(lambda: found.get("/readyz").is_success)
+        yield found

@@ -1,0 +1,142 @@
+"""Bundles and servers for the tests of the service: no ONNX, no trained weights."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import uvicorn
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from export.bundle import Bundle, Manifest
+from model.categories import Category
+from model.coarse import Coarse
+from model.config import PointRendMask, Preprocessing
+from model.predict import Predictor
+from service.app import create_app
+from service.settings import Settings
+from tests.parity.goldens import load_checkpoint
+
+CATEGORIES = (Category(1, "disc"), Category(7, "ring"))
+PIXELS = Preprocessing("RGB", (0.0,) * 3, (1.0,) * 3, short_edge=64, long_edge=128)
+POISON = (255, 0, 255)  # an image whose first pixel has this colour makes the coarse pass fail
+
+
+@dataclass
+class Discs:
+    """A coarse pass that sees a disc and a fainter ring in every image that is not black.
+
+    The brighter the image, the larger the disc. It remembers the size of each batch, waits for `gate`,
+    and fails for a poisoned image.
+    """
+
+    batches: list[int] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(
+        self, image: Tensor, size: Tensor, prompts: Tensor, owners: Tensor, classes: Tensor
+    ) -> Coarse:
+        self.batches.append(len(image))
+        assert self.gate.wait(20)
+        if (image[:, :, 0, 0] == torch.tensor(POISON)).all(1).any():
+            raise RuntimeError("the device trips over this image")
+        seen = [i for i, each in enumerate(image) if each.max() > 0 for _ in CATEGORIES]
+        quarter = torch.tensor([0.25, 0.25, 0.75, 0.75])
+        boxes = [torch.stack([size[i, 1], size[i, 0]]).repeat(2) * quarter for i in seen]
+        batch = torch.cat([torch.tensor(seen, dtype=torch.int64), owners])
+        kinds = torch.cat([torch.arange(len(seen)) % 2, classes.clamp(min=0)])
+        scores = torch.cat([torch.tensor([0.9, 0.6] * (len(seen) // 2)), torch.full((len(owners),), 0.8)])
+        logits = [_disc(float(image[i].mean()), int(kind)) for i, kind in zip(batch, kinds, strict=True)]
+        return Coarse(
+            torch.cat([torch.stack(boxes) if boxes else torch.zeros(0, 4), prompts]),
+            scores,
+            kinds,
+            batch,
+            torch.stack(logits) if logits else torch.zeros(0, 784, 1),
+            torch.zeros(len(image), 0, 0, 0),
+        )
+
+
+def _disc(brightness: float, kind: int) -> Tensor:
+    x = torch.linspace(-1, 1, 28)
+    radius = (x[:, None] ** 2 + x**2).sqrt()
+    inside = (radius < 0.4 + brightness / 512) & (radius > 0.25 * kind)
+    return (inside.float() * 8 - 4).reshape(784, 1)
+
+
+def disc_bundle(discs: Discs, name: str = "discs") -> Bundle:
+    return Bundle(
+        _manifest(name, CATEGORIES, PIXELS, None), Predictor(discs, None, PIXELS, CATEGORIES), ("Stub",)
+    )
+
+
+def tiny_bundle() -> Bundle:
+    """The untrained network of the parity tests, run by PyTorch."""
+    checkpoint = load_checkpoint("tiny_r50")
+    config = checkpoint.config
+    assert isinstance(config.mask, PointRendMask)
+    manifest = _manifest("tiny", checkpoint.categories, config.preprocessing, config.mask)
+    return Bundle(manifest, Predictor.eager(checkpoint), ("PyTorch",))
+
+
+def _manifest(
+    name: str, categories: tuple[Category, ...], pixels: Preprocessing, head: PointRendMask | None
+) -> Manifest:
+    return Manifest(
+        name=name,
+        task="instance",
+        categories=categories,
+        preprocessing=pixels,
+        score_threshold=0.05,
+        max_detections=100,
+        point_head=head,
+        fine_channels=256,
+        opset=18,
+        files={},
+    )
+
+
+def settings(**changes: Any) -> Settings:
+    return Settings(**{"threads": 1, "max_wait_ms": 1, **changes})
+
+
+def picture(width: int = 120, height: int = 80, brightness: int = 100) -> NDArray[np.uint8]:
+    return np.full((height, width, 3), brightness, np.uint8)
+
+
+def encoded(image: Image.Image | NDArray[np.uint8], format: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+@contextmanager
+def running(*bundles: Bundle, **changes: Any) -> Iterator[str]:
+    """The address of a real server with these bundles, ready."""
+    app = create_app(settings(**changes), bundles)
+    config = uvicorn.Config(app, port=0, log_level="warning", ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_for(lambda: server.started)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+def wait_for(condition: Any, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)

@@ -1,0 +1,116 @@
+"""The pages for those who run the service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.problems import KINDS
+from service.schemas import ModelCard
+from service.settings import Settings
+from tests.service.support import Discs, disc_bundle, encoded, picture, settings, wait_for
+
+
+def test_not_ready_before_every_model_is_warm() -> None:
+    first, second = Discs(), Discs()
+    first.gate.set()
+    with TestClient(create_app(settings(), [disc_bundle(first), disc_bundle(second, "slow")])) as client:
+        wait_for(lambda: second.batches)
+        answered = client.get("/readyz")
+        assert answered.status_code == 503
+        assert answered.json()["type"] == "/problems/starting"
+        assert "slow" in answered.json()["detail"]
+        assert client.get("/healthz").json() == {"status": "ok"}
+        refused = client.post("/segment?model=slow", content=b"x", headers={"content-type": "image/png"})
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        second.gate.set()
+        wait_for(lambda: client.get("/readyz").is_success)
+        assert client.get("/readyz").json() == {"status": "ready"}
+        assert first.batches == second.batches == [1]
+
+
+def test_a_model_that_fails_to_warm_up_is_never_ready(caplog: pytest.LogCaptureFixture) -> None:
+    broken = disc_bundle(None, "broken")  # type: ignore[arg-type]
+    with TestClient(create_app(settings(), [broken])) as client:
+        wait_for(lambda: "broken failed to warm up" in caplog.text)
+        assert client.get("/readyz").status_code == 503
+        assert client.get("/models").json()[0]["ready"] is False
+
+
+def test_health_needs_the_workers(discs: Discs) -> None:
+    client = TestClient(create_app(settings(), [disc_bundle(discs)]))  # not started: nothing serves
+    answered = client.get("/healthz")
+    assert (answered.status_code, answered.json()["type"]) == (503, "/problems/unhealthy")
+
+
+def test_models(client: TestClient, tiny_client: TestClient) -> None:
+    (card,) = client.get("/models").json()
+    ModelCard.model_validate(card)
+    assert card["categories"] == [{"id": 1, "name": "disc"}, {"id": 7, "name": "ring"}]
+    assert (card["sides"], card["providers"], card["ready"]) == ([28], ["Stub"], True)
+    assert card["preprocessing"] == {"short_edge": 64, "long_edge": 128}
+    assert tiny_client.get("/models").json()[0]["sides"] == [28, 56, 112, 224, 448, 896]
+
+
+def test_the_first_model_is_the_default() -> None:
+    both = Discs(), Discs()
+    for each in both:
+        each.gate.set()
+    bundles = [disc_bundle(each, name) for each, name in zip(both, "ab", strict=True)]
+    with TestClient(create_app(settings(), bundles)) as client:
+        wait_for(lambda: client.get("/readyz").is_success)
+        for query, name in (("", "a"), ("?model=b", "b")):
+            headers = {"content-type": "image/png"}
+            answered = client.post(f"/segment{query}", content=encoded(picture()), headers=headers)
+            assert answered.json()["model"] == name
+
+
+def test_models_must_exist_and_differ(discs: Discs) -> None:
+    with pytest.raises(ValueError, match="no model to serve"):
+        create_app(settings(), [])
+    with pytest.raises(ValueError, match="same name: discs"):
+        create_app(settings(), [disc_bundle(discs), disc_bundle(discs)])
+
+
+def test_metrics(client: TestClient) -> None:
+    client.post("/segment", content=encoded(picture()), headers={"content-type": "image/png"})
+    text = client.get("/metrics").text
+    assert 'pointrend_request_seconds_count{route="/segment",status="200"} 1.0' in text
+    for stage in ("decode", "queue", "coarse", "refine", "encode", "total"):
+        assert f'pointrend_stage_seconds_count{{model="discs",stage="{stage}"}} 1.0' in text
+    assert 'pointrend_batch_images_count{model="discs"} 2.0' in text  # one of them the warm-up
+    assert 'pointrend_instances_sum{model="discs"} 2.0' in text
+
+
+def test_home_leads_to_the_documentation(client: TestClient) -> None:
+    assert client.get("/").status_code == 200
+    assert "swagger" in client.get("/").text
+
+
+def test_openapi_is_complete(client: TestClient) -> None:
+    document: dict[str, Any] = client.get("/openapi.json").json()
+    operation = document["paths"]["/segment"]["post"]
+    assert {p["name"] for p in operation["parameters"]} == {
+        "model", "resolution", "points", "score", "max_instances", "classes", "boxes", "format", "image_id"
+    }  # fmt: skip
+    assert all(p["description"] for p in operation["parameters"])
+    assert set(operation["requestBody"]["content"]) >= {"multipart/form-data", "image/*"}
+    assert {str(status) for status, _ in KINDS.values()} - {"405"} <= set(operation["responses"])
+    assert set(operation["responses"]["422"]["content"]) == {"application/problem+json"}
+    text = str(document)
+    for name in set(document["components"]["schemas"]):
+        assert f"#/components/schemas/{name}" in text, f"{name} is not used"
+    for reference in text.split("#/components/schemas/")[1:]:
+        assert reference.split("'")[0] in document["components"]["schemas"]
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POINTREND_BUNDLES", "a, b/c")
+    monkeypatch.setenv("POINTREND_QUEUE_LENGTH", "3")
+    found = Settings(port=9)
+    assert [str(path) for path in found.bundles] == ["a", "b/c"]
+    assert (found.queue_length, found.port) == (3, 9)
+    assert found.thread_budget >= 1

@@ -1,0 +1,150 @@
+"""Over a real socket: many clients at once, and clients that leave."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from export.bundle import Bundle
+from model.coarse import Coarse
+from tests.service.support import POISON, Discs, disc_bundle, encoded, picture, running, wait_for
+
+COMPANY = 3000.0  # ms: clients surely arrive together
+
+
+def post(url: str, image: bytes, **params: Any) -> httpx.Response:
+    headers = {"content-type": "image/png"}
+    return httpx.post(f"{url}/segment", content=image, params=params, headers=headers, timeout=30)
+
+
+def post_all(url: str, images: Sequence[bytes], **params: Any) -> list[httpx.Response]:
+    with ThreadPoolExecutor(len(images)) as clients:
+        return list(clients.map(lambda image: post(url, image, **params), images))
+
+
+def ready(url: str) -> bool:
+    return httpx.get(f"{url}/readyz").is_success
+
+
+def masks(response: httpx.Response) -> list[Any]:
+    assert response.status_code == 200, response.text
+    found: list[Any] = response.json()["instances"]
+    return found
+
+
+def test_clients_share_a_batch_and_get_their_own_masks(discs: Discs) -> None:
+    images = [encoded(picture(brightness=value)) for value in (40, 120, 220)]
+    with running(disc_bundle(discs), max_wait_ms=COMPANY, batch_pixels=3 * 64 * 96) as url:
+        wait_for(lambda: ready(url))
+        discs.batches.clear()
+        together = [masks(response) for response in post_all(url, images)]
+        assert discs.batches == [3]
+        alone = []
+        for image in images:  # a budget of one batch: each of three waits for nobody
+            alone += [masks(response) for response in post_all(url, [image] * 3)[:1]]
+    assert together == alone
+    assert len({each[0]["area"] for each in together}) == 3
+
+
+def test_different_sizes_do_not_share(discs: Discs) -> None:
+    wide, tall = encoded(picture(120, 80)), encoded(picture(80, 120))
+    with running(disc_bundle(discs), max_wait_ms=200) as url:
+        wait_for(lambda: ready(url))
+        discs.batches.clear()
+        for response in post_all(url, [wide, tall, wide, tall]):
+            assert len(masks(response)) == 2
+    assert sum(discs.batches) == 4
+    assert len(discs.batches) >= 2
+    assert max(discs.batches) == 2
+
+
+def test_a_batch_gives_what_single_requests_give(tiny: Bundle) -> None:
+    """With the real renderer, at several resolutions in one batch."""
+    runs: list[int] = []
+
+    def counting(*inputs: Any) -> Coarse:
+        runs.append(len(inputs[0]))
+        return tiny.predictor.run(*inputs)
+
+    bundle = replace(tiny, predictor=replace(tiny.predictor, run=counting))
+    noise = np.random.default_rng(0)
+    images = [encoded(noise.integers(0, 255, (128, 128, 3), np.uint8)) for _ in range(2)]
+    asked = {"score": 0.0, "max_instances": 4, "resolution": 112}
+    with running(bundle, max_wait_ms=COMPANY, batch_pixels=2 * 320 * 320) as url:
+        wait_for(lambda: ready(url))
+        runs.clear()
+        together = [masks(response) for response in post_all(url, images, **asked)]
+        assert runs == [2]
+    with running(bundle, batch_pixels=1) as url:
+        wait_for(lambda: ready(url))
+        alone = [masks(post(url, image, **asked)) for image in images]
+    for pair, single in zip(together, alone, strict=True):
+        assert len(pair) == len(single) == 4
+        for a, b in zip(pair, single, strict=True):
+            assert a["category"] == b["category"]
+            assert a["score"] == pytest.approx(b["score"], abs=1e-5)
+            assert a["bbox"] == pytest.approx(b["bbox"], abs=1e-2)
+            assert a["area"] == pytest.approx(b["area"], rel=0.01, abs=3)
+
+
+def test_a_bad_image_fails_alone(discs: Discs) -> None:
+    poison = np.full((80, 120, 3), POISON, np.uint8)
+    images = [encoded(picture()), encoded(poison), encoded(picture())]
+    with running(disc_bundle(discs), max_wait_ms=COMPANY, batch_pixels=3 * 64 * 96) as url:
+        wait_for(lambda: ready(url))
+        discs.batches.clear()
+        assert [response.status_code for response in post_all(url, images)] == [200, 500, 200]
+    assert discs.batches == [3, 1, 1, 1]
+
+
+def test_a_full_queue_says_when_to_come_back(discs: Discs) -> None:
+    with running(disc_bundle(discs), queue_length=2) as url:
+        wait_for(lambda: ready(url))
+        discs.gate.clear()
+        with ThreadPoolExecutor(2) as clients:
+            inside = [clients.submit(post, url, encoded(picture())) for _ in range(2)]
+            try:
+                wait_for(lambda: post(url, b"").status_code == 429)
+                refused = post(url, encoded(picture()))
+            finally:
+                discs.gate.set()
+            assert [each.result().status_code for each in inside] == [200, 200]
+        assert refused.status_code == 429
+        assert refused.json()["type"] == "/problems/queue-full"
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+        assert post(url, encoded(picture())).status_code == 200
+
+
+def test_a_client_that_leaves_is_dropped(discs: Discs) -> None:
+    """Of three requests the second leaves while the first is on the device: it never gets there."""
+    with running(disc_bundle(discs), batch_pixels=1) as url:
+        wait_for(lambda: ready(url))
+        discs.batches.clear()
+        discs.gate.clear()
+        with ThreadPoolExecutor(2) as clients:
+            first = clients.submit(post, url, encoded(picture()))
+            wait_for(lambda: discs.batches)
+            leave(url, encoded(picture()))
+            last = clients.submit(post, url, encoded(picture()))
+            wait_for(lambda: 'status="499"' in httpx.get(f"{url}/metrics").text)
+            discs.gate.set()
+            assert (first.result().status_code, last.result().status_code) == (200, 200)
+    assert discs.batches == [1, 1]
+
+
+def leave(url: str, body: bytes) -> None:
+    """Send a whole request, and hang up."""
+    host, port = url.removeprefix("http://").split(":")
+    head = f"POST /segment HTTP/1.1\r\nHost: {host}\r\nContent-Type: image/png\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(head.encode() + body)
+        connection.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
