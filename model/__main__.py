@@ -71,33 +71,52 @@ def train(
 
 @app.command()
 def evaluate(
-    checkpoint: Annotated[Path, typer.Option(help="Native checkpoint.")],
     data: Annotated[Path, typer.Option(help="COCO-format annotations with masks.")],
-    images: Annotated[Path, typer.Option(help="Folder of their images.")],
+    checkpoint: Annotated[Path | None, typer.Option(help="Native checkpoint to run.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images; needed with --checkpoint.")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Instead: a COCO results list, such as `service segment` writes.")
+    ] = None,
     resolution: Annotated[str, typer.Option(help="'native' or the side of the box masks.")] = "native",
     points: Annotated[str, typer.Option(help="'auto' or points per level.")] = "auto",
-    out: Annotated[Path | None, typer.Option(help="Write metrics (and results) as JSON here.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first images.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write metrics and results as JSON here.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first images (a quick look).")] = None,
 ) -> None:
-    """Box, mask and boundary AP of a checkpoint at its shipped inference settings."""
+    """Box, mask and boundary AP of a checkpoint at its shipped inference settings, or of given results."""
+    from model.evaluation import evaluate as score
+
+    if (checkpoint is None) == (results is None):
+        raise ValueError("give either --checkpoint or --results")
+    if results is not None:
+        found = json.loads(results.read_text())
+    else:
+        found = _predict(checkpoint, data, images, resolution, points, limit)
+    metrics = score(data, found)
+    for name, value in metrics.items():
+        print(f"{name:16} {value:.4f}")
+    if out is not None:
+        out.write_text(json.dumps({"metrics": metrics, "results": found}))
+
+
+def _predict(
+    checkpoint: Path | None, data: Path, images: Path | None, resolution: str, points: str, limit: int | None
+) -> list[dict[str, Any]]:
+    """COCO results of a checkpoint on a data set."""
     from model.checkpoint import open_checkpoint
     from model.coco import load_coco
-    from model.evaluation import evaluate as score
     from model.predict import Options, Predictor, coco_results, parse_points, parse_resolution
 
+    if checkpoint is None or images is None:
+        raise ValueError("--checkpoint needs --images")
     opened = open_checkpoint(checkpoint)
-    dataset = load_coco(data, images)
     options = Options(
         resolution=parse_resolution(resolution),
         points=parse_points(points),
         score=opened.config.box.score_threshold,
     )
-    results = coco_results(Predictor.eager(opened), dataset, options, limit=limit)
-    metrics = score(data, results)
-    for name, value in metrics.items():
-        print(f"{name:16} {value:.4f}")
-    if out is not None:
-        out.write_text(json.dumps({"metrics": metrics, "results": results}))
+    return coco_results(Predictor.eager(opened), load_coco(data, images), options, limit=limit)
 
 
 if __name__ == "__main__":
