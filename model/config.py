@@ -192,7 +192,10 @@ def from_dict(data: dict[str, Any]) -> ModelConfig:
         names = set(typing.get_type_hints(cls))
         if unknown := sorted(set(members) - names):
             raise ValueError(f"unknown keys in {cls.__name__}: {', '.join(unknown)}")
-        return cls(**members)
+        try:
+            return cls(**members)
+        except TypeError as error:
+            raise ValueError(f"{cls.__name__}: {error}") from error
 
     config = build(data)
     if not isinstance(config, ModelConfig):

@@ -9,8 +9,8 @@ import torch
 
 from export.bundle import open_bundle
 from export.write import write_bundle
-from model.checkpoint import Checkpoint
 from model.categories import COCO
+from model.checkpoint import Checkpoint
 from model.config import preset
 from model.rcnn import MaskRCNN
 from model.resnet import Bottleneck
