@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import onnxruntime
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -94,6 +95,8 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path} has schema {schema!r}; this version reads {SCHEMA}: export the model again"
         )
     try:
+        if not isinstance(data["files"], dict):
+            raise TypeError("files must map names to hashes")
         head = data["point_head"]
         pixels = data["preprocessing"]
         return Manifest(
@@ -130,7 +133,10 @@ def open_bundle(folder: Path, execution: Execution | None = None) -> Bundle:
     head = None
     if manifest.point_head is not None:
         head = PointHead(manifest.fine_channels, len(manifest.categories), manifest.point_head)
-        head.load_state_dict(load_file(folder / POINT_HEAD))
+        try:
+            head.load_state_dict(load_file(folder / POINT_HEAD))
+        except (RuntimeError, SafetensorError) as error:
+            raise BundleError(f"{folder} is damaged: {POINT_HEAD} does not fit its {MANIFEST}") from error
         head.eval().requires_grad_(False)
     predictor = Predictor(GraphPass(session), head, manifest.preprocessing, manifest.categories)
     return Bundle(manifest, predictor, tuple(session.get_providers()))

@@ -38,7 +38,10 @@ def write_bundle(
     network = build(checkpoint.config, checkpoint.tensors)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
-        draft = Path(folder)
+        draft = (
+            Path(folder) / "bundle"
+        )  # a folder of its own: the temporary one is readable by its owner alone
+        draft.mkdir()
         export_coarse(CoarsePass(network), draft / GRAPH)
         names = [GRAPH]
         if isinstance(network.mask_head, PointRendMaskHead):
@@ -67,5 +70,5 @@ def write_bundle(
         (draft / MANIFEST).write_text(dataclasses.replace(manifest, parity=report).to_json())
         if out.exists():
             shutil.rmtree(out)
-        shutil.copytree(draft, out)
+        draft.rename(out)
     return report

@@ -54,8 +54,9 @@ def select(
     """
     images, places, classes = deltas.shape[:3]
     scores = logits.softmax(dim=-1)[..., :-1]
-    scores = torch.where((proposals.logits > LOWEST)[..., None], scores, torch.full_like(scores, NOTHING))
     moved = box.clip(box.decode(deltas, proposals.boxes[:, :, None], box.BOX_WEIGHTS), sizes)
+    usable = (proposals.logits > LOWEST)[..., None] & torch.isfinite(moved).all(-1)
+    scores = torch.where(usable, scores, torch.full_like(scores, NOTHING))
     rows = moved.transpose(1, 2).reshape(images * classes, places, 4)
     row_scores = scores.transpose(1, 2).reshape(images * classes, places)
     keep = nms_rows(rows, row_scores, config.nms_threshold, config.score_threshold)

@@ -163,7 +163,9 @@ def box_losses(head: BoxHead, pyramid: list[Tensor], rois: Rois, sampling: Sampl
     if sampling.predicted_boxes:
         # After the box losses, with the target's class; neither clipped nor filtered.
         moves = deltas[keep, rois.classes[keep]].detach()
-        boxes = box.decode(moves, boxes, box.BOX_WEIGHTS)
+        moved = box.decode(moves, boxes, box.BOX_WEIGHTS)
+        # RoIAlign reads out of bounds at NaN; the loss of a diverged run must come out, to be reported.
+        boxes = torch.where(moved.isfinite().all(1, keepdim=True), moved, boxes)
     return result, rois.take(keep, boxes)
 
 
@@ -181,11 +183,9 @@ def pointrend_losses(
     coarse_goal = mask_targets(rois, targets, coarse.shape[-1])
     with torch.no_grad():
         candidates, cover = draw_candidates(
-            len(own), sampling.points, sampling.oversample, sampling.importance, generator
+            len(own), sampling.points, sampling.oversample, sampling.importance, generator, own.device
         )
-        points = biased_random_points(
-            own[:, None], candidates.to(own), cover.to(own), sampling.points, class_uncertainty
-        )
+        points = biased_random_points(own[:, None], candidates, cover, sampling.points, class_uncertainty)
     positions = to_image(points, rois.boxes)
     fine = fine_features(pyramid[0], positions, rois.batch)
     logits = head.point(fine, sample(coarse, points).transpose(1, 2))
@@ -224,21 +224,21 @@ def fine_features(features: Tensor, positions: Tensor, batch: Tensor) -> Tensor:
 
 def mask_targets(rois: Rois, targets: Sequence[Target], side: int) -> Tensor:
     """The regions' bitmaps as side×side grids, 0 or 1: RoIAlign (adaptive) of the bitmap, at least half."""
-    goal = torch.zeros(len(rois.boxes), side, side)
+    goal = rois.boxes.new_zeros(len(rois.boxes), side, side)
     for i, target in enumerate(targets):
         members = (rois.batch == i).nonzero()[:, 0]
         if target.masks is not None and len(members):
             crops = with_batch(rois.boxes[members], rois.target[members])
             pooled = roi_align(target.masks[:, None].float(), crops, side, 1.0, 0, True)
             goal[members] = (pooled[:, 0] >= 0.5).float()
-    return goal.to(rois.boxes)
+    return goal
 
 
 def point_targets(rois: Rois, targets: Sequence[Target], positions: Tensor) -> Tensor:
     """Soft labels [R, P] of the regions' bitmaps at positions [R, P, 2]."""
-    goal = torch.zeros(positions.shape[:2])
+    goal = positions.new_zeros(positions.shape[:2])
     for i, target in enumerate(targets):
         members = (rois.batch == i).nonzero()[:, 0]
         if target.masks is not None and len(members):
             goal[members] = sample_bitmaps(target.masks, rois.target[members], positions[members])
-    return goal.to(positions)
+    return goal

@@ -78,7 +78,7 @@ def select(
         boxes = box.clip(box.decode(chosen, places[index], box.RPN_WEIGHTS), sizes)
         widths, heights = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
         usable = (widths > 0) & (heights > 0) & torch.isfinite(best)
-        level_boxes.append(boxes)
+        level_boxes.append(torch.where(usable[..., None], boxes, torch.zeros_like(boxes)))  # no NaN passes
         level_logits.append(torch.where(usable, best, torch.full_like(best, NOTHING)))
     boxes, scores = torch.stack(level_boxes, dim=1), torch.stack(level_logits, dim=1)  # [B, L, pre_nms]
     keep = nms_rows(boxes.flatten(0, 1), scores.flatten(0, 1), nms_threshold, LOWEST)

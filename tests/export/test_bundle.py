@@ -225,7 +225,9 @@ def test_a_device_that_is_not_there_is_refused(exported: Export, capfd: pytest.C
     capfd.readouterr()  # ONNX Runtime says on stderr which library it misses
     assert "cuda" in message.lower()
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        assert message.startswith("cuda was asked for, but ONNX Runtime can only use ['CPUExecutionProvider']")
+        assert message.startswith(
+            "cuda was asked for, but ONNX Runtime can only use ['CPUExecutionProvider']"
+        )
         assert message.endswith("or use device cpu")
 
 

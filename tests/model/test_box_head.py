@@ -97,7 +97,9 @@ def test_a_batch_is_its_images() -> None:
     assert together.batch.tolist() == sorted(together.batch.tolist())
     for i in range(2):
         one = slice(i, i + 1)
-        alone = select(scores[one], deltas[one], Proposals(boxes[one], places.logits[one]), SIZES[one], config)
+        alone = select(
+            scores[one], deltas[one], Proposals(boxes[one], places.logits[one]), SIZES[one], config
+        )
         mine = together.batch == i
         assert 0 < len(alone.boxes) <= 30 and not alone.batch.any()
         for ours, theirs in zip(alone[:3], together[:3], strict=True):

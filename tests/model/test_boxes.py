@@ -109,7 +109,9 @@ def test_without_targets_everything_is_background() -> None:
     for keep_best in (True, False):
         index, labels = match(torch.zeros(0, 4), 0.3, 0.7, keep_best)
         assert labels.tolist() == [0] * 4 and index.dtype == torch.int64 and len(index) == 4
-    assert [t.shape for t in match(box_iou(torch.ones(2, 4), torch.zeros(0, 4)), 0.5, 0.5, False)] == [(0,)] * 2
+    assert [t.shape for t in match(box_iou(torch.ones(2, 4), torch.zeros(0, 4)), 0.5, 0.5, False)] == [
+        (0,)
+    ] * 2
 
 
 @settings(deadline=None)

@@ -103,7 +103,9 @@ def test_no_detections_and_no_prompts(name: str) -> None:
     found = run(network(name, 1.0), no_prompts())
     regions = (found.boxes, found.scores, found.classes, found.batch, found.coarse)
     assert [len(t) for t in regions] == [0] * 5
-    assert found.boxes.shape == (0, 4) and found.coarse.shape[1:] == run(network(name), MIXED).coarse.shape[1:]
+    assert (
+        found.boxes.shape == (0, 4) and found.coarse.shape[1:] == run(network(name), MIXED).coarse.shape[1:]
+    )
     assert found.classes.dtype == found.batch.dtype == torch.int64
     assert found.fine.shape == ((2, 32, 40, 32) if name == "tiny_r50" else (2, 0, 0, 0))
 
@@ -140,3 +142,11 @@ def test_detections_lie_in_the_unpadded_image() -> None:
     found = run(network(), no_prompts())
     limits = batch()[1].flip(1).repeat(1, 2)[found.batch]
     assert bool((found.boxes >= 0).all() and (found.boxes <= limits).all())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_class_can_be_given(name: str) -> None:
+    found = run(network(name, 1.0), prompts(*(([10.0, 10, 90, 110], 0, c) for c in range(-1, 5))))
+    assert found.classes[1:].tolist() == [0, 1, 2, 3, 4]
+    assert torch.equal(found.classes[0], found.scores[1:].argmax())
+    assert found.scores[0] == found.scores[1:].max()

@@ -184,7 +184,9 @@ def test_box_losses_are_means_over_all_regions() -> None:
     )
     assert found["box_regression"].item() == pytest.approx(distance / 4, rel=1e-4)
     # Masks train in the boxes that are predicted for the target's class, unclipped.
-    predicted = [box.decode(deltas[i, c], regions.boxes[i], box.BOX_WEIGHTS) for i, c in enumerate(ROIS[2][:3])]
+    predicted = [
+        box.decode(deltas[i, c], regions.boxes[i], box.BOX_WEIGHTS) for i, c in enumerate(ROIS[2][:3])
+    ]
     torch.testing.assert_close(kept.boxes, torch.stack(predicted))
     assert not kept.boxes.requires_grad and not torch.equal(kept.boxes, regions.boxes[:3])
     assert kept.classes.tolist() == [0, 1, 0] and kept.batch.tolist() == [0, 0, 1]
@@ -214,9 +216,14 @@ def test_coarse_targets_are_the_bitmap_at_least_half() -> None:
     mask[0, :, :20] = 1
     target = Target(torch.tensor([[0.0, 0, 20, 64]]), torch.tensor([0]), mask)
     one = torch.tensor([0])
-    for right, columns in ((40.0, [1, 1, 0, 0]), (36.0, [1, 1, 0, 0]), (48.0, [1, 1, 0, 0]), (32.0, [1, 1, 1, 0])):
+    # Four columns of a quarter of the box each; foreground ends at 20.
+    for right, columns in (
+        (40.0, [1, 1, 0, 0]),
+        (36.0, [1, 1, 0, 0]),
+        (48.0, [1, 1, 0, 0]),
+        (32.0, [1, 1, 1, 0]),
+    ):
         regions = Rois(torch.tensor([[0.0, 0, right, 64]]), one, one, one, target.boxes, one == 0)
-        # Cells of a quarter of the box; pixels are areas, so column 20 · 4 / right is cut at half.
         assert mask_targets(regions, [target], 4)[0, 2].tolist() == columns
     exact = Rois(torch.tensor([[0.0, 0, 160 / 6, 64]]), one, one, one, target.boxes, one == 0)
     assert mask_targets(exact, [target], 2)[0, 0].tolist() == [1, 1]  # half of the second column
@@ -274,7 +281,9 @@ def test_pointrend_losses_are_means_of_the_own_class() -> None:
         places = torch.tensor([x0, y0]) + points[i] * torch.tensor([x1 - x0, y1 - y0])
         image = ROIS[1][i]
         fine = sample(pyramid[0][image : image + 1], places[None] / torch.tensor([96.0, 64]))
-        logits = head.point(fine.transpose(1, 2), sample(coarse[i : i + 1], points[i : i + 1]).transpose(1, 2))
+        logits = head.point(
+            fine.transpose(1, 2), sample(coarse[i : i + 1], points[i : i + 1]).transpose(1, 2)
+        )
         bitmap = TARGETS[image].masks[ROIS[3][i]]  # type: ignore[index]
         labels = sample(bitmap[None, None].float(), places[None] / torch.tensor([96.0, 64]))[0, 0]
         total += F.binary_cross_entropy(logits[0, :, c].sigmoid(), labels).item()
@@ -319,7 +328,9 @@ def test_losses_reach_every_parameter(config: ModelConfig, targets: list[Target]
     sum(found.values()).backward()  # type: ignore[union-attr]
     missing = [n for n, p in network.named_parameters() if p.requires_grad and p.grad is None]
     assert missing == []
-    mask_gradient = sum(p.grad.abs().sum().item() for p in network.mask_head.parameters() if p.grad is not None)
+    mask_gradient = sum(
+        p.grad.abs().sum().item() for p in network.mask_head.parameters() if p.grad is not None
+    )
     assert (mask_gradient > 0) is masks
 
 

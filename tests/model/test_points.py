@@ -169,4 +169,6 @@ def test_reads_match_grid_sample_with_zero_padding() -> None:
     ones = torch.ones(1, 1, 4, 4)
     unit = torch.tensor([[[0.0, 0.5], [0.125, 0.5], [-0.125, 0.5], [1.0, 1.0]]])
     assert sample(ones, unit)[0, 0].tolist() == pytest.approx([0.5, 1.0, 0.0, 0.25])
-    assert torch.equal(sample(ones, unit), F.grid_sample(ones, 2 * unit[:, None] - 1, align_corners=False)[:, :, 0])
+    assert torch.equal(
+        sample(ones, unit), F.grid_sample(ones, 2 * unit[:, None] - 1, align_corners=False)[:, :, 0]
+    )

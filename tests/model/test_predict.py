@@ -187,7 +187,8 @@ def test_results_are_what_pycocotools_loads() -> None:
         "images": [{"id": 17, "width": 160, "height": 120}],
         "categories": [{"id": c.id, "name": c.name} for c in categories],
         "annotations": [
-            {**r, "id": i + 1, "iscrowd": 0, "area": r["bbox"][2] * r["bbox"][3]} for i, r in enumerate(results)
+            {**r, "id": i + 1, "iscrowd": 0, "area": r["bbox"][2] * r["bbox"][3]}
+            for i, r in enumerate(results)
         ],
     }
     with contextlib.redirect_stdout(io.StringIO()):

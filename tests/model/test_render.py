@@ -193,7 +193,15 @@ def test_only_the_most_uncertain_cells_change(head: PointHead) -> None:
 
 def mixed(scene: Scene) -> list[Render]:
     """Images, targets, points and (after some steps) levels of all kinds."""
-    kinds = [(0, 224, None), (1, 28, 784), (0, 56, 196), (1, 112, None), (0, 14, None), (1, 224, 300), (0, 224, 784)]
+    kinds = [
+        (0, 224, None),
+        (1, 28, 784),
+        (0, 56, 196),
+        (1, 112, None),
+        (0, 14, None),
+        (1, 224, 300),
+        (0, 224, 784),
+    ]
     renders = [scene.render(i, *kind) for i, kind in enumerate(kinds)]
     for steps, i in ((1, 0), (2, 3), (1, 2), (2, 6)):
         for _ in range(steps):
@@ -238,9 +246,7 @@ def test_a_group_is_one_call_within_its_limit(head: PointHead, counted: list[int
 def test_a_shared_map_is_a_map_of_ones_own(head: PointHead) -> None:
     scene = Scene(head, images=1)
     shared = [scene.render(i, 0, 56) for i in range(3)]
-    copies = [
-        dataclasses.replace(r, fine=r.fine._replace(table=r.fine.table.clone())) for r in (*shared,)
-    ]
+    copies = [dataclasses.replace(r, fine=r.fine._replace(table=r.fine.table.clone())) for r in (*shared,)]
     advance(shared, head)
     advance(copies, head)
     for one, other in zip(shared, copies, strict=True):

@@ -22,7 +22,9 @@ def test_grid_reads_are_pointrends_also_across_the_border(
     features = torch.randn(2, 3, height, width, generator=generator)
     size = 4.0 * torch.tensor([width, height, width, height])
     boxes = (torch.rand(6, 4, generator=generator) * 2 - 0.5) * size
-    boxes = torch.cat([torch.minimum(boxes[:, :2], boxes[:, 2:]), torch.maximum(boxes[:, :2], boxes[:, 2:])], 1)
+    boxes = torch.cat(
+        [torch.minimum(boxes[:, :2], boxes[:, 2:]), torch.maximum(boxes[:, :2], boxes[:, 2:])], 1
+    )
     boxes[0] = torch.tensor([-0.1, -0.1, 1.1, 1.1]) * size
     batch = torch.tensor([0, 1, 1, 0, 1, 0])
     unit = to_image(regular_grid(side).expand(6, -1, 2), boxes) / size[:2]
@@ -35,7 +37,11 @@ def test_grid_reads_are_pointrends_also_across_the_border(
 def test_no_boxes(read: str) -> None:
     none, batch = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
     pyramid = [torch.ones(1, 3, 16 >> i, 16 >> i) for i in range(5)]
-    found = sample_grid(pyramid[0], none, batch, 14, 4) if read == "grid" else pool_pyramid(pyramid, none, batch, 7)
+    found = (
+        sample_grid(pyramid[0], none, batch, 14, 4)
+        if read == "grid"
+        else pool_pyramid(pyramid, none, batch, 7)
+    )
     assert found.shape == (0, 3, *((14, 14) if read == "grid" else (7, 7)))
 
 

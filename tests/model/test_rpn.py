@@ -130,4 +130,6 @@ def test_the_head_orders_by_row_column_and_ratio() -> None:
     torch.testing.assert_close(logits[1][0, place], head.objectness(hidden)[0, ratio, row, column])
     moves = head.deltas(hidden)[0, 4 * ratio : 4 * ratio + 4, row, column]
     torch.testing.assert_close(deltas[1][0, place], moves)
-    torch.testing.assert_close(anchors[1][place], torch.tensor([24.0, 16, 24, 16]) + torch.tensor([-12.0, -12, 12, 12]))
+    torch.testing.assert_close(
+        anchors[1][place], torch.tensor([24.0, 16, 24, 16]) + torch.tensor([-12.0, -12, 12, 12])
+    )

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -14,13 +15,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from model import train as training
 from model.checkpoint import open_checkpoint
 from model.coco import CocoDataset, load_coco
 from model.config import PRESETS
+from model.data import TrainDataset, collate
+from model.losses import losses
 from model.predict import Options, Predictor
+from model.preprocess import network_input
+from model.rcnn import build
 from model.recipe import Recipe, recipe
 from model.train import TrainingError, lr_factor, optimizer, train
 from tests.model import tiny
@@ -81,7 +85,9 @@ def test_norms_do_not_decay_and_the_trunk_has_its_own_rate() -> None:
     network = tiny.network(config)
     groups = optimizer(network, Recipe(lr=0.1, backbone_lr=0.5, weight_decay=0.3)).param_groups
     settings = {
-        id(p): (group["lr"], group["weight_decay"], group["base_lr"]) for group in groups for p in group["params"]
+        id(p): (group["lr"], group["weight_decay"], group["base_lr"])
+        for group in groups
+        for p in group["params"]
     }
     trainable = {name: p for name, p in network.named_parameters() if p.requires_grad}
     assert set(settings) == {id(p) for p in trainable.values()}
@@ -93,21 +99,18 @@ def test_norms_do_not_decay_and_the_trunk_has_its_own_rate() -> None:
 
 # Runs
 
+LEARN = dataclasses.replace(tiny.RECIPE, steps=40, warmup_steps=5, schedule="cosine")
+
 
 @pytest.fixture(scope="module")
 def trained(data: CocoDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "new" / "run"
-    run(data, dataclasses.replace(tiny.RECIPE, steps=40), out, notes={"data": "discs"})
+    run(data, LEARN, out, notes={"data": "discs"})
     return out
 
 
 def test_training_lowers_the_loss(trained: Path, data: CocoDataset) -> None:
     """Measured anew, on fixed batches and draws: the log's means lag behind."""
-    from model.data import TrainDataset, collate
-    from model.losses import losses
-    from model.preprocess import network_input
-    from model.rcnn import build
-
     batch = collate([TrainDataset([data], tiny.RECIPE.augmentation)[i] for i in range(6)])
     opened = open_checkpoint(trained / "model.safetensors")
     totals = []
@@ -118,7 +121,7 @@ def test_training_lowers_the_loss(trained: Path, data: CocoDataset) -> None:
                 network.train(), *inputs, batch.targets, tiny.SAMPLING, torch.Generator().manual_seed(0)
             )
         totals.append(sum(value.item() for value in found.values()))
-    assert totals[1] < 0.75 * totals[0]
+    assert totals[1] < 0.7 * totals[0]
 
 
 def test_a_run_leaves_its_recipe_and_its_log(trained: Path) -> None:
@@ -133,7 +136,7 @@ def test_a_run_leaves_its_recipe_and_its_log(trained: Path) -> None:
         *("step", "lr", "images_per_second", "rpn_objectness", "rpn_box", "box_class", "box_regression"),
         *("mask_coarse", "mask_point"),
     }
-    rates = [tiny.RECIPE.lr * lr_factor(s, dataclasses.replace(tiny.RECIPE, steps=40)) for s in (19, 39)]
+    rates = [LEARN.lr * lr_factor(step, LEARN) for step in (19, 39)]
     assert [line["lr"] for line in lines] == pytest.approx(rates)
     assert all(np.isfinite(list(line.values())).all() for line in lines)
 
@@ -143,8 +146,8 @@ def test_the_checkpoint_predicts(trained: Path) -> None:
     assert opened.config == tiny.CONFIG and opened.notes == {"data": "discs"}
     assert [(c.id, c.name) for c in opened.categories] == [(1, "dark"), (2, "bright")]
     image = np.full((64, 64, 3), 128, np.uint8)
-    prompt_free = Predictor.eager(opened)(image, Options(score=0.0, resolution=28))
-    assert all(r.render.done for r in prompt_free)
+    regions = Predictor.eager(opened)(image, Options(score=0.0, resolution=28))
+    assert all(r.render.done for r in regions)
 
 
 def state(out: Path) -> dict[str, object]:
@@ -227,7 +230,7 @@ def test_a_diverging_run_stops_with_its_reason(file: Path, tmp_path: Path) -> No
 
 
 def test_batches_must_divide_among_processes(data: CocoDataset, tmp_path: Path) -> None:
-    dataset = training.TrainDataset([data], tiny.RECIPE.augmentation)
+    dataset = TrainDataset([data], tiny.RECIPE.augmentation)
     with pytest.raises(TrainingError, match="batch size 2 does not divide by 3"):
         training._batches(dataset, tiny.RECIPE, training.Process(0, 3), 0, 0)
 
@@ -254,25 +257,30 @@ def test_data_and_images_must_pair_up(file: Path, tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"--preset": "resnet"}, "error: no preset 'resnet'; there are: "),
-        ({"--images": "/nowhere"}, "error: "),
-        ({"--data": "/nowhere.json"}, "error: "),
-        ({"--start-from": "/nowhere.safetensors"}, "error: "),
-        ({"--batch-size": "0"}, "error: "),
+        ({"--preset": "resnet"}, "error: no preset 'resnet'; there are: .*people"),
+        ({"--data": "/nowhere.json"}, "error: .*nowhere.json"),
+        ({"--start-from": "/nowhere.safetensors"}, "error: .*nowhere.safetensors"),
+        ({"--backbone-weights": "/nowhere.pth"}, "error: .*nowhere.pth"),
+        ({"--batch-size": "0"}, "error: impossible: batch_size=0"),
     ],
 )
 def test_mistakes_end_in_one_line(
     changes: dict[str, str], message: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(PRESETS.__or__({}), "unused", tiny.CONFIG)  # a copy: presets themselves cannot change
     given = {"--data": str(file), "--images": str(file.parent), "--out": str(tmp_path / "out")} | changes
     found = command(monkeypatch, "train", *(part for pair in given.items() for part in pair))
-    assert found.startswith(message) and "\n" not in found
+    assert re.match(message, found) and "\n" not in found
 
 
+def test_missing_pictures_are_listed(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("--data", file, "--images", tmp_path / "nowhere", "--out", tmp_path / "out")
+    found = command(monkeypatch, "train", *arguments)
+    assert found.startswith(f"error: {file}: ") and f"no file {tmp_path / 'nowhere' / '1.png'}" in found
+
+
+@pytest.mark.slow
 def test_two_processes_train_together(file: Path, tmp_path: Path) -> None:
     """Two gloo processes, two steps of the people preset."""
-    Image.open(file.parent / "1.png").close()
     arguments = ["--data", file, "--images", file.parent, "--out", tmp_path / "out", "--steps", 2]
     arguments += ["--batch-size", 2, "--workers", 0, "--preset", "people"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
