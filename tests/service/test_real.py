@@ -1,0 +1,34 @@
+"""Nothing stubbed: an exported bundle, a server in a process of its own, a picture through its socket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from export.bundle import Execution, open_bundle
+from model import rle
+from model.predict import Options, crop
+from service import demo
+from tests.parity.goldens import FOLDER, load
+
+
+def test_demo(exported: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = exported("tiny_r50")
+    demo.run(bundle, FOLDER / "coffee.png", tmp_path, score=0.05)
+    answered = json.loads((tmp_path / "masks.json").read_text())
+    regions = open_bundle(bundle, Execution(threads=1)).predictor(
+        load("tiny_r50_coffee").image, Options(score=0.05)
+    )
+    assert len(regions) == len(answered["instances"]) > 0
+    for region, instance in zip(regions, answered["instances"], strict=True):
+        assert instance["score"] == pytest.approx(region.score, abs=1e-4)
+        width, height = answered["width"], answered["height"]
+        own = rle.decode(rle.encode(crop(region, width, height), width, height), width, height)
+        served = rle.decode(rle.decompress(instance["segmentation"]["counts"]), width, height)
+        assert (own != served).sum() <= max(4, 0.01 * own.sum())
+    assert Image.open(tmp_path / "overlay.png").size == (answered["width"], answered["height"])
+    assert "milliseconds: decode" in capsys.readouterr().out
