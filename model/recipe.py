@@ -54,7 +54,7 @@ class Recipe:
 
 PUBLISHED = Recipe()
 PEOPLE = Recipe(
-    steps=2000,
+    steps=3000,
     batch_size=4,
     optimizer="adamw",
     lr=4e-4,

@@ -94,7 +94,7 @@ def test_missed_and_invented_detections_count() -> None:
     half = dataclasses.replace(network(), run=Half())
     for pair in ((network(), half), (half, network())):
         found = compare(*pair, images())
-        assert 4 <= found.unmatched <= 7 and found.box == found.score == 0
+        assert 5 <= found.unmatched <= 7 and found.box == found.score == 0
         assert found.failures(Tolerance()) == [f"detections that only one found {found.unmatched}"]
 
 
@@ -105,7 +105,7 @@ def test_missed_and_invented_detections_count() -> None:
         ("coarse", float("nan"), "coarse masks nan"),
         ("score", 0.0011, "scores 0.0011"),
         ("box", 0.2, "boxes 0.2"),
-        ("unmatched", 2, "detections that only one found 2"),
+        ("unmatched", 3, "detections that only one found 3"),
         ("mask_iou", 0.5, "mask IoU 0.5"),
     ],
 )
@@ -115,11 +115,12 @@ def test_each_measure_fails_by_its_name(measure: str, value: float, name: str) -
     assert bad.failures(Tolerance()) == [name]
 
 
-def test_one_flipped_detection_an_image_is_tolerated() -> None:
-    assert dataclasses.replace(GOOD, unmatched=1).failures(Tolerance()) == []
-    assert dataclasses.replace(GOOD, images=3, unmatched=3).failures(Tolerance()) == []
-    assert dataclasses.replace(GOOD, detections=100, unmatched=3).failures(Tolerance()) == []
-    assert dataclasses.replace(GOOD, detections=100, unmatched=4).failures(Tolerance())
+def test_a_few_flipped_detections_are_tolerated() -> None:
+    """Two an image, and one in fifty."""
+    for images, detections, most in ((1, 5, 2), (3, 5, 6), (1, 100, 4)):
+        case = dataclasses.replace(GOOD, images=images, detections=detections)
+        assert dataclasses.replace(case, unmatched=most).failures(Tolerance()) == []
+        assert dataclasses.replace(case, unmatched=most + 1).failures(Tolerance())
 
 
 def test_the_check_covers_batches_and_shapes_and_says_what_failed() -> None:

@@ -30,5 +30,6 @@ def test_demo(exported: Callable[[str], Path], tmp_path: Path, capsys: pytest.Ca
         own = rle.decode(rle.encode(crop(region, width, height), width, height), width, height)
         served = rle.decode(rle.decompress(instance["segmentation"]["counts"]), width, height)
         assert (own != served).sum() <= max(4, 0.01 * own.sum())
-    assert Image.open(tmp_path / "overlay.png").size == (answered["width"], answered["height"])
+    with Image.open(tmp_path / "overlay.png") as overlay:
+        assert overlay.size == (answered["width"], answered["height"])
     assert "milliseconds: decode" in capsys.readouterr().out
