@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -37,17 +37,19 @@ def export(
     if preset and preset.endswith("cityscapes"):
         categories = CITYSCAPES
     if classes:
-        categories = tuple(Category(i + 1, label.strip()) for i, label in enumerate(classes.split(",")))
+        names = [label.strip() for label in classes.split(",")]
+        if not all(names) or len(set(names)) < len(names):
+            raise ValueError(f"--classes needs different names that are not empty, got {classes!r}")
+        categories = tuple(Category(i, label) for i, label in enumerate(names, 1))
     opened = open_checkpoint(checkpoint, network, categories)
-    if categories:
-        opened = dataclasses.replace(opened, categories=categories)
     source = {"checkpoint": checkpoint.name, "sha256": sha256(checkpoint)}
     print(f"exporting {checkpoint.name} to {out} (the graph takes a minute or two)", flush=True)
-    report = write_bundle(opened, out, name=name or out.name, source=source, full_size=not quick)
+    report = write_bundle(opened, out, name=name or out.resolve().name, source=source, full_size=not quick)
     print(f"eager network against exported bundle, largest differences:\n{table(report)}\n{out}: passed")
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the unfinished bundle is cleared away
     # Not `typer.run`: its own error pages hide one-line messages behind a traceback.
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(export)

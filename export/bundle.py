@@ -17,10 +17,12 @@ from typing import Any, Literal
 
 import onnxruntime
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from export.golden import Golden
 from model.categories import Category
 from model.coarse import Coarse
 from model.config import PointRendMask, Preprocessing
@@ -52,10 +54,14 @@ class Manifest:
     source: dict[str, str] = field(default_factory=dict)  # checkpoint's file name, sha256 and notes
     parity: dict[str, Any] = field(default_factory=dict)
     fine_stride: int = 4
+    golden: Golden | None = None  # None: not recorded, as in tests
     schema: int = SCHEMA
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False)
+
+
+_TYPES = TypeAdapter(Manifest)  # a dataclass does not check what it is given
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ def read_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}")
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8"))
         schema = data["schema"]
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{path} is not a bundle's manifest: {error!r}") from error
@@ -99,7 +105,7 @@ def read_manifest(folder: Path) -> Manifest:
             raise TypeError("files must map names to hashes")
         head = data["point_head"]
         pixels = data["preprocessing"]
-        return Manifest(
+        manifest = Manifest(
             **data
             | {
                 "categories": tuple(Category(**entry) for entry in data["categories"]),
@@ -107,10 +113,17 @@ def read_manifest(folder: Path) -> Manifest:
                     **pixels | {"mean": tuple(pixels["mean"]), "std": tuple(pixels["std"])}
                 ),
                 "point_head": None if head is None else PointRendMask(**head),
+                "golden": None if (known := data.get("golden")) is None else Golden(**known),
             }
         )
+        _TYPES.validate_python(asdict(manifest), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise BundleError(f"{path} is damaged: {place}: {first['msg']}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path} is damaged: {error!r}") from error
+    return manifest
 
 
 def open_bundle(folder: Path, execution: Execution | None = None) -> Bundle:
@@ -138,7 +151,9 @@ def open_bundle(folder: Path, execution: Execution | None = None) -> Bundle:
         except (RuntimeError, SafetensorError) as error:
             raise BundleError(f"{folder} is damaged: {POINT_HEAD} does not fit its {MANIFEST}") from error
         head.eval().requires_grad_(False)
-    predictor = Predictor(GraphPass(session), head, manifest.preprocessing, manifest.categories)
+    predictor = Predictor(
+        GraphPass(session), head, manifest.preprocessing, manifest.categories, manifest.fine_stride
+    )
     return Bundle(manifest, predictor, tuple(session.get_providers()))
 
 

@@ -40,10 +40,12 @@ class Case:
     height: int
     width: int
     detections: int
-    fine: float  # max abs difference over the map's max abs value
-    coarse: float  # the same, of the given boxes
-    score: float
-    box: float
+    fine: float  # max abs difference of the projected fine map
+    fine_largest: float  # the map's own max abs value
+    coarse: float  # the same two of the projected coarse masks of the given boxes
+    coarse_largest: float
+    score: float  # max abs difference
+    box: float  # max abs difference, pixels
     unmatched: int  # detections that only the network, or only the bundle, found
     mask_iou: float
 
@@ -51,8 +53,12 @@ class Case:
         """Which tolerances are broken, in words."""
         tolerated = allowed.unmatched_per_image * self.images + allowed.unmatched_share * self.detections
         checks = (
-            ("fine map", self.fine, self.fine <= allowed.relative),
-            ("coarse masks", self.coarse, self.coarse <= allowed.relative),
+            ("fine map", fine := self.fine / max(self.fine_largest, 1e-9), fine <= allowed.relative),
+            (
+                "coarse masks",
+                coarse := self.coarse / max(self.coarse_largest, 1e-9),
+                coarse <= allowed.relative,
+            ),
             ("scores", self.score, self.score <= allowed.score),
             ("boxes", self.box, self.box <= allowed.box),
             ("detections that only one found", self.unmatched, self.unmatched <= tolerated),
@@ -81,8 +87,10 @@ def compare(eager: Predictor, exported: Predictor, images: Sequence[NDArray[np.u
         height,
         width,
         detections,
-        _relative(expected.fine, found.fine),
-        _relative(expected.coarse[detections:], found.coarse[len(found.boxes) - given :]),
+        _largest(expected.fine - found.fine),
+        _largest(expected.fine),
+        _largest(expected.coarse[detections:] - found.coarse[len(found.boxes) - given :]),
+        _largest(expected.coarse[detections:]),
         _largest(expected.scores[own] - found.scores[other]),
         _largest(expected.boxes[own] - found.boxes[other]),
         len(expected.boxes) + len(found.boxes) - 2 * len(own),
@@ -122,11 +130,15 @@ def check(eager: Predictor, exported: Predictor, *, full_size: bool = True) -> d
 
 
 def table(report: dict[str, Any]) -> str:
-    """The report as text for a person."""
-    head = f"{'batch':>14} {'found':>5} {'fine':>8} {'coarse':>8} {'score':>8} {'box px':>8} {'alone':>6} {'IoU':>7}"
+    """The report as text for a person: max abs differences, those of maps with the map's own largest value."""
+    head = (
+        f"{'batch':>14} {'found':>5} {'fine map':>17} {'coarse masks':>17} {'score':>8} {'box px':>8} "
+        f"{'alone':>6} {'IoU':>7}"
+    )
     rows = [
         f"{c['images']}×{c['height']}×{c['width']}".rjust(14)
-        + f" {c['detections']:5d} {c['fine']:8.1e} {c['coarse']:8.1e} {c['score']:8.1e} {c['box']:8.1e}"
+        + f" {c['detections']:5d} {c['fine']:8.1e} of {c['fine_largest']:<5.3g}"
+        + f" {c['coarse']:8.1e} of {c['coarse_largest']:<5.3g} {c['score']:8.1e} {c['box']:8.1e}"
         + f" {c['unmatched']:6d} {c['mask_iou']:7.4f}"
         for c in report["cases"]
     ]
@@ -180,10 +192,6 @@ def _mask_ious(expected: list[Region], found: list[Region]) -> list[float]:
                 ious.append(float((a & b).sum() / max(int((a | b).sum()), 1)) if bool((a | b).any()) else 1.0)
                 break
     return ious
-
-
-def _relative(expected: Tensor, found: Tensor) -> float:
-    return _largest(expected - found) / max(_largest(expected), 1e-9)
 
 
 def _largest(values: Tensor) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from safetensors.torch import save_file
 from export import parity
 from export.bundle import GRAPH, MANIFEST, POINT_HEAD, Execution, Manifest, open_bundle, sha256
 from export.coarse import OPSET, export_coarse
+from export.golden import golden
 from model.checkpoint import Checkpoint
 from model.coarse import CoarsePass
 from model.config import PointRendMask
@@ -33,14 +33,13 @@ def write_bundle(
     Raises ParityError if a difference is above tolerance; `out` is then left as it was. An older
     bundle at `out` is replaced; any other non-empty folder is refused (ValueError).
     """
+    out = out.resolve()
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise ValueError(f"{out} is not empty and holds no bundle: name another folder")
     network = build(checkpoint.config, checkpoint.tensors)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
-        draft = (
-            Path(folder) / "bundle"
-        )  # a folder of its own: the temporary one is readable by its owner alone
+        draft = Path(folder) / "bundle"  # of its own: the temporary folder is readable by its owner alone
         draft.mkdir()
         export_coarse(CoarsePass(network), draft / GRAPH)
         names = [GRAPH]
@@ -62,13 +61,25 @@ def write_bundle(
             files={file: sha256(draft / file) for file in names},
             source=source | checkpoint.notes,
         )
-        (draft / MANIFEST).write_text(manifest.to_json())
+        (draft / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         exported = open_bundle(draft, Execution()).predictor
         report = parity.check(Predictor.eager(checkpoint), exported, full_size=full_size)
         if not report["passed"]:
             raise ParityError("the exported graph differs from the network: " + "; ".join(report["failures"]))
-        (draft / MANIFEST).write_text(dataclasses.replace(manifest, parity=report).to_json())
-        if out.exists():
-            shutil.rmtree(out)
-        draft.rename(out)
+        (draft / MANIFEST).write_text(
+            dataclasses.replace(manifest, parity=report, golden=golden(exported)).to_json(), encoding="utf-8"
+        )
+        _replace(out, draft, Path(folder) / "older")
     return report
+
+
+def _replace(out: Path, draft: Path, older: Path) -> None:
+    """Put the draft at `out`, or leave everything as it was (OSError, as when `out` is a mount point)."""
+    if out.exists():
+        out.rename(older)
+    try:
+        draft.rename(out)
+    except OSError:
+        if older.exists():
+            older.rename(out)
+        raise

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
+import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from model.checkpoint import Checkpoint
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -29,10 +33,10 @@ def train(
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and sampling.")] = 0,
     backbone_weights: Annotated[
-        Path | None, typer.Option(help="A classifier's .pth to start a timm trunk from.")
+        Path | None, typer.Option(help="An ImageNet classifier to start the trunk from: .pth or .pkl.")
     ] = None,
     start_from: Annotated[
-        Path | None, typer.Option(help="A checkpoint whose tensors that fit are the start.")
+        Path | None, typer.Option(help="A checkpoint, also the reference's: what fits of it is the start.")
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from --out's last state.")] = False,
     workers: Annotated[int, typer.Option(help="Processes that read images.")] = 1,
@@ -42,29 +46,36 @@ def train(
 
     from model.coco import load_coco
     from model.config import preset as find_preset
+    from model.process import Process
     from model.rcnn import MaskRCNN
     from model.recipe import recipe as find_recipe
     from model.start import from_checkpoint, from_classifier
-    from model.train import Process
     from model.train import train as run
 
     if len(data) != len(images):
         raise ValueError(f"{len(data)} --data but {len(images)} --images: give one folder for each file")
-    datasets = [load_coco(file, folder) for file, folder in zip(data, images, strict=True)]
-    config = dataclasses.replace(find_preset(preset), num_classes=len(datasets[0].categories))
+    config = find_preset(preset)
     changes = {"steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed}
     given = {name: value for name, value in changes.items() if value is not None}
     recipe = dataclasses.replace(find_recipe(preset), **given)  # type: ignore[arg-type]
+    datasets = [load_coco(file, folder) for file, folder in zip(data, images, strict=True)]
     torch.manual_seed(seed)
-    network = MaskRCNN(config)
-    if backbone_weights is not None:
-        from_classifier(network, backbone_weights)
-    if start_from is not None:
-        print(from_checkpoint(network, start_from))
+    network = MaskRCNN(dataclasses.replace(config, num_classes=len(datasets[0].categories)))
     notes = {"data": ", ".join(file.name for file in data), "command": " ".join(sys.argv[1:])}
-    path = run(
-        network, datasets, recipe, out, process=Process.join(), resume=resume, workers=workers, notes=notes
-    )
+    with Process.join() as process:
+        if backbone_weights is not None:
+            process.say(from_classifier(network, backbone_weights))
+        if start_from is not None:
+            process.say(from_checkpoint(network, start_from))
+        resumed = resume and (out / "last.pt").exists()
+        if config.backbone.freeze_at > 0 and not (backbone_weights or start_from or resumed):
+            process.say(
+                "warning: the trunk starts from random weights and its first stages stay so (freeze_at "
+                f"{config.backbone.freeze_at}); give --backbone-weights or --start-from"
+            )
+        path = run(
+            network, datasets, recipe, out, process=process, resume=resume, workers=workers, notes=notes
+        )
     if path is not None:
         print(f"{path}: evaluate it with\n  python -m model evaluate --checkpoint {path} --data … --images …")
 
@@ -72,51 +83,72 @@ def train(
 @app.command()
 def evaluate(
     data: Annotated[Path, typer.Option(help="COCO-format annotations with masks.")],
-    checkpoint: Annotated[Path | None, typer.Option(help="Native checkpoint to run.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Native .safetensors, or the reference's .pkl or .pth, to run.")
+    ] = None,
     images: Annotated[
         Path | None, typer.Option(help="Folder of the images; needed with --checkpoint.")
     ] = None,
     results: Annotated[
-        Path | None, typer.Option(help="Instead: a COCO results list, such as `service segment` writes.")
+        Path | None,
+        typer.Option(
+            help="Instead: a COCO results list (`service segment --format coco`) or an earlier --out."
+        ),
     ] = None,
+    preset: Annotated[str | None, typer.Option(help="The network of a .pkl or .pth file.")] = None,
+    config: Annotated[Path | None, typer.Option(help="The reference's own config.yaml instead.")] = None,
     resolution: Annotated[str, typer.Option(help="'native' or the side of the box masks.")] = "native",
     points: Annotated[str, typer.Option(help="'auto' or points per level.")] = "auto",
-    out: Annotated[Path | None, typer.Option(help="Write metrics and results as JSON here.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first images (a quick look).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="JSON file for the metrics (null: not measured) and the results.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first images (a quick look).")] = None,
 ) -> None:
     """Box, mask and boundary AP of a checkpoint at its shipped inference settings, or of given results."""
-    from model.evaluation import evaluate as score
+    from model import evaluation
+    from model.coco import load_coco
+    from model.predict import Options, parse_points, parse_resolution
 
     if (checkpoint is None) == (results is None):
         raise ValueError("give either --checkpoint or --results")
-    if results is not None:
-        found = json.loads(results.read_text())
-    else:
-        found = _predict(checkpoint, data, images, resolution, points, limit)
-    metrics = score(data, found)
-    for name, value in metrics.items():
-        print(f"{name:16} {value:.4f}")
+    if preset and config:
+        raise ValueError("give --preset or --config, not both")
+    if results is not None and (preset or config or limit):
+        raise ValueError("--preset, --config and --limit go with --checkpoint, not with --results")
     if out is not None:
-        out.write_text(json.dumps({"metrics": metrics, "results": found}))
-
-
-def _predict(
-    checkpoint: Path | None, data: Path, images: Path | None, resolution: str, points: str, limit: int | None
-) -> list[dict[str, Any]]:
-    """COCO results of a checkpoint on a data set."""
-    from model.checkpoint import open_checkpoint
-    from model.coco import load_coco
-    from model.predict import Options, Predictor, coco_results, parse_points, parse_resolution
-
-    if checkpoint is None or images is None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.is_dir() or not os.access(out.parent, os.W_OK):
+            raise ValueError(f"--out {out} cannot be written: name a file in a folder of yours")
+    if results is not None:
+        found = evaluation.read_results(results)
+    elif checkpoint is None or images is None:
         raise ValueError("--checkpoint needs --images")
-    opened = open_checkpoint(checkpoint)
-    options = Options(
-        resolution=parse_resolution(resolution),
-        points=parse_points(points),
-        score=opened.config.box.score_threshold,
-    )
-    return coco_results(Predictor.eager(opened), load_coco(data, images), options, limit=limit)
+    else:
+        asked = Options(resolution=parse_resolution(resolution), points=parse_points(points))
+        opened, dataset = _open(checkpoint, preset, config), load_coco(data, images)
+        classes = evaluation.match_classes(opened, dataset.categories)
+        if len(classes) < len(dataset.categories):
+            names = evaluation.listed(tuple(classes.values()))
+            print(f"measured are only the categories that the checkpoint knows: {names}", file=sys.stderr)
+        found = evaluation.predict(opened, dataset, classes, asked, limit)
+    metrics = evaluation.evaluate(data, found.entries, found.category_ids, found.image_ids)
+    for name, value in metrics.items():
+        print(f"{name:16} {'–' if math.isnan(value) else f'{value:.4f}'}")
+    if out is not None:
+        evaluation.write_results(out, metrics, found)
+
+
+def _open(checkpoint: Path, preset: str | None, config: Path | None) -> Checkpoint:
+    """With the network of the preset or the reference's config.yaml, if one is named."""
+    from model.categories import CITYSCAPES
+    from model.checkpoint import REFERENCE_SUFFIXES, open_checkpoint
+    from model.config import preset as find_preset
+    from model.reference_config import config_from_yaml
+
+    network = find_preset(preset) if preset else config_from_yaml(config) if config else None
+    imported = checkpoint.suffix.lower() in REFERENCE_SUFFIXES  # carries no class names
+    cityscapes = imported and preset is not None and preset.endswith("cityscapes")
+    return open_checkpoint(checkpoint, network, CITYSCAPES if cityscapes else None)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,10 @@ class FixedSameConv(nn.Conv2d):
 
 
 class TimmTrunk(nn.Module):
-    """Features at strides 4, 8, 16 and 32 of a timm model; its BatchNorm statistics stay as they are."""
+    """Features at strides 4, 8, 16 and 32 of a timm model; its BatchNorm statistics stay as they are.
+
+    Raises ValueError for a model without such features, or that is bound to one size of images.
+    """
 
     def __init__(self, config: Timm) -> None:
         super().__init__()
@@ -54,17 +57,42 @@ class TimmTrunk(nn.Module):
             raise ValueError(f"{config.name} has no features at strides {missing}, only {reductions}")
         self.taken = [reductions.index(stride) for stride in STRIDES[:4]]
         self.channels = tuple(self.net.feature_info.channels()[i] for i in self.taken)
-        self._freeze(config.freeze_at)
+        self._freeze(config)
+        if not next(self.parameters()).is_meta:
+            self._try(config.name)
 
-    def _freeze(self, freeze_at: int) -> None:
+    def _freeze(self, config: Timm) -> None:
         """Fix all parameters up to the last one of the feature with stride 2**freeze_at."""
         info = self.net.feature_info.info
-        last = [entry["module"] for entry in info if entry["reduction"] <= 2**freeze_at][-1:]
-        names = [name for name, _ in self.net.named_parameters()]
-        prefixes = tuple(f"{module}." for name in last for module in (name, name.replace(".", "_")))
-        end = max((i for i, name in enumerate(names) if name.startswith(prefixes)), default=-1)
-        for parameter in list(self.net.parameters())[: end + 1]:
+        last = [entry["module"] for entry in info if entry["reduction"] <= 2**config.freeze_at][-1:]
+        # timm's wrappers flatten the names of the parts or put the whole model one level down.
+        names = {name for part in last for name in (part, part.replace(".", "_"), f"model.{part}")}
+        inside = tuple(f"{name}." for name in names)
+        parts = list(self.net.named_modules())
+        end = max((i for i, (n, _) in enumerate(parts) if n in names or n.startswith(inside)), default=-1)
+        frozen = [p for _, part in parts[: end + 1] for p in part.parameters(recurse=False)]
+        if config.freeze_at > 0 and not frozen:
+            raise ValueError(f"freeze_at {config.freeze_at} matches no parameter of {config.name}")
+        for parameter in frozen:
             parameter.requires_grad_(False)
+
+    def _try(self, name: str) -> None:
+        """Raise ValueError if the trunk is bound to one size of images or its features are not [B, C, H, W].
+
+        In evaluation mode, so that nothing random is drawn and no statistic moves.
+        """
+        height, width = 64, 96
+        self.eval()
+        try:
+            with torch.no_grad():
+                shapes = [tuple(x.shape) for x in self(torch.zeros(1, 3, height, width))]
+        except Exception as error:  # each trunk has its own way to refuse a size
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"{name} does not take images of any size: {reason}") from error
+        wanted = [(1, c, height // s, width // s) for c, s in zip(self.channels, STRIDES, strict=False)]
+        if shapes != wanted:
+            raise ValueError(f"{name} gives maps of {shapes} instead of [B, C, H, W] {wanted}")
+        self.train()
 
     def train(self, mode: bool = True) -> TimmTrunk:
         super().train(mode)

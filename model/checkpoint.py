@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 from torch import Tensor
 
 from model.categories import COCO, Category, numbered
@@ -66,7 +66,8 @@ def save(path: str | Path, checkpoint: Checkpoint, dtype: torch.dtype | None = N
     tensors = {name: _stored(name, tensor, dtype) for name, tensor in checkpoint.tensors.items()}
     partial = path.with_name(f"{path.name}.partial")
     try:
-        save_file(tensors, partial, metadata)
+        # Not `save_file`: what it writes, nobody else may read, whatever the umask.
+        partial.write_bytes(serialised(tensors, metadata))
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ExifTags, Image
 from pycocotools import mask as rle_codec
+from tqdm import tqdm
 
 from model.augment import Rle, Shape
 from model.categories import Category
+from model.coco_fields import DataError, finite, integer, name, unseen, value
+
+__all__ = ["Annotation", "CocoDataset", "DataError", "Record", "load_coco"]
 
 _SHOWN = 10  # problems listed in one error
-
-
-class DataError(ValueError):
-    """Annotations or images that cannot be trained on; the message says which and why."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,14 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Record:
-    """One image and its instances, crowds left out."""
+    """One image and its instances."""
 
     image_id: int
     path: Path
     width: int
     height: int
     annotations: tuple[Annotation, ...]
+    left_out: int = 0  # annotations that cannot be trained on: crowds and degenerate boxes
 
     @property
     def has_masks(self) -> bool:
@@ -61,7 +63,8 @@ def load_coco(annotations: Path, images: Path) -> CocoDataset:
 
     Annotations with `iscrowd` are checked and left out, boxes that are degenerate by less than a
     pixel are left out. Raises DataError that lists the first problems: missing keys, bad boxes or
-    segmentations, unknown categories or images, duplicate ids, missing image files.
+    segmentations, unknown categories or images, duplicate ids or names, image files that are missing,
+    unreadable or (by their header) of another size.
     """
     try:
         data = json.loads(annotations.read_text(encoding="utf-8"))
@@ -75,71 +78,94 @@ def load_coco(annotations: Path, images: Path) -> CocoDataset:
     categories: dict[int, Category] = {}
     for entry in data["categories"]:
         try:
-            category = Category(_integer(entry, "id"), str(_value(entry, "name")))
-            _unseen(category.id, categories)
+            category = Category(integer(entry, "id"), str(value(entry, "name")))
+            unseen("id", category.id, categories)
+            unseen("name", category.name, {c.name for c in categories.values()})
             categories[category.id] = category
         except DataError as error:
-            problems.append(f"category {_name(entry)}: {error}")
+            problems.append(f"category {name(entry)}: {error}")
     ordered = sorted(categories.values(), key=lambda c: c.id)
     positions = {c.id: i for i, c in enumerate(ordered)}
 
     found: dict[int, Record] = {}
-    for entry in data["images"]:
+    unusable: set[int] = set()  # images with a problem: their annotations are not another one
+    silent = os.environ.get("RANK", "0") != "0"  # of torchrun
+    for entry in tqdm(data["images"], f"checking {annotations.name}", delay=1, leave=False, disable=silent):
         try:
             new = _record(entry, images)
-            _unseen(new.image_id, found)
+            unseen("id", new.image_id, found)
             found[new.image_id] = new
         except DataError as error:
-            problems.append(f"image {_name(entry)}: {error}")
+            problems.append(f"image {name(entry)}: {error}")
+            if isinstance(entry, dict) and isinstance(entry.get("id"), int):
+                unusable.add(entry["id"])
 
     instances: dict[int, list[Annotation]] = {i: [] for i in found}
+    left_out = dict.fromkeys(found, 0)
     seen: set[int] = set()
     for entry in data["annotations"]:
         record = None
         try:
-            identity = _integer(entry, "id")
-            _unseen(identity, seen)
+            identity = integer(entry, "id")
+            unseen("id", identity, seen)
             seen.add(identity)
-            image_id = _integer(entry, "image_id")
+            image_id = integer(entry, "image_id")
             record = found.get(image_id)
+            if record is None and image_id in unusable:
+                continue
             if record is None:
-                raise DataError(f"image {image_id} is not in the list, or has a problem itself")
+                raise DataError(f"image {image_id} is not in the list")
             instance = _annotation(entry, record, positions)
             if instance and not entry.get("iscrowd"):
                 instances[image_id].append(instance)
+            else:
+                left_out[image_id] += 1
         except DataError as error:
             image = f" of image {record.image_id} ({record.path.name})" if record else ""
-            problems.append(f"annotation {_name(entry)}{image}: {error}")
+            problems.append(f"annotation {name(entry)}{image}: {error}")
 
     if problems:
         more = [f"… and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        raise DataError("\n  ".join([f"{annotations}: {len(problems)} problems", *problems[:_SHOWN], *more]))
-    records = (
-        Record(r.image_id, r.path, r.width, r.height, tuple(instances[r.image_id])) for r in found.values()
-    )
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise DataError("\n  ".join([f"{annotations}: {count}", *problems[:_SHOWN], *more]))
+    records = (replace(r, annotations=tuple(instances[i]), left_out=left_out[i]) for i, r in found.items())
     return CocoDataset(tuple(ordered), tuple(records))
 
 
 def _record(entry: Any, folder: Path) -> Record:
-    path = folder / str(_value(entry, "file_name"))
-    width, height = _integer(entry, "width"), _integer(entry, "height")
+    path = folder / str(value(entry, "file_name"))
+    width, height = integer(entry, "width"), integer(entry, "height")
     if min(width, height) < 1:
         raise DataError(f"size {width}×{height} is not positive")
     if not path.is_file():
         raise DataError(f"no file {path}")
-    return Record(_integer(entry, "id"), path, width, height, ())
+    _check_header(path, (width, height))
+    return Record(integer(entry, "id"), path, width, height, ())
+
+
+def _check_header(path: Path, annotated: tuple[int, int]) -> None:
+    """That the picture opens and, as displayed, has the annotated width and height."""
+    try:
+        with Image.open(path) as file:
+            # Asked only where there is some: a PNG would be decoded to look for it.
+            turn = file.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in file.info else 1
+            width, height = file.size[::-1] if turn >= 5 else file.size
+    except Exception as error:  # PIL raises nearly anything at a damaged file
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if (width, height) != annotated:
+        raise DataError(f"{path} is {width}×{height}, annotated as {annotated[0]}×{annotated[1]}")
 
 
 def _annotation(entry: Any, record: Record, positions: dict[int, int]) -> Annotation | None:
     """None if the box is degenerate by less than a pixel; COCO itself has a few such."""
-    category = _integer(entry, "category_id")
+    category = integer(entry, "category_id")
     if category not in positions:
         raise DataError(
             f"category {category} is unknown, there are {', '.join(map(str, positions)) or 'none'}"
         )
     shape = _shape(entry.get("segmentation"), record)
-    box = _value(entry, "bbox")
-    if not (isinstance(box, list) and len(box) == 4 and _finite(box)):
+    box = value(entry, "bbox")
+    if not (isinstance(box, list) and len(box) == 4 and finite(box)):
         raise DataError(f"box must be 4 finite numbers, got {box}")
     x, y, w, h = map(float, box)
     if min(w, h) <= -1:
@@ -158,12 +184,12 @@ def _shape(segmentation: Any, record: Record) -> Shape | None:
         return None
     if isinstance(segmentation, list):
         for points in segmentation:
-            if not (isinstance(points, list) and _finite(points)):
+            if not (isinstance(points, list) and finite(points)):
                 raise DataError("polygon must be a list of finite numbers")
             if len(points) < 6 or len(points) % 2:
                 raise DataError(f"polygon must have an even number of at least 6 numbers, got {len(points)}")
         return tuple(np.array(p, dtype=np.float32).reshape(-1, 2) for p in segmentation)
-    size, counts = _value(segmentation, "size"), _value(segmentation, "counts")
+    size, counts = value(segmentation, "size"), value(segmentation, "counts")
     if size != [record.height, record.width]:
         raise DataError(
             f"RLE is of size {size}, the image of {[record.height, record.width]} (height, width)"
@@ -203,31 +229,3 @@ def _run_lengths(counts: str) -> list[int]:
         runs.append(value + runs[-2] if len(runs) > 2 else value)
         value = shift = 0
     return runs
-
-
-def _value(entry: Any, key: str) -> Any:
-    if not isinstance(entry, dict) or key not in entry:
-        raise DataError(f"no {key!r}")
-    return entry[key]
-
-
-def _integer(entry: Any, key: str) -> int:
-    value = _value(entry, key)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise DataError(f"{key!r} must be an integer, got {value!r}")
-    return value
-
-
-def _unseen(identity: int, seen: Any) -> None:
-    if identity in seen:
-        raise DataError(f"id {identity} is there twice")
-
-
-def _finite(numbers: list[Any]) -> bool:
-    return all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
-
-
-def _name(entry: Any) -> str:
-    if not isinstance(entry, dict):
-        return repr(entry)
-    return " ".join(str(entry[key]) for key in ("id", "file_name") if key in entry) or "without id"

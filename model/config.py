@@ -44,7 +44,10 @@ class ResNet:
 
 @dataclass(frozen=True)
 class Timm:
-    """Any `timm` model that can return features at strides 4, 8, 16 and 32."""
+    """A `timm` model with features [B, C, H, W] at strides 4, 8, 16 and 32 of images of any size.
+
+    Most convolutional ones are; transformers that are built for one size or give [B, H, W, C] are refused.
+    """
 
     name: str
     freeze_at: int = 2  # modules up to and including the feature of stride 2**freeze_at do not train
@@ -90,8 +93,6 @@ class PointRendMask:
     num_point_fc: int = 3
     coarse_each_layer: bool = True
     class_agnostic: bool = False
-    steps: int = 5  # subdivisions from `side`: 7 → 224
-    points: int = 784  # evaluated per subdivision
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ __all__ = [
     "Sample",
     "Target",
     "TrainDataset",
+    "box_only_period",
     "collate",
     "load_coco",
     "read_image",
@@ -73,7 +74,7 @@ def read_image(record: Record) -> Pixels:
     try:
         with Image.open(record.path) as file:
             pixels = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
-    except OSError as error:
+    except Exception as error:  # PIL raises nearly anything at a damaged file
         raise DataError(f"image {record.image_id} ({record.path}): {error}") from error
     if pixels.shape[:2] != (record.height, record.width):
         found = f"{pixels.shape[1]}×{pixels.shape[0]}"
@@ -86,10 +87,18 @@ def read_image(record: Record) -> Pixels:
 class TrainDataset(Dataset[Sample]):
     """Augmented samples of one or several data sets of the same categories.
 
-    Records with masks come first: positions 0 … num_masked - 1; the box-only ones follow.
+    Records with masks come first: positions 0 … num_masked - 1; the box-only ones follow. Images in which
+    nothing is annotated train as background if `empty`; those with nothing but crowds never do.
     """
 
-    def __init__(self, datasets: Sequence[CocoDataset], augmentation: Augmentation, seed: int = 0) -> None:
+    def __init__(
+        self,
+        datasets: Sequence[CocoDataset],
+        augmentation: Augmentation,
+        seed: int = 0,
+        *,
+        empty: bool = True,
+    ) -> None:
         if len({d.categories for d in datasets}) != 1:
             raise DataError(
                 "data sets to train on together must have the same categories, and be at least one"
@@ -97,9 +106,12 @@ class TrainDataset(Dataset[Sample]):
         self.categories = datasets[0].categories
         self.augmentation = augmentation
         self.seed = seed
-        records = sorted((r for d in datasets for r in d.records), key=lambda r: not r.has_masks)
-        self.records: tuple[Record, ...] = tuple(records)
-        self.num_masked = sum(r.has_masks for r in records)
+        listed = [r for d in datasets for r in d.records]
+        if not any(r.annotations for r in listed):
+            raise DataError(f"nothing to train on: {len(listed)} images without a single instance")
+        kept = (r for r in listed if r.annotations or (empty and not r.left_out))
+        self.records: tuple[Record, ...] = tuple(sorted(kept, key=lambda r: not r.has_masks))
+        self.num_masked = sum(r.has_masks for r in self.records)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -138,6 +150,18 @@ def collate(samples: Sequence[Sample]) -> Batch:
             for s in samples
         ],
     )
+
+
+def box_only_period(num_masked: int, num_box_only: int, least: int) -> int:
+    """Every how-manieth batch is box-only: as often as such images are, but every `least`-th at most.
+
+    0 means no batch. `least` of 0 leaves box-only images out, unless there are no others.
+    """
+    if not num_masked:
+        return 1
+    if not num_box_only or not least:
+        return 0
+    return max(least, round((num_masked + num_box_only) / num_box_only))
 
 
 class MixedBatches(Sampler[list[Draw]]):

@@ -5,6 +5,7 @@ The same steps serve the eager network and an exported bundle; only the coarse p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,6 +32,7 @@ from model.render import SIDES, FineMap, Render, native_side, render
 
 RunCoarse = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Coarse]
 Resolution = int | Literal["native"]
+_NUMBER = re.compile("[0-9]{1,6}")
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class Predictor:
     head: PointHead | None
     preprocessing: Preprocessing
     categories: tuple[Category, ...]
+    fine_stride: int = 4  # of the fine map, in network-input pixels
 
     @staticmethod
     def eager(checkpoint: Checkpoint) -> Predictor:
@@ -151,7 +154,7 @@ class Predictor:
 
     def _fine(self, coarse: Coarse, index: int) -> FineMap:
         _, height, width, dim = coarse.fine.shape
-        return FineMap(coarse.fine[index].reshape(height * width, dim), height, width, stride=4)
+        return FineMap(coarse.fine[index].reshape(height * width, dim), height, width, self.fine_stride)
 
     def _render(
         self, coarse: Coarse, i: int, fine: FineMap, options: Options, width: float, height: float
@@ -211,15 +214,15 @@ def parse_resolution(text: str) -> Resolution:
     """'native' or a side of SIDES. Raises ValueError that says what is allowed."""
     if text == "native":
         return "native"
-    if text.isdecimal() and int(text) in SIDES:
+    if _NUMBER.fullmatch(text) and int(text) in SIDES:
         return int(text)
-    raise ValueError(f"resolution must be native or one of {', '.join(map(str, SIDES))}, got {text!r}")
+    raise ValueError(f"resolution must be native or one of {', '.join(map(str, SIDES))}, got {text[:80]!r}")
 
 
 def parse_points(text: str) -> int | None:
     """'auto' (None) or points per level. Raises ValueError that says what is allowed."""
     if text == "auto":
         return None
-    if text.isdecimal() and 1 <= int(text) <= SIDES[-1] ** 2:
+    if _NUMBER.fullmatch(text) and 1 <= int(text) <= SIDES[-1] ** 2:
         return int(text)
-    raise ValueError(f"points must be auto or a number from 1 to {SIDES[-1] ** 2}, got {text!r}")
+    raise ValueError(f"points must be auto or a number from 1 to {SIDES[-1] ** 2}, got {text[:80]!r}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from model.augment import Augmentation
@@ -44,17 +45,39 @@ class Recipe:
     milestones: tuple[float, ...] = (2 / 3, 8 / 9)  # shares of `steps` at which the rate falls to a tenth
     clip_norm: float = 0.0  # 0: no clipping
     bf16: bool = False  # backbone and pyramid under autocast; heads stay float32
-    box_only_every: int = 2  # every n-th batch comes from images whose annotations have boxes only
+    box_only_every: int = 2  # of images with boxes only: every n-th batch, or rarer (see model/data.py)
+    empty_images: bool = False  # images without any instance train as background
     augmentation: Augmentation = field(
         default_factory=lambda: Augmentation(short_edges=(640, 672, 704, 736, 768, 800))
     )
     sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        least = {"steps": 1, "batch_size": 1, "warmup_steps": 0, "box_only_every": 0, "seed": 0}
+        least |= {"backbone_lr": 0, "weight_decay": 0, "warmup_factor": 0, "clip_norm": 0}
+        for name, bound in least.items():
+            if not getattr(self, name) >= bound:
+                raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr must be a positive number, got {self.lr}")
+
+
+def _baseline(recipe: Recipe) -> Recipe:
+    """Of the 4×conv twin: its masks train in the proposals, as in Mask R-CNN."""
+    return replace(recipe, sampling=replace(recipe.sampling, predicted_boxes=False))
+
 
 PUBLISHED = Recipe()
+CITYSCAPES = Recipe(
+    steps=24_000,
+    batch_size=8,
+    lr=0.01,
+    milestones=(0.75,),
+    augmentation=Augmentation(short_edges=tuple(range(800, 1025, 32)), long_edge=2048),
+)
 PEOPLE = Recipe(
-    steps=3000,
+    steps=4000,
     batch_size=4,
     optimizer="adamw",
     lr=4e-4,
@@ -64,18 +87,25 @@ PEOPLE = Recipe(
     schedule="cosine",
     clip_norm=5.0,
     bf16=False,
+    empty_images=True,
     augmentation=Augmentation(
         short_edges=(224, 256, 288, 320), long_edge=416, crop=0.4, crop_least=0.5, colour=0.3
     ),
     sampling=Sampling(anchors=128, pre_nms=500, post_nms=250, rois=64, roi_positives=0.33),
 )
-_RECIPES = {"people": PEOPLE, "mask_rcnn_people": PEOPLE}
-RECIPES: types.MappingProxyType[str, Recipe] = types.MappingProxyType(_RECIPES)
+RECIPES: types.MappingProxyType[str, Recipe] = types.MappingProxyType(
+    {
+        "pointrend_rcnn_r50_fpn_cityscapes": CITYSCAPES,
+        "mask_rcnn_r50_fpn_cityscapes": _baseline(CITYSCAPES),
+        "people": PEOPLE,
+        "mask_rcnn_people": _baseline(PEOPLE),
+    }
+)
 
 
 def recipe(preset: str) -> Recipe:
-    """The recipe that goes with a model preset; the published one unless it has its own."""
-    return RECIPES.get(preset, PUBLISHED)
+    """The recipe that goes with a model preset; the published one of its mask head unless it has its own."""
+    return RECIPES.get(preset, _baseline(PUBLISHED) if preset.startswith("mask_rcnn") else PUBLISHED)
 
 
 def to_dict(value: Recipe) -> dict[str, Any]:

@@ -7,6 +7,7 @@ it cannot change a prediction. Anything else is refused, so that no setting is d
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -94,7 +95,7 @@ def _decoded(value: Any) -> Any:
 
 
 def _usable(key: str, value: Any) -> bool:
-    """Whether a key that configures has the type of its default; sizes are at least 1."""
+    """Whether a key that configures has the type of its default; sizes are at least 1, thresholds 0 to 1."""
     if key in keys.CHOICES:
         return value in keys.CHOICES[key]
     match keys.USED[key]:
@@ -103,14 +104,16 @@ def _usable(key: str, value: Any) -> bool:
         case int():
             return type(value) is int and value >= (0 if key in keys.MAY_BE_ZERO else 1)
         case float():
-            return _is_number(value)
+            return _is_number(value) and 0 <= value <= 1
     if key.startswith("MODEL.ANCHOR_GENERATOR."):
         return True  # judged by level, in _conflicts
-    return isinstance(value, tuple) and len(value) == 3 and all(map(_is_number, value))
+    if not (isinstance(value, tuple) and len(value) == 3 and all(map(_is_number, value))):
+        return False
+    return key != keys.STD or min(value) > 0
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _per_level(value: Any) -> tuple[tuple[float, ...], ...]:

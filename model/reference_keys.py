@@ -40,13 +40,10 @@ POINTREND: Fields = {
     "fc_dim": ("MODEL.ROI_MASK_HEAD.FC_DIM", 1024),
     "num_fc": ("MODEL.ROI_MASK_HEAD.NUM_FC", 2),
     "pool": ("MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION", 14),
-    "side": ("MODEL.ROI_MASK_HEAD.OUTPUT_SIDE_RESOLUTION", 7),
     "point_dim": ("MODEL.POINT_HEAD.FC_DIM", 256),
     "num_point_fc": ("MODEL.POINT_HEAD.NUM_FC", 3),
     "coarse_each_layer": ("MODEL.POINT_HEAD.COARSE_PRED_EACH_LAYER", True),
     "class_agnostic": ("MODEL.POINT_HEAD.CLS_AGNOSTIC_MASK", False),
-    "steps": ("MODEL.POINT_HEAD.SUBDIVISION_STEPS", 5),
-    "points": ("MODEL.POINT_HEAD.SUBDIVISION_NUM_POINTS", 784),
 }
 CONV: Fields = {
     "conv_dim": ("MODEL.ROI_MASK_HEAD.CONV_DIM", 256),
@@ -54,10 +51,11 @@ CONV: Fields = {
     "pool": ("MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION", 14),
     "class_agnostic": ("MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK", False),
 }
+STD = "MODEL.PIXEL_STD"
 PIXELS: Fields = {
     "channel_order": ("INPUT.FORMAT", "BGR"),
     "mean": ("MODEL.PIXEL_MEAN", (103.53, 116.28, 123.675)),
-    "std": ("MODEL.PIXEL_STD", (1.0, 1.0, 1.0)),
+    "std": (STD, (1.0, 1.0, 1.0)),
     "short_edge": ("INPUT.MIN_SIZE_TEST", 800),
     "long_edge": ("INPUT.MAX_SIZE_TEST", 1333),
 }
@@ -110,7 +108,10 @@ CHOICES = {"INPUT.FORMAT": ("BGR", "RGB"), "MODEL.RESNETS.DEPTH": (50, 101)}
 POINTREND_BUILT_IN: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "MODEL.POINT_HEAD.IN_FEATURES": (("p2",), (("p2",),)),
     "MODEL.POINT_HEAD.NAME": ("StandardPointHead", ("StandardPointHead",)),
+    "MODEL.POINT_HEAD.SUBDIVISION_NUM_POINTS": (784, (784,)),  # of every published model, as are
+    "MODEL.POINT_HEAD.SUBDIVISION_STEPS": (5, (5,)),  # 7·2⁵ = 224; here each request chooses its own
     "MODEL.ROI_MASK_HEAD.IN_FEATURES": (("p2",), (("p2",),)),
+    "MODEL.ROI_MASK_HEAD.OUTPUT_SIDE_RESOLUTION": (7, (7,)),  # where the renderer starts
     "MODEL.ROI_MASK_HEAD.POINT_HEAD_ON": (False, (True,)),
     "MODEL.ROI_MASK_HEAD.POOLER_TYPE": ("ROIAlignV2", ("",)),  # the head samples by itself
 }
@@ -142,8 +143,4 @@ POINTREND_HEADS = (
     FIRST_POINTREND_HEADS,
 )
 # NUM_CONV: PointRend's coarse head has none.
-MAY_BE_ZERO = (
-    "MODEL.BACKBONE.FREEZE_AT",
-    "MODEL.POINT_HEAD.SUBDIVISION_STEPS",
-    "MODEL.ROI_MASK_HEAD.NUM_CONV",
-)
+MAY_BE_ZERO = ("MODEL.BACKBONE.FREEZE_AT", "MODEL.ROI_MASK_HEAD.NUM_CONV")

@@ -83,6 +83,17 @@ def auto_points(side: int) -> int:
     return max(784, 784 * side // 224)
 
 
+def total_points(side: int, points: int | None) -> int:
+    """How many points a render evaluates on its way to `side`."""
+    level, total = 0, 0
+    while level < side:
+        first = level == 0
+        level = min(start_side(points) if first else 2 * level, side)
+        asked = auto_points(level) if points is None else points
+        total += level**2 if first else min(asked, level**2)
+    return total
+
+
 def native_side(width: float, height: float) -> int:
     """The least side of SIDES that gives each output pixel of a width×height box a cell of its own."""
     longest = max(width, height)
@@ -100,8 +111,7 @@ def render_dense(renders: Sequence[Render], head: PointHead, group_points: int =
     """The yardstick: evaluate every cell of the target grid. Costs side² points a render."""
     for r in renders:
         centres = regular_grid(r.side, r.box.device)
-        parts = [_evaluate([([r], part[None])], head)[0][0] for part in torch.split(centres, group_points)]
-        r.logits = torch.cat(parts).view(r.side, r.side)
+        r.logits = _evaluate([([r], centres[None])], head, group_points)[0].view(r.side, r.side)
 
 
 @torch.inference_mode()
@@ -113,7 +123,7 @@ def advance(renders: Sequence[Render], head: PointHead, group_points: int = GROU
             cohort = list(members)
             side, count = cohort[0].next_level()
             cohorts.append((cohort, *_choose(cohort, side, count)))
-        values = _evaluate([(cohort, points) for cohort, points, _, _ in cohorts], head)
+        values = _evaluate([(cohort, points) for cohort, points, _, _ in cohorts], head, group_points)
         for (cohort, _, maps, cells), logits in zip(cohorts, values, strict=True):
             side = maps.shape[-1]
             filled = maps.flatten(1).scatter_(1, cells, logits).view(-1, side, side)
@@ -126,7 +136,7 @@ def _cohort(r: Render) -> tuple[int, int, int]:
 
 
 def _groups(renders: Iterable[Render], group_points: int) -> Iterator[list[Render]]:
-    """Runs of renders whose points together stay within `group_points` (at least one render each)."""
+    """Runs of renders whose points together stay within `group_points`; one with more is a run of its own."""
     group: list[Render] = []
     total = 0
     for r in renders:
@@ -153,8 +163,19 @@ def _choose(cohort: list[Render], side: int, count: int) -> tuple[Tensor, Tensor
     return points, finer, cells
 
 
-def _evaluate(cohorts: list[tuple[list[Render], Tensor]], head: PointHead) -> list[Tensor]:
-    """Point-head logits [r, P] for every cohort with its unit points [r, P, 2], in one call."""
+def _evaluate(cohorts: list[tuple[list[Render], Tensor]], head: PointHead, group_points: int) -> list[Tensor]:
+    """Point-head logits [r, P] for every cohort with its unit points [r, P, 2].
+
+    In one call, except for a lone render with more points than that: it goes in parts.
+    """
+    (alone, points), *others = cohorts
+    if not others and len(alone) == 1 and points.shape[1] > group_points:
+        parts = torch.split(points, group_points, dim=1)
+        return [torch.cat([_evaluate_at_once([(alone, part)], head)[0] for part in parts], dim=1)]
+    return _evaluate_at_once(cohorts, head)
+
+
+def _evaluate_at_once(cohorts: list[tuple[list[Render], Tensor]], head: PointHead) -> list[Tensor]:
     hidden = head.hidden(
         torch.cat([read_fine(cohort, points) for cohort, points in cohorts]),
         coarse := torch.cat([read_coarse(cohort, points) for cohort, points in cohorts]),

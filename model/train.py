@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
@@ -21,36 +17,26 @@ from tqdm import tqdm
 from model import recipe as recipes
 from model.categories import Category
 from model.checkpoint import Checkpoint, save
-from model.data import Batch, CocoDataset, MixedBatches, Target, TrainDataset, collate
+from model.data import (
+    Batch,
+    CocoDataset,
+    DataError,
+    MixedBatches,
+    Target,
+    TrainDataset,
+    box_only_period,
+    collate,
+)
 from model.losses import Losses, losses
 from model.preprocess import network_input
+from model.process import Process
 from model.rcnn import MaskRCNN
 from model.recipe import Recipe
+from model.run_files import Log, TrainingError, restore, store
 
+__all__ = ["TrainingError", "export_checkpoint", "lr_factor", "optimizer", "train"]
 
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Process:
-    """This process among those of a run (torchrun sets the environment)."""
-
-    rank: int = 0
-    world_size: int = 1
-
-    @staticmethod
-    def join() -> Process:
-        """Join the group of a torchrun launch (gloo on CPUs, nccl on GPUs), or be alone."""
-        if "WORLD_SIZE" not in os.environ:
-            return Process()
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-        return Process(dist.get_rank(), dist.get_world_size())
-
-    def device(self) -> torch.device:
-        if torch.cuda.is_available():
-            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        return torch.device("cpu")
+LOG_EVERY = 20  # steps
 
 
 class TrainingStep(nn.Module):
@@ -88,17 +74,25 @@ def lr_factor(step: int, recipe: Recipe) -> float:
 
 def optimizer(network: MaskRCNN, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD or AdamW over what trains; no weight decay on norms, a rate of its own for the trunk."""
-    norms = {id(p) for m in network.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters()}
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    # By name: timm has norms of its own that share no class with torch's.
+    norms = {
+        id(parameter)
+        for part in network.modules()
+        if "norm" in type(part).__name__.lower()
+        for parameter in part.parameters(recurse=False)
+        if parameter.ndim == 1
+    }
+    # By what the members are, not by their rates, so that a resumed run can change these.
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            rate = recipe.lr * (recipe.backbone_lr if name.startswith("backbone.trunk.") else 1.0)
-            decay = 0.0 if id(parameter) in norms else recipe.weight_decay
-            groups.setdefault((rate, decay), []).append(parameter)
-    options = [
-        {"params": members, "lr": rate, "base_lr": rate, "weight_decay": decay}
-        for (rate, decay), members in groups.items()
-    ]
+            kind = name.startswith("backbone.trunk."), id(parameter) in norms
+            groups.setdefault(kind, []).append(parameter)
+    options = []
+    for (in_trunk, is_norm), members in groups.items():
+        rate = recipe.lr * (recipe.backbone_lr if in_trunk else 1.0)
+        decay = 0.0 if is_norm else recipe.weight_decay
+        options.append({"params": members, "lr": rate, "base_lr": rate, "weight_decay": decay})
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(options)
     return torch.optim.SGD(options, momentum=0.9)
@@ -119,42 +113,43 @@ def train(
     """Run a recipe; returns the native checkpoint `out/model.safetensors` (None except on rank 0).
 
     `out/last.pt` holds everything a resumed run needs; a resumed run sees the batches and the random
-    draws that an uninterrupted one would. `out/log.jsonl` has a line every 20 steps.
+    draws that an uninterrupted one would (torch's global generator, which dropout in a timm trunk draws
+    from, is seeded anew at every step). `out/log.jsonl` has a line every 20 steps and at the last one.
     """
     process = process or Process()
+    state = out / "last.pt"
+    if state.exists() and not resume:
+        raise TrainingError(f"{state} is there already: add --resume to go on, or choose another folder")
     device = process.device()
-    dataset = TrainDataset(datasets, recipe.augmentation, recipe.seed)
+    dataset = TrainDataset(datasets, recipe.augmentation, recipe.seed, empty=recipe.empty_images)
     step_module: nn.Module = TrainingStep(network, recipe)
     network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimiser = optimizer(network, recipe)
-    state = out / "last.pt"
-    start = _restore(state, network, optimiser) if resume and state.exists() else 0
+    start = restore(state, network, dataset.categories, optimiser) if state.exists() else 0
+    if resume and not state.exists():
+        process.say(f"there is no {state} to resume from: starting anew")
+    box_only = len(dataset) - dataset.num_masked
+    process.say(f"{dataset.num_masked} images with masks, {box_only} with boxes only")
     if process.world_size > 1:
         step_module = DistributedDataParallel(step_module)
     batches = _batches(dataset, recipe, process, start, workers)
     if process.rank == 0:
         out.mkdir(parents=True, exist_ok=True)
         (out / "recipe.json").write_text(json.dumps(recipes.to_dict(recipe), indent=1))
+        log = Log(out / "log.jsonl", start, recipe.batch_size)
     progress = tqdm(
         range(start, recipe.steps), initial=start, total=recipe.steps, unit="step", disable=process.rank != 0
     )
-    mean: dict[str, float] = {}
-    since = time.perf_counter()
     for step in progress:
         values = _step(step_module, optimiser, next(batches), step, recipe, process)
-        for name, value in values.items():
-            mean[name] = value if name not in mean else 0.95 * mean[name] + 0.05 * value
         if process.rank:
             continue
-        progress.set_postfix(loss=f"{sum(mean.values()):.3f}", refresh=False)
-        if (step + 1) % 20 == 0:
-            now = time.perf_counter()
-            speed, since = 20 * recipe.batch_size / (now - since), now
-            line = {"step": step + 1, "lr": optimiser.param_groups[0]["lr"], "images_per_second": speed}
-            with (out / "log.jsonl").open("a") as log:
-                log.write(json.dumps(line | {k: round(v, 5) for k, v in mean.items()}) + "\n")
-        if (step + 1) % checkpoint_every == 0 or step + 1 == recipe.steps:
-            _store(state, network, optimiser, step + 1)
+        progress.set_postfix(loss=f"{log.add(values):.3f}", refresh=False)
+        done, is_last = step + 1, step + 1 == recipe.steps
+        if done % LOG_EVERY == 0 or is_last:
+            log.write(done, optimiser.param_groups[0]["lr"])
+        if done % checkpoint_every == 0 or is_last:
+            store(state, network, dataset.categories, optimiser, done)
     if process.rank:
         return None
     return export_checkpoint(network, dataset.categories, out, notes or {})
@@ -186,9 +181,9 @@ def _step(
         Target(t.boxes.to(device), t.classes.to(device), None if t.masks is None else t.masks.to(device))
         for t in batch.targets
     ]
-    generator = torch.Generator(device).manual_seed(
-        (recipe.seed * 1_000_003 + step) * process.world_size + process.rank
-    )
+    seed = (recipe.seed * 1_000_003 + step) * process.world_size + process.rank
+    torch.manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(seed)
     for group in optimiser.param_groups:
         group["lr"] = group["base_lr"] * lr_factor(step, recipe)
     images = images.to(device).contiguous(memory_format=torch.channels_last)
@@ -212,33 +207,25 @@ def _batches(
         raise TrainingError(
             f"batch size {recipe.batch_size} does not divide by {process.world_size} processes"
         )
-    box_only = len(dataset) - dataset.num_masked
+    num_masked, num_box_only = dataset.num_masked, len(dataset) - dataset.num_masked
     sampler = MixedBatches(
-        dataset.num_masked,
-        box_only,
+        num_masked,
+        num_box_only,
         recipe.batch_size // process.world_size,
         seed=recipe.seed,
-        box_only_every=recipe.box_only_every if box_only else 0,
+        box_only_every=box_only_period(num_masked, num_box_only, recipe.box_only_every),
         rank=process.rank,
         world_size=process.world_size,
         landscape=dataset.landscape(),
         start=start,
     )
     loader = DataLoader(dataset, batch_sampler=sampler, collate_fn=collate, num_workers=workers)
-    return iter(loader)
+    return _unwrapped(iter(loader))
 
 
-def _store(path: Path, network: MaskRCNN, optimiser: torch.optim.Optimizer, step: int) -> None:
-    """Atomically, so that a run killed while writing can still be resumed."""
-    temporary = path.with_suffix(".tmp")
-    torch.save(
-        {"network": network.state_dict(), "optimizer": optimiser.state_dict(), "step": step}, temporary
-    )
-    temporary.replace(path)
-
-
-def _restore(path: Path, network: MaskRCNN, optimiser: torch.optim.Optimizer) -> int:
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    network.load_state_dict(state["network"])
-    optimiser.load_state_dict(state["optimizer"])
-    return int(state["step"])
+def _unwrapped(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches; an error about data loses the traceback that a worker process puts before it."""
+    try:
+        yield from batches
+    except DataError as error:
+        raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error

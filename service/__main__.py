@@ -19,8 +19,9 @@ from tqdm import tqdm
 from export.bundle import Execution, open_bundle
 from service.engine import Segmented
 from service.images import ImageError
-from service.offline import Offline, image_ids, images_in, numbered, offline
-from service.options import Ask, Format, SegmentQuery, explain
+from service.offline import NotListed, Offline, image_ids, images_in, numbered, offline
+from service.options import Ask, Format, ParameterError, SegmentQuery, explain
+from service.overlay import check_suffix
 from service.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -90,6 +91,8 @@ def segment(
         folder = image.is_dir()
         if folder and overlay is not None:
             raise ValueError("--overlay draws one image, but --image is a folder")
+        if overlay is not None:
+            check_suffix(overlay)  # rather now than after the work
         files = images_in(image) if folder else [image]
         ids = None if annotations is None else image_ids(annotations)
         settings = _settings(device=device, threads=threads)
@@ -104,9 +107,8 @@ def segment(
         payloads, complete = asyncio.run(run())
         if format == "coco":
             payloads = [result for results in payloads for result in results]
-        out.write_text(
-            json.dumps(payloads if folder or format == "coco" else payloads[0], ensure_ascii=False)
-        )
+        answered = payloads if folder or format == "coco" else payloads[0]
+        out.write_text(json.dumps(answered, ensure_ascii=False), encoding="utf-8", errors="replace")
     if not complete:
         raise typer.Exit(1)
 
@@ -143,14 +145,14 @@ async def _folder(engine: Offline, work: list[tuple[Path, Ask | None]]) -> tuple
     for file, ask in tqdm(work, unit="image"):
         try:
             payloads.append((await _one(engine, file, ask))[1])
-        except _EXPECTED as error:
+        except (ImageError, ParameterError, NotListed, OSError) as error:  # this file's own trouble
             tqdm.write(f"skipped {file.name}: {error}", file=typer.get_text_stream("stderr"))
     return payloads, len(payloads) == len(work)
 
 
 async def _one(engine: Offline, file: Path, ask: Ask | None) -> tuple[Segmented, Any]:
     if ask is None:
-        raise ValueError(f"{file.name} is not in the annotations")
+        raise NotListed(f"{file.name} is not in the annotations")
     found, written = await engine.segment(file, ask)
     return found, written.payload
 

@@ -71,6 +71,7 @@ def _service(settings: Settings, bundles: Sequence[Bundle]) -> Service:
             workers,
             limits,
             max_pixels=settings.max_pixels,
+            max_points=settings.max_points,
             on_batch=partial(metrics.batch, name),
         )
         for name, bundle in zip(names, bundles, strict=True)

@@ -20,6 +20,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+_STOPPED = "the batcher has stopped"
+
+
 class QueueFull(Exception):
     """No room for another request; `retry_after` is in whole seconds."""
 
@@ -32,7 +35,7 @@ class QueueFull(Exception):
 class Limits:
     max_wait: float  # s, for company
     pixels: int  # padded, of a batch; one item is always allowed
-    length: int  # requests inside, from decoding to the end of their batch
+    length: int  # requests inside, from decoding to the encoded answer
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ class Batcher(Generic[Item, Result]):
         self._inside = 0
         self._seconds_each = 0.0  # moving average of the device's time per item
         self.alive = False
+        self._running: list[_Entry[Item, Result]] = []
+        self._stopped = False
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -88,6 +93,8 @@ class Batcher(Generic[Item, Result]):
 
         Cancelled while it waits, the item leaves the queue.
         """
+        if self._stopped:
+            raise RuntimeError(_STOPPED)
         future: asyncio.Future[Done[Result]] = asyncio.get_running_loop().create_future()
         entry = _Entry(item, time.perf_counter(), future)
         self._waiting.append(entry)
@@ -106,13 +113,14 @@ class Batcher(Generic[Item, Result]):
             while True:
                 await self._ripen()
                 async with self._workers.turn:
-                    if batch := self._take():
-                        await self._process(batch)
+                    self._running = self._take()
+                    if self._running:
+                        await self._process(self._running)
         finally:
-            self.alive = False
-            for entry in self._waiting:
+            self.alive, self._stopped = False, True
+            for entry in self._running + self._waiting:
                 if not entry.future.done():
-                    entry.future.set_exception(RuntimeError("the batcher has stopped"))
+                    entry.future.set_exception(RuntimeError(_STOPPED))
 
     async def _ripen(self) -> None:
         """Until the oldest item has waited its time or its batch is full."""
@@ -147,6 +155,8 @@ class Batcher(Generic[Item, Result]):
         start = time.perf_counter()
         try:
             results = await self._workers.on_device(lambda: self._run(items))
+            if len(results) != len(items):
+                raise RuntimeError(f"a batch of {len(items)} has {len(results)} results")
         except Exception as error:
             if len(batch) > 1:
                 for entry in batch:

@@ -28,13 +28,16 @@ def run(bundle: Path, image: Path, out: Path, score: float) -> None:
     data = image.read_bytes()
     pixels = decode(data, max_pixels=Settings().max_pixels).pixels
     out.mkdir(parents=True, exist_ok=True)
-    with _server(bundle) as url:
-        print(f"server ready at {url}; POST /segment with {image.name}")
-        answered = _post(url, data, score)
+    with _server(bundle) as client:
+        print(f"server ready at {client.base_url}; POST /segment with {image.name}")
+        try:
+            answered = _post(client, data, score)
+        except httpx.HTTPError as error:
+            raise ValueError(f"the server does not answer: {error!r}") from error
     print(table(answered))
     instances = answered["instances"]
     masks, overlay = out / "masks.json", out / "overlay.png"
-    masks.write_text(json.dumps(answered, ensure_ascii=False, indent=1))
+    masks.write_text(json.dumps(answered, ensure_ascii=False, indent=1), encoding="utf-8")
     labels = [f"{instance['category']} {instance['score']:.2f}" for instance in instances]
     draw(pixels, [Layer(*pair) for pair in zip(crops(instances), labels, strict=True)]).save(overlay)
     print(f"masks    {masks}\noverlay  {overlay}")
@@ -62,10 +65,10 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
-def _post(url: str, data: bytes, score: float) -> Json:
+def _post(client: httpx.Client, data: bytes, score: float) -> Json:
     headers = {"content-type": "application/octet-stream"}
-    response = httpx.post(
-        f"{url}/segment", params={"score": score}, content=data, headers=headers, timeout=PATIENCE
+    response = client.post(
+        "/segment", params={"score": score}, content=data, headers=headers, timeout=PATIENCE
     )
     answered: Any = response.json()
     if response.is_error:
@@ -74,8 +77,8 @@ def _post(url: str, data: bytes, score: float) -> Json:
 
 
 @contextmanager
-def _server(bundle: Path) -> Iterator[str]:
-    """The address of a server that is ready."""
+def _server(bundle: Path) -> Iterator[httpx.Client]:
+    """A client of a server that is ready."""
     port = _free_port()
     command = [sys.executable, "-m", "service", "serve", "--bundle", str(bundle), "--port", str(port)]
     with tempfile.TemporaryFile("w+") as log:
@@ -83,15 +86,16 @@ def _server(bundle: Path) -> Iterator[str]:
             [*command, "--host", "127.0.0.1"], stdout=log, stderr=subprocess.STDOUT, text=True
         )
         try:
-            url = f"http://127.0.0.1:{port}"
-            _wait(url, process, log)
-            yield url
+            # Proxies of the environment are for other hosts.
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+                _wait(client, process, log)
+                yield client
         finally:
             process.terminate()
             process.wait(timeout=30)
 
 
-def _wait(url: str, process: subprocess.Popen[str], log: IO[str]) -> None:
+def _wait(client: httpx.Client, process: subprocess.Popen[str], log: IO[str]) -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -99,7 +103,7 @@ def _wait(url: str, process: subprocess.Popen[str], log: IO[str]) -> None:
             lines = log.read().strip().splitlines() or ["it says nothing"]
             raise ValueError(f"the server does not start: {lines[-1].removeprefix('error: ')}")
         try:
-            if httpx.get(f"{url}/readyz", timeout=5).is_success:
+            if client.get("/readyz", timeout=5).is_success:
                 return
         except httpx.TransportError:
             pass

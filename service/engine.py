@@ -10,21 +10,20 @@ import asyncio
 import io
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from PIL import Image
 
+from export import golden
 from export.bundle import Bundle, Manifest
-from model.predict import Options, Prepared, Prompt
+from model.predict import Options, Prepared
 from model.preprocess import padded_size
 from service.batching import Batcher, Limits
 from service.images import decode
 from service.masks import Mask, finished
-from service.options import check_boxes
+from service.options import check_boxes, check_cost
 from service.workers import Workers
-
-WARM_UP_SIZE = (128, 96)
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,7 @@ class Engine:
         limits: Limits,
         *,
         max_pixels: int,
+        max_points: int,
         on_batch: Callable[[int], None] = lambda size: None,
     ) -> None:
         self.providers = bundle.providers
@@ -79,6 +79,7 @@ class Engine:
         self._predictor = bundle.predictor
         self._workers = workers
         self._max_pixels = max_pixels
+        self._max_points = max_points
         self._on_batch = on_batch  # told the size of every coarse batch, on the device's thread
         self._batcher = Batcher[_Job, _Rendered](workers, limits, padded=self._padded, run=self._compute)
 
@@ -89,26 +90,34 @@ class Engine:
     async def serve(self) -> None:
         await self._batcher.serve()
 
+    def place(self) -> AbstractContextManager[None]:
+        """A place among the requests inside, from decoding to the encoded answer. Raises QueueFull."""
+        return self._batcher.place()
+
     async def segment(self, data: bytes, options: Options) -> Segmented:
-        """Raises ImageError, ParameterError (a box outside the image), QueueFull, or what the model raises."""
-        with self._batcher.place():
-            started = time.perf_counter()
-            job = await self._workers.in_pool(lambda: self._read(data, options))
-            decoded = time.perf_counter()
-            done = await self._batcher.submit(job)
+        """Raises ImageError, ParameterError (too many points, a box outside the image), or what the model raises."""
+        check_cost(options, self.manifest.max_detections, self._max_points)
+        started = time.perf_counter()
+        job = await self._workers.in_pool(lambda: self._read(data, options))
+        decoded = time.perf_counter()
+        done = await self._batcher.submit(job)
         rendered = done.result
         stages = Stages(decoded - started, done.waited, rendered.coarse, rendered.refine)
         return Segmented(job.prepared.width, job.prepared.height, rendered.masks, stages, started)
 
     async def warm_up(self) -> None:
-        """Ready once a small picture went through every stage, its mask included. Raises what fails."""
-        width, height = WARM_UP_SIZE
+        """Ready once the golden picture went through every stage and its mask is the bundle's. Raises what fails."""
         file = io.BytesIO()
-        Image.linear_gradient("L").resize(WARM_UP_SIZE).save(file, "PNG")
-        options = Options(resolution=56, prompts=(Prompt((0, 0, width, height), 0),))
-        masks = (await self.segment(file.getvalue(), options)).masks
+        Image.fromarray(golden.picture()).save(file, "PNG")
+        masks = (await self.segment(file.getvalue(), golden.OPTIONS)).masks
         if len(masks) != 1 or not masks[0].logits.isfinite().all():
             raise RuntimeError(f"model {self.manifest.name!r} gives no usable mask for a box")
+        seen = golden.seen(masks[0].score, masks[0].crop(golden.WIDTH, golden.HEIGHT))
+        if self.manifest.golden is not None and not golden.agree(seen, self.manifest.golden):
+            raise RuntimeError(
+                f"model {self.manifest.name!r} does not see what its export saw in the golden picture: "
+                f"score {seen.score:.4f} instead of {self.manifest.golden.score:.4f}, or another mask"
+            )
         self.ready = True
 
     def _read(self, data: bytes, options: Options) -> _Job:

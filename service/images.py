@@ -88,6 +88,8 @@ def decode(data: bytes, *, max_pixels: int) -> DecodedImage:
     16-bit channels lose their lower byte. Raises `ImageError`.
     """
     name, reader = _reader(data)
+    if name == "JPEG" and jpeg_scans(data, MOST_SCANS) > MOST_SCANS:
+        raise CorruptImage(f"the JPEG image has more than {MOST_SCANS} scans; save it again")
     try:
         with reader(io.BytesIO(data)) as image:
             width, height = image.size
@@ -109,6 +111,24 @@ def decode(data: bytes, *, max_pixels: int) -> DecodedImage:
         raise CorruptImage(
             f"the {name} image is truncated or damaged and cannot be decoded; send the complete file"
         ) from error
+
+
+MOST_SCANS = 100  # encoders write about 10; each scan visits every pixel again and may be 20 bytes short
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in a scan's data a 0xff byte has one of these behind it
+_SOS, _EOI = 0xDA, 0xD9
+
+
+def jpeg_scans(data: bytes, most: int) -> int:
+    """How many scans a JPEG file has; counting ends above `most`. What follows the picture does not count."""
+    scans, position = 0, 2
+    while scans <= most and (found := _MARKER.search(data, position)):
+        position = found.end()
+        marker = data[position - 1]
+        if marker == _EOI:
+            break
+        scans += marker == _SOS
+        position += int.from_bytes(data[position : position + 2])  # the segment's length, which counts itself
+    return scans
 
 
 _READERS: tuple[tuple[re.Pattern[bytes], str, type[ImageFile.ImageFile]], ...] = (

@@ -37,4 +37,5 @@ def finished(region: Region) -> Mask:
     render = region.render
     if render.logits is None:
         raise ValueError("nothing is rendered yet")
-    return Mask(region.category, region.score, region.box, render.logits, render.points, not render.done)
+    logits = render.logits.clone()  # a render's own are a view of the tensor that its whole group shares
+    return Mask(region.category, region.score, region.box, logits, render.points, not render.done)

@@ -22,6 +22,10 @@ from service.workers import Workers
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"))
 
 
+class NotListed(ValueError):
+    """A file without an entry in the annotations."""
+
+
 @dataclass(frozen=True)
 class Offline:
     """An engine at work, for files."""
@@ -50,7 +54,8 @@ class Offline:
 async def offline(bundle: Bundle, settings: Settings) -> AsyncIterator[Offline]:
     """One request at a time, so nothing waits for company."""
     workers = Workers(settings.thread_budget)
-    engine = Engine(bundle, workers, Limits(0, 1, 1), max_pixels=settings.max_pixels)
+    limits = Limits(max_wait=0, pixels=1, length=1)
+    engine = Engine(bundle, workers, limits, max_pixels=settings.max_pixels, max_points=settings.max_points)
     async with serving([engine], workers):
         yield Offline(engine, workers, settings)
 
@@ -66,13 +71,17 @@ def images_in(folder: Path) -> list[Path]:
 def image_ids(annotations: Path) -> dict[str, int]:
     """COCO image ids by file name. Raises ValueError, OSError."""
     try:
-        return {Path(entry["file_name"]).name: int(entry["id"]) for entry in _images(annotations)}
+        images = _images(annotations)
+        ids = {Path(entry["file_name"]).name: int(entry["id"]) for entry in images}
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{annotations} is not a COCO annotation file: {error!r}") from error
+    if len(ids) < len(images):
+        raise ValueError(f"{annotations} has images of equal file names; ids cannot be told by name")
+    return ids
 
 
 def _images(annotations: Path) -> Sequence[Mapping[str, Any]]:
-    images: Sequence[Mapping[str, Any]] = json.loads(annotations.read_text())["images"]
+    images: Sequence[Mapping[str, Any]] = json.loads(annotations.read_text(encoding="utf-8"))["images"]
     return images
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from model.categories import Category
 from model.predict import Options, Prompt, Resolution, parse_points, parse_resolution
-from model.render import SIDES
+from model.render import SIDES, total_points
 
 Format = Literal["rle", "rle_list", "polygon", "coco"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -124,6 +124,14 @@ def explain(errors: Sequence[Any]) -> list[ParameterError]:
     return found
 
 
+def check_once(given: Sequence[tuple[str, str]]) -> None:
+    """Raises ParameterError for a parameter that is given several times: which one would count?"""
+    names = [name for name, _ in given]
+    for name in names:
+        if names.count(name) > 1:
+            raise ParameterError(name, "given several times; send it once")
+
+
 def check_boxes(prompts: Sequence[Prompt], width: int, height: int) -> None:
     """Raises ParameterError for the first box that misses the image."""
     for number, prompt in enumerate(prompts, 1):
@@ -131,6 +139,19 @@ def check_boxes(prompts: Sequence[Prompt], width: int, height: int) -> None:
         if min(min(x1, width) - max(x0, 0), min(y1, height) - max(y0, 0)) < LEAST_OVERLAP:
             box = f"[{x0:g}, {y0:g}, {x1:g}, {y1:g}]"
             raise ParameterError("boxes", f"box {number}, {box}, is not within the {width} × {height} image")
+
+
+def check_cost(options: Options, max_detections: int, limit: int) -> None:
+    """Raises ParameterError if the request may need more than `limit` points. Instances are counted at their most."""
+    most = min(options.max_instances, max_detections)
+    instances = most if options.prompts is None else len(options.prompts)
+    side = SIDES[-1] if options.resolution == "native" else options.resolution
+    if (total := instances * total_points(side, options.points)) > limit:
+        raise ParameterError(
+            "points",
+            f"up to {instances} instances at side {side} may take {total} points, and {limit} are allowed: "
+            "lower points, resolution, or " + ("max_instances" if options.prompts is None else "the boxes"),
+        )
 
 
 def _classes(text: str, categories: Sequence[Category]) -> frozenset[int]:

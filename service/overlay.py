@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,12 @@ class Layer:
 
     crop: Crop
     label: str
+
+
+def check_suffix(out: Path) -> None:
+    """Raises ValueError unless Pillow can write a file of this name."""
+    if out.suffix.lower() not in Image.registered_extensions():
+        raise ValueError(f"cannot write a picture as {out.name!r}; name it .png or .jpg")
 
 
 def draw(pixels: NDArray[np.uint8], layers: Sequence[Layer]) -> Image.Image:

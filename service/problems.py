@@ -26,7 +26,6 @@ KINDS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "malformed-multipart": (400, "The multipart body is malformed"),
         "missing-image": (400, "The form has no image"),
         "not-found": (404, "There is no such page"),
-        "unknown-model": (404, "There is no such model"),
         "method-not-allowed": (405, "The method is not allowed here"),
         "too-many-bytes": (413, "The body is too large"),
         "too-many-pixels": (413, "The image has too many pixels"),

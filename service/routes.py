@@ -17,7 +17,7 @@ from service import schemas
 from service.answers import Answer, answer
 from service.engine import Engine
 from service.metrics import Metrics
-from service.options import SegmentQuery
+from service.options import ParameterError, SegmentQuery, check_once
 from service.problems import MEDIA_TYPE, Problem
 from service.settings import Settings
 from service.upload import read_upload, unless_gone
@@ -34,11 +34,11 @@ class Service:
     metrics: Metrics
 
     def engine(self, name: str | None) -> Engine:
-        """Raises Problem if there is none of that name or it is not ready."""
+        """Raises ParameterError if there is none of that name, Problem if it is not ready."""
         chosen = next(iter(self.engines)) if name is None else name
         if chosen not in self.engines:
-            raise Problem(
-                "unknown-model", f"there is no model {chosen[:80]!r}; loaded: {', '.join(self.engines)}"
+            raise ParameterError(
+                "model", f"there is no model {chosen[:80]!r}; loaded: {', '.join(self.engines)}"
             )
         engine = self.engines[chosen]
         if not engine.ready:
@@ -53,15 +53,17 @@ def router(service: Service) -> APIRouter:
     async def segment(request: Request, query: Annotated[SegmentQuery, Query()]) -> Response:
         """Crisp masks of what is in an image. Boxes and masks are in its pixels as displayed."""
         engine = service.engine(query.model)
+        check_once(request.query_params.multi_items())
         upload = await read_upload(request, service.settings.max_body_bytes)
         ask = query.ask(engine.manifest.categories, upload.boxes)
-        found = await unless_gone(request, engine.segment(upload.image, ask.options))
+        with engine.place():
+            found = await unless_gone(request, engine.segment(upload.image, ask.options))
 
-        def encode() -> tuple[Answer, bytes]:
-            written = answer(found, engine.manifest, ask, request.state.request_id)
-            return written, written.to_json()
+            def encode() -> tuple[Answer, bytes]:
+                written = answer(found, engine.manifest, ask, request.state.request_id)
+                return written, written.to_json()
 
-        written, body = await service.workers.in_pool(encode)
+            written, body = await service.workers.in_pool(encode)
         service.metrics.segmented(engine.manifest.name, written.seconds, len(found.masks))
         return Response(body, media_type="application/json")
 
@@ -120,7 +122,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": "A problem, explained", "content": content} for status in statuses}
 
 
-_SEGMENT = _problems(400, 404, 413, 415, 422, 429, 500, 503) | {
+_SEGMENT = _problems(400, 413, 415, 422, 429, 500, 503) | {
     200: {
         "model": schemas.SegmentAnswer | list[schemas.CocoResult],
         "description": "The instances, best first; with given boxes, one for each in their order.",

@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(default=25_000_000, ge=1)
     max_pixels: int = Field(default=50_000_000, ge=1)
+    max_points: int = Field(
+        default=4_000_000, ge=1, description="Points that the masks of one request may need at most."
+    )
 
     @field_validator("bundles", mode="before")
     @classmethod

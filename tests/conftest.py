@@ -8,6 +8,13 @@ from pathlib import Path
 import pytest
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Markers by folder: `pytest -m unit`, `-m parity`, `-m http`."""
+    folders = {"parity": "parity", "service": "http"}
+    for item in items:
+        item.add_marker(folders.get(item.path.parent.name, "unit"))
+
+
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """`exported(name)`: the bundle of the tiny checkpoint tests/golden/{name}.pkl, made once a session.

@@ -42,7 +42,7 @@ WHOLE = Manifest(
     preprocessing=Preprocessing("RGB", (1.0, 2.0, 3.0), (4.0, 5.0, 6.0), 96, 192),
     score_threshold=0.05,
     max_detections=12,
-    point_head=PointRendMask(conv_dim=8, points=196),
+    point_head=PointRendMask(conv_dim=8),
     fine_channels=32,
     opset=18,
     files={GRAPH: "0" * 64, POINT_HEAD: "1" * 64},

@@ -5,35 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from export.bundle import open_bundle
 from export.write import write_bundle
-from model.categories import COCO
-from model.checkpoint import Checkpoint
-from model.config import preset
-from model.rcnn import MaskRCNN
-from model.resnet import Bottleneck
-
-
-def random_checkpoint(name: str) -> Checkpoint:
-    """Random weights, scaled so that activations keep their size through a hundred layers."""
-    torch.manual_seed(0)
-    network = MaskRCNN(preset(name))
-    for part in network.modules():
-        if isinstance(part, Bottleneck):
-            part.conv3.norm.weight.fill_(0.2)
-    network.box_head.cls_score.weight.data *= 20  # some classes must pass the score threshold
-    if name.startswith("pointrend"):
-        network.mask_head.point.predictor.weight.data *= 100
-    return Checkpoint(network.config, COCO, dict(network.state_dict()))
+from tests.export.full_size import NAMES, random_checkpoint
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    ["pointrend_rcnn_r50_fpn", "pointrend_rcnn_r101_fpn", "pointrend_rcnn_x101_fpn", "mask_rcnn_r50_fpn"],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_export_is_the_network(name: str, tmp_path: Path) -> None:
     """Batches of 1 and 3, several sizes, an empty image, 800×1067 pixels; see export/parity.py."""
     report = write_bundle(random_checkpoint(name), tmp_path / name, name=name, source={})
@@ -44,13 +23,7 @@ def test_export_is_the_network(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_no_detections(tmp_path: Path) -> None:
-    """Untrained heads score every class near 1/81: nothing passes, and everything still runs."""
-    torch.manual_seed(0)
-    network = MaskRCNN(preset("pointrend_rcnn_r50_fpn"))
-    for part in network.modules():
-        if isinstance(part, Bottleneck):
-            part.conv3.norm.weight.fill_(0.2)
-    checkpoint = Checkpoint(network.config, COCO, dict(network.state_dict()))
+    checkpoint = random_checkpoint("pointrend_rcnn_r50_fpn", finds=False)
     report = write_bundle(checkpoint, tmp_path / "none", name="none", source={}, full_size=False)
     assert report["passed"]
     assert all(case["detections"] == 0 for case in report["cases"])

@@ -22,7 +22,7 @@ from model.predict import Predictor
 from tests.parity.goldens import load_checkpoint
 
 Export = Callable[[str], Path]
-GOOD = Case(1, 10, 20, 5, 0.0, 0.0, 0.0, 0.0, 0, 1.0)
+GOOD = Case(1, 10, 20, 5, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0, 1.0)
 
 
 def small(checkpoint: Checkpoint) -> Predictor:

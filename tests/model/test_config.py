@@ -79,7 +79,7 @@ def test_impossible_configurations_are_refused() -> None:
 
 def test_configurations_do_not_change() -> None:
     config = preset("people")
-    for part, key in ((config, "num_classes"), (config.mask, "points"), (config.preprocessing, "stride")):
+    for part, key in ((config, "num_classes"), (config.mask, "side"), (config.preprocessing, "stride")):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(part, key, 1)
     with pytest.raises(TypeError):

@@ -109,7 +109,6 @@ def test_settings_arrive(tmp_path: Path) -> None:
                 "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": [[1, 2.0]] * 5,
                 "MODEL.POINT_HEAD.CLS_AGNOSTIC_MASK": True,
                 "MODEL.POINT_HEAD.COARSE_PRED_EACH_LAYER": False,
-                "MODEL.POINT_HEAD.SUBDIVISION_STEPS": 3,
                 "MODEL.RESNETS.NORM": "SyncBN",
                 "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0,
                 "MODEL.RPN.NMS_THRESH": 0.6,
@@ -119,7 +118,7 @@ def test_settings_arrive(tmp_path: Path) -> None:
     assert isinstance(config.mask, PointRendMask)
     assert config.preprocessing.channel_order == "RGB"
     assert (config.rpn.anchor_sizes, config.rpn.aspect_ratios) == ((16,) * 5, (1, 2.0))
-    assert (config.mask.class_agnostic, config.mask.coarse_each_layer, config.mask.steps) == (True, False, 3)
+    assert (config.mask.class_agnostic, config.mask.coarse_each_layer) == (True, False)
     assert (config.box.score_threshold, config.rpn.nms_threshold) == (0, 0.6)
 
 
@@ -153,9 +152,14 @@ def test_settings_arrive(tmp_path: Path) -> None:
         ("MODEL.META_ARCHITECTURE", "PanopticFPN"),
         ("MODEL.PIXEL_MEAN", [1.0]),
         ("MODEL.PIXEL_STD", ["a", "b", "c"]),
+        ("MODEL.PIXEL_STD", [1.0, 0.0, 1.0]),
+        ("MODEL.PIXEL_STD", [1.0, 1.0, -1.0]),
+        ("MODEL.PIXEL_MEAN", [0.0, 0.0, float("inf")]),
         ("MODEL.POINT_HEAD.IN_FEATURES", ["p2", "p3"]),
         ("MODEL.POINT_HEAD.NAME", "ImplicitPointHead"),
         ("MODEL.POINT_HEAD.NUM_CLASSES", 6),
+        ("MODEL.POINT_HEAD.SUBDIVISION_NUM_POINTS", 196),
+        ("MODEL.POINT_HEAD.SUBDIVISION_STEPS", 3),
         ("MODEL.PROPOSAL_GENERATOR.MIN_SIZE", 2),
         ("MODEL.PROPOSAL_GENERATOR.NAME", "RRPN"),
         ("MODEL.RESNETS.DEFORM_ON_PER_STAGE", [False, False, False, True]),
@@ -172,15 +176,19 @@ def test_settings_arrive(tmp_path: Path) -> None:
         ("MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", True),
         ("MODEL.ROI_HEADS.IN_FEATURES", ["p2"]),
         ("MODEL.ROI_HEADS.NAME", "CascadeROIHeads"),
+        ("MODEL.ROI_HEADS.NMS_THRESH_TEST", 50),
         ("MODEL.ROI_HEADS.SCORE_THRESH_TEST", None),
+        ("MODEL.ROI_HEADS.SCORE_THRESH_TEST", -0.1),
         ("MODEL.ROI_MASK_HEAD.IN_FEATURES", ["p3"]),
         ("MODEL.ROI_MASK_HEAD.NAME", "ImplicitPointRendMaskHead"),
+        ("MODEL.ROI_MASK_HEAD.OUTPUT_SIDE_RESOLUTION", 14),
         ("MODEL.ROI_MASK_HEAD.POINT_HEAD_ON", False),
         ("MODEL.ROI_MASK_HEAD.POOLER_TYPE", "ROIAlignV2"),
         ("MODEL.RPN.BBOX_REG_WEIGHTS", [2.0, 1.0, 1.0, 1.0]),
         ("MODEL.RPN.CONV_DIMS", [-1, -1]),
         ("MODEL.RPN.HEAD_NAME", "OtherHead"),
         ("MODEL.RPN.IN_FEATURES", ["p2", "p3", "p4", "p5"]),
+        ("MODEL.RPN.NMS_THRESH", 1.5),
         ("TEST.AUG.ENABLED", True),
     ],
 )

@@ -22,6 +22,7 @@ from model.render import (
     render,
     render_dense,
     start_side,
+    total_points,
 )
 
 CHANNELS, CLASSES = 6, 3
@@ -123,7 +124,17 @@ def test_the_schedule(
     assert r.level == 0 and not r.done
     render([r], head, group_points=10**9)
     assert counted == calls
+    assert total_points(side, points) == sum(calls)
     assert r.done and r.level == side and r.probability().shape == (side, side)
+
+
+def test_many_points_of_one_render_go_in_parts(head: PointHead, counted: list[int]) -> None:
+    whole, parts = (Scene(head).render(0, 0, 112, 56**2) for _ in range(2))
+    render([whole], head, group_points=10**9)
+    counted.clear()
+    render([parts], head, group_points=1000)
+    assert counted == [1000, 1000, 1000, 136] * 2
+    torch.testing.assert_close(logits(parts), logits(whole), atol=1e-5, rtol=1e-5)
 
 
 def test_the_first_level() -> None:

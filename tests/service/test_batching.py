@@ -108,11 +108,56 @@ def test_who_leaves_is_dropped() -> None:
         await asyncio.sleep(0)
         gate.set()
         assert [(await waiting[i]).result for i in (0, 2)] == ["a", "c"]
-        assert running.cancelled() or running.cancelling()
+        with pytest.raises(asyncio.CancelledError):
+            await running
 
     batches: list[list[str]] = []
     run(scenario, batches, gate)
     assert batches == [["running"], ["a", "c"]]
+
+
+def test_a_pass_with_too_few_results_fails_its_batch_and_nothing_else() -> None:
+    async def play() -> None:
+        workers = Workers(1)
+        limits = Limits(max_wait=0, pixels=400, length=10)
+        batcher = Batcher[Item, str](
+            workers,
+            limits,
+            padded=lambda item: item[:2],
+            run=lambda items: ["a"] if items[0][2] == "a" else [],
+        )
+        serving = asyncio.create_task(batcher.serve())
+        async with asyncio.timeout(10):
+            with pytest.raises(RuntimeError, match="1 has 0 results"):
+                await batcher.submit((1, 1, "none"))
+            assert (await batcher.submit((1, 1, "a"))).result == "a"
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+            with pytest.raises(RuntimeError, match="stopped"):
+                await batcher.submit((1, 1, "a"))
+        workers.close()
+
+    asyncio.run(play())
+
+
+def test_a_running_batch_fails_when_the_batcher_stops() -> None:
+    gate = threading.Event()
+
+    async def scenario(batcher: Batcher[Item, str]) -> None:
+        running = asyncio.create_task(batcher.submit((1, 1, "a")))
+        while not batches:
+            await asyncio.sleep(0.001)
+        _serving().cancel()
+        with pytest.raises(RuntimeError, match="stopped"):
+            await running
+        gate.set()
+
+    batches: list[list[str]] = []
+    run(scenario, batches, gate)
+
+
+def _serving() -> asyncio.Task[Any]:
+    return next(task for task in asyncio.all_tasks() if "serve" in repr(task.get_coro()))
 
 
 def test_no_room() -> None:
@@ -131,9 +176,7 @@ def test_waiting_items_fail_when_the_batcher_stops() -> None:
     async def scenario(batcher: Batcher[Item, str]) -> None:
         waiting = asyncio.create_task(batcher.submit((1, 1, "a")))
         await asyncio.sleep(0.01)
-        for task in asyncio.all_tasks():
-            if "serve" in repr(task.get_coro()):
-                task.cancel()
+        _serving().cancel()
         with pytest.raises(RuntimeError, match="stopped"):
             await waiting
         assert not batcher.alive

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import service.__main__ as cli
 from export.bundle import BundleError
 from service.demo import table
+from service.offline import image_ids
 from service.schemas import CocoResult, SegmentAnswer
 from tests.service.support import Discs, disc_bundle, encoded, picture
 
@@ -80,6 +81,10 @@ def test_ids_of_annotations(folder: Path) -> None:
     annotations.write_text(json.dumps({"images": images}))
     results = written(folder, "--format", "coco", "--annotations", str(annotations))
     assert [result["image_id"] for result in results] == [71, 71, 72, 72, 70, 70]
+    twins = [{"file_name": "a/1.png", "id": 1}, {"file_name": "b/1.png", "id": 2}]
+    annotations.write_text(json.dumps({"images": twins}))
+    with pytest.raises(ValueError, match="equal file names"):
+        image_ids(annotations)
     annotations.write_text(json.dumps({"images": images[:2]}))
     results = written(folder, "--format", "coco", "--annotations", str(annotations), code=1)
     assert [result["image_id"] for result in results] == [71, 71, 70, 70]
@@ -113,7 +118,7 @@ def test_overlay(folder: Path) -> None:
         (("--boxes", "[[0,0,1]]"), ("boxes", "box 1 must be")),
         (("--boxes", "[[500,0,600,9]]"), ("boxes", "not within the 120 × 60 image")),
         (("--annotations", "missing.json"), ("missing.json",)),
-        (("--overlay", "picture.xyz"), ("extension",)),
+        (("--overlay", "picture.xyz"), ("picture.xyz", ".png")),
     ],
 )
 def test_wrong_arguments_end_in_one_line(

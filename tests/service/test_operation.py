@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from export.golden import golden
 from service.app import create_app
 from service.problems import KINDS
 from service.schemas import ModelCard
@@ -38,6 +40,21 @@ def test_a_model_that_fails_to_warm_up_is_never_ready(caplog: pytest.LogCaptureF
         wait_for(lambda: "broken failed to warm up" in caplog.text)
         assert client.get("/readyz").status_code == 503
         assert client.get("/models").json()[0]["ready"] is False
+
+
+def test_a_model_that_sees_something_else_than_its_export_is_never_ready(
+    caplog: pytest.LogCaptureFixture, discs: Discs
+) -> None:
+    good = disc_bundle(discs)
+    recorded = golden(good.predictor)
+    for known, fine in ((recorded, True), (replace(recorded, score=recorded.score - 0.1), False)):
+        bundle = replace(good, manifest=replace(good.manifest, golden=known))
+        with TestClient(create_app(settings(), [bundle])) as client:
+            if fine:
+                wait_for(lambda c=client: c.get("/readyz").is_success)
+            else:
+                wait_for(lambda: "does not see what its export saw" in caplog.text)
+                assert client.get("/readyz").status_code == 503
 
 
 def test_health_needs_the_workers(discs: Discs) -> None:
@@ -98,7 +115,7 @@ def test_openapi_is_complete(client: TestClient) -> None:
     }  # fmt: skip
     assert all(p["description"] for p in operation["parameters"])
     assert set(operation["requestBody"]["content"]) >= {"multipart/form-data", "image/*"}
-    assert {str(status) for status, _ in KINDS.values()} - {"405"} <= set(operation["responses"])
+    assert {str(status) for status, _ in KINDS.values()} - {"404", "405"} <= set(operation["responses"])
     assert set(operation["responses"]["422"]["content"]) == {"application/problem+json"}
     text = str(document)
     for name in set(document["components"]["schemas"]):

@@ -142,7 +142,33 @@ def test_boxes_twice(client: TestClient) -> None:
 
 def test_unknown_model(client: TestClient) -> None:
     response = client.post("/segment", content=GOOD, headers=PNG, params={"model": "cats"})
-    check(response, 404, "unknown-model", "'cats'", "loaded: discs")
+    check(response, 422, "invalid-parameter", "'cats'", "loaded: discs")
+
+
+def test_a_parameter_given_twice(client: TestClient) -> None:
+    response = client.post("/segment?classes=disc&classes=ring", content=GOOD, headers=PNG)
+    check(response, 422, "invalid-parameter", "classes: given several times")
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"resolution": 896, "points": 802816},
+        {"resolution": "native", "points": 100_000},
+        {"resolution": 896, "boxes": json.dumps([[0, 0, 9, 9]] * 1000)},
+    ],
+    ids=str,
+)
+def test_a_request_cannot_ask_for_more_points_than_allowed(
+    client: TestClient, params: dict[str, Any]
+) -> None:
+    response = client.post("/segment", content=GOOD, headers=PNG, params=params)
+    check(response, 422, "invalid-parameter", "points: up to", "4000000 are allowed")
+
+
+def test_fewer_instances_may_have_more_points(client: TestClient) -> None:
+    params = {"resolution": 896, "points": 802816, "max_instances": 4}
+    assert client.post("/segment", content=GOOD, headers=PNG, params=params).is_success
 
 
 def test_no_such_page_or_method(client: TestClient) -> None:

@@ -55,7 +55,7 @@ def test_clients_share_a_batch_and_get_their_own_masks(discs: Discs) -> None:
 
 def test_different_sizes_do_not_share(discs: Discs) -> None:
     wide, tall = encoded(picture(120, 80)), encoded(picture(80, 120))
-    with running(disc_bundle(discs), max_wait_ms=200) as url:
+    with running(disc_bundle(discs), max_wait_ms=COMPANY, batch_pixels=2 * 64 * 96) as url:
         wait_for(lambda: ready(url))
         discs.batches.clear()
         for response in post_all(url, [wide, tall, wide, tall]):

@@ -1,0 +1,44 @@
+"""One process or several: torchrun's group, and who speaks for it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True)
+class Process:
+    """This process among those of a run (torchrun sets the environment)."""
+
+    rank: int = 0
+    world_size: int = 1
+
+    @staticmethod
+    def join() -> Process:
+        """Join the group of a torchrun launch (gloo on CPUs, nccl on GPUs), or be alone."""
+        if "WORLD_SIZE" not in os.environ:
+            return Process()
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # nccl takes the current one
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        return Process(dist.get_rank(), dist.get_world_size())
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.world_size > 1 and dist.is_initialized():
+            dist.destroy_process_group()
+
+    def device(self) -> torch.device:
+        if torch.cuda.is_available():
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return torch.device("cpu")
+
+    def say(self, text: str) -> None:
+        """Print, on one process only."""
+        if self.rank == 0:
+            print(text, flush=True)

@@ -1,0 +1,42 @@
+"""Full-size networks with random weights; as a command, their parity tables for docs/parity.md (minutes each)."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from export.parity import table
+from export.write import write_bundle
+from model.categories import COCO
+from model.checkpoint import Checkpoint
+from model.config import preset
+from model.rcnn import MaskRCNN
+from model.resnet import Bottleneck
+
+NAMES = ("pointrend_rcnn_r50_fpn", "pointrend_rcnn_r101_fpn", "pointrend_rcnn_x101_fpn", "mask_rcnn_r50_fpn")
+
+
+def random_checkpoint(name: str, *, finds: bool = True) -> Checkpoint:
+    """Random weights, scaled so that activations keep their size through a hundred layers.
+
+    Untrained heads score every class near 1/81, and nothing passes the threshold; `finds` spreads the scores.
+    """
+    torch.manual_seed(0)
+    network = MaskRCNN(preset(name))
+    for part in network.modules():
+        if isinstance(part, Bottleneck):
+            part.conv3.norm.weight.fill_(0.2)
+    if finds:
+        network.box_head.cls_score.weight.data *= 20
+        if name.startswith("pointrend"):
+            network.mask_head.point.predictor.weight.data *= 100
+    return Checkpoint(network.config, COCO, dict(network.state_dict()))
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        for each in NAMES:
+            report = write_bundle(random_checkpoint(each), Path(folder) / each, name=each, source={})
+            print(f"{each}\n{table(report)}\n", flush=True)
