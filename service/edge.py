@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
 import uuid
+from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -16,6 +18,7 @@ from service.problems import Problem
 
 REQUEST_ID = "x-request-id"
 _ACCEPTED = re.compile(r"[!-~]([ -~]{0,126}[!-~])?")  # printable ASCII, no space at the ends
+DISCARD_BYTES, DISCARD_SECONDS = 100_000_000, 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -34,26 +37,53 @@ class Edge:
         scope.setdefault("state", {})["request_id"] = request_id
         begin = time.perf_counter()
         status = 0
+        body = _Body(scope, receive)
 
         async def stamped(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if status >= 400:
+                    await body.discard()
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
 
         try:
-            await self._app(scope, receive, stamped)
+            await self._app(scope, body.receive, stamped)
         except Exception:
             _log.exception("request %s failed", request_id)
             if status:  # half an answer is out: only closing the connection can tell
                 raise
             self._metrics.rejected("internal-error")
             problem = Problem("internal-error", f"an unexpected error; its request id is {request_id}")
-            await problem.response(Request(scope))(scope, receive, stamped)
+            await problem.response(Request(scope))(scope, body.receive, stamped)
         finally:
             route = getattr(scope.get("route"), "path", "other")  # no label for each mistyped address
             self._metrics.request(route, status, time.perf_counter() - begin)
+
+
+class _Body:
+    """What the client sends. An answer that comes before its end closes the connection, and a client that is
+    still sending would see a reset instead of the answer: so a refused body is read, within limits, and dropped.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._receive = receive
+        self._complete = (
+            Headers(scope=scope).get("expect", "").lower() == "100-continue"
+        )  # it has sent nothing yet
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._complete = not message.get("more_body", False)
+        return message
+
+    async def discard(self) -> None:
+        size = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DISCARD_SECONDS):
+                while not self._complete and size < DISCARD_BYTES:
+                    size += len((await self.receive()).get("body", b""))
 
 
 def request_id_of(headers: Headers) -> str:

@@ -91,7 +91,7 @@ class SegmentQuery(BaseModel):
         description="`rle`: COCO run lengths, compressed; `rle_list`: uncompressed; `polygon`: COCO polygons; "
         "`coco`: nothing but a COCO results list, ready for `loadRes`.",
     )
-    image_id: int = Field(0, description="Of format `coco`.")
+    image_id: int = Field(0, ge=0, le=2**63 - 1, description="Of format `coco`.")
 
     def ask(self, categories: Sequence[Category], boxes: str | None = None) -> Ask:
         """With a model's categories, and boxes from elsewhere. Raises ParameterError."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -120,6 +122,30 @@ def test_a_full_queue_says_when_to_come_back(discs: Discs) -> None:
         assert refused.json()["type"] == "/problems/queue-full"
         assert 1 <= int(refused.headers["retry-after"]) <= 60
         assert post(url, encoded(picture())).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("limit", "query", "kind", "status"),
+    [
+        (10**3, "", "image/png", 413),
+        (10**8, "", "application/json", 415),
+        (10**8, "?score=7", "image/png", 422),
+    ],
+)
+def test_a_refused_body_does_not_hide_the_answer(
+    discs: Discs, limit: int, query: str, kind: str, status: int
+) -> None:
+    """Clients that send everything before they read would otherwise see a reset connection."""
+    with running(disc_bundle(discs), max_body_bytes=limit) as url:
+        wait_for(lambda: ready(url))
+        headers = {"content-type": kind}
+        for _ in range(3):
+            request = urllib.request.Request(url + "/segment" + query, bytes(20_000_000), headers)
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(request, timeout=20)
+            with refused.value as answered:
+                assert answered.status == status
+                assert answered.headers["content-type"] == "application/problem+json"
 
 
 def test_a_client_that_leaves_is_dropped(discs: Discs) -> None:
