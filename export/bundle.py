@@ -116,7 +116,7 @@ def read_manifest(folder: Path) -> Manifest:
                 "golden": None if (known := data.get("golden")) is None else Golden(**known),
             }
         )
-        _TYPES.validate_python(asdict(manifest), strict=True)
+        _TYPES.validate_json(manifest.to_json(), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))

@@ -73,6 +73,8 @@ def load_coco(annotations: Path, images: Path) -> CocoDataset:
     for key in ("images", "annotations", "categories"):
         if not isinstance(data, dict) or not isinstance(data.get(key), list):
             raise DataError(f"{annotations}: not a COCO file, it has no list {key!r}")
+    if not data["categories"]:
+        raise DataError(f"{annotations}: its list of categories is empty")
 
     problems: list[str] = []
     categories: dict[int, Category] = {}

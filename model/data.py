@@ -107,8 +107,10 @@ class TrainDataset(Dataset[Sample]):
         self.augmentation = augmentation
         self.seed = seed
         listed = [r for d in datasets for r in d.records]
+        if not listed:
+            raise DataError("nothing to train on: the data has no images")
         if not any(r.annotations for r in listed):
-            raise DataError(f"nothing to train on: {len(listed)} images without a single instance")
+            raise DataError(f"nothing to train on: not one instance in {len(listed)} images")
         kept = (r for r in listed if r.annotations or (empty and not r.left_out))
         self.records: tuple[Record, ...] = tuple(sorted(kept, key=lambda r: not r.has_masks))
         self.num_masked = sum(r.has_masks for r in self.records)

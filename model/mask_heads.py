@@ -62,6 +62,7 @@ class ConvMaskHead(nn.Module):
         self.conv = nn.ModuleList(conv(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
         self.deconv = nn.ConvTranspose2d(config.conv_dim, config.conv_dim, 2, 2)
         nn.init.kaiming_normal_(self.deconv.weight, mode="fan_out", nonlinearity="relu")
+        assert self.deconv.bias is not None
         nn.init.zeros_(self.deconv.bias)
         self.predictor = conv(config.conv_dim, 1 if config.class_agnostic else num_classes, 1, std=0.001)
 

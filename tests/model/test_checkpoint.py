@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,16 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     assert (opened.config, opened.categories, opened.notes) == (config, numbered(5), {"licence": "CC0"})
     assert all(torch.equal(opened.tensors[name], t) for name, t in checkpoint.tensors.items())
     assert [p.name for p in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
+def test_who_may_read_a_file_is_up_to_the_umask(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        save(tmp_path / "c.safetensors", small())
+    finally:
+        os.umask(before)
+    assert (tmp_path / "c.safetensors").stat().st_mode & 0o777 == mode
 
 
 def test_half_precision_halves_the_matrices_alone(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from export.parity import picture
 from model.coarse import Coarse, CoarsePass, no_prompts
+from model.config import ConvMask
 from model.mask_heads import ConvMaskHead, PointRendMaskHead, own_class
 from model.preprocess import network_input
 from model.rcnn import MaskRCNN, build
@@ -150,3 +151,8 @@ def test_every_class_can_be_given(name: str) -> None:
     assert found.classes[1:].tolist() == [0, 1, 2, 3, 4]
     assert torch.equal(found.classes[0], found.scores[1:].argmax())
     assert found.scores[0] == found.scores[1:].max()
+
+
+def test_the_baselines_deconvolution_starts_without_bias() -> None:
+    """As every layer of the reference; torch would draw one."""
+    assert not ConvMaskHead(8, 2, ConvMask(conv_dim=8)).deconv.bias.any()

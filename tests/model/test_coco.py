@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as rle_codec
 
 from model.categories import CITYSCAPES, COCO, Category, numbered
@@ -68,6 +69,7 @@ def test_leaves_out_crowds_and_slightly_degenerate_boxes(tmp_path: Path) -> None
     assert [a.id for a in data.records[0].annotations] == [4]
     assert data.records[0].annotations[0].box == (0, 0, 7, 6)
     assert data.records[1].annotations == () and data.records[1].has_masks
+    assert [record.left_out for record in data.records] == [3, 0]
 
 
 _BOX = [10.0, 20, 30, 25]
@@ -137,6 +139,52 @@ def test_missing_picture(tmp_path: Path) -> None:
     (tmp_path / "2.png").unlink()
     with pytest.raises(DataError, match=r"image 2 2\.png: no file .*2\.png"):
         load_coco(file, tmp_path)
+
+
+def test_the_annotations_of_a_missing_picture_are_no_problem_of_their_own(tmp_path: Path) -> None:
+    file = write(tmp_path, coco([annotation(i, 2, _BOX) for i in range(5)]))
+    (tmp_path / "2.png").unlink()
+    with pytest.raises(DataError) as raised:
+        load_coco(file, tmp_path)
+    first, *rest = str(raised.value).splitlines()
+    assert first.endswith(": 1 problem") and len(rest) == 1 and "no file" in rest[0]
+
+
+def test_pictures_that_cannot_be_read_or_are_of_another_size_are_named(tmp_path: Path) -> None:
+    file = write(tmp_path, coco([], images=4))
+    (tmp_path / "1.png").write_bytes(b"nothing")
+    (tmp_path / "2.png").write_bytes((tmp_path / "3.png").read_bytes()[:20])
+    Image.new("RGB", (60, 80)).save(tmp_path / "4.png")
+    with pytest.raises(DataError) as raised:
+        load_coco(file, tmp_path)
+    first, *rest = str(raised.value).splitlines()
+    assert "3 problems" in first
+    assert all(f"image {i} {i}.png: " in line for i, line in zip((1, 2, 4), rest, strict=True))
+    assert "1.png cannot be read" in rest[0] and "2.png cannot be read" in rest[1]
+    assert rest[2].endswith("4.png is 60×80, annotated as 80×60")
+
+
+def test_the_size_is_the_displayed_one(tmp_path: Path) -> None:
+    file = write(tmp_path, coco([], images=2))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90° clockwise for display
+    Image.new("RGB", (60, 80)).save(tmp_path / "1.png", "JPEG", exif=exif)
+    Image.new("RGB", (60, 80)).save(tmp_path / "2.png", exif=exif)
+    assert len(load_coco(file, tmp_path).records) == 2
+    Image.new("RGB", (80, 60)).save(tmp_path / "1.png", "JPEG", exif=exif)
+    with pytest.raises(DataError, match=r"1\.png is 60×80, annotated as 80×60"):
+        load_coco(file, tmp_path)
+
+
+def test_categories_of_the_same_name_are_refused(tmp_path: Path) -> None:
+    file = write(tmp_path, coco([], categories=[{"id": 1, "name": "cat"}, {"id": 2, "name": "cat"}]))
+    with pytest.raises(DataError, match="category 2: name 'cat' is there twice"):
+        load_coco(file, tmp_path)
+
+
+def test_no_categories(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="list of categories is empty"):
+        load_coco(write(tmp_path, coco([], categories=[])), tmp_path)
 
 
 @pytest.mark.parametrize(

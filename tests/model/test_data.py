@@ -14,7 +14,16 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from model.augment import Augmentation
-from model.data import Batch, DataError, Draw, MixedBatches, Sample, TrainDataset, collate
+from model.data import (
+    Batch,
+    DataError,
+    Draw,
+    MixedBatches,
+    Sample,
+    TrainDataset,
+    box_only_period,
+    collate,
+)
 from tests.model.coco_files import annotation, coco, load, rectangle
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools
@@ -79,6 +88,22 @@ def test_data_sets_of_other_categories_do_not_mix(tmp_path: Path) -> None:
             TrainDataset(datasets, PLAIN)
 
 
+def test_crowds_alone_are_not_background(tmp_path: Path) -> None:
+    """Image 1 has an instance and a crowd, image 2 a crowd alone, image 3 nothing."""
+    crowds = [annotation(i, i, BOX, iscrowd=1, segmentation=rectangle(10, 20, 30, 25)) for i in (1, 2)]
+    data = load(tmp_path, coco([*crowds, annotation(3, 1, BOX)], images=3))
+    assert {r.image_id for r in TrainDataset([data], PLAIN).records} == {1, 3}
+    assert {r.image_id for r in TrainDataset([data], PLAIN, empty=False).records} == {1}
+
+
+def test_nothing_to_train_on_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the data has no images"):
+        TrainDataset([load(tmp_path / "none", coco([], images=0))], PLAIN)
+    crowd = annotation(1, 1, BOX, iscrowd=1)
+    with pytest.raises(DataError, match="not one instance in 2 images"):
+        TrainDataset([load(tmp_path / "crowd", coco([crowd]))], PLAIN)
+
+
 def test_collate_makes_tensors(tmp_path: Path) -> None:
     data = mixed(tmp_path)
     batch = collate([data[0], data[3]])
@@ -117,6 +142,24 @@ def test_one_kind_only(every: int) -> None:
     batches = MixedBatches(10 * (1 - every), 10 * every, 3, box_only_every=every)
     drawn = [d.position for step in range(3) for d in batches.batch(step)]
     assert len(set(drawn)) == 9 and max(drawn) < 10
+
+
+@pytest.mark.parametrize(
+    ("masked", "box_only", "least", "period"),
+    [
+        (1509, 1534, 2, 2),  # the people data: a run in progress counts on it
+        (999, 1, 2, 1000),
+        (60, 20, 2, 4),
+        (1, 99, 2, 2),
+        (5, 0, 2, 0),
+        (0, 5, 2, 1),
+        (0, 5, 0, 1),
+        (5, 5, 0, 0),
+    ],
+)
+def test_few_box_only_images_take_few_batches(masked: int, box_only: int, least: int, period: int) -> None:
+    assert box_only_period(masked, box_only, least) == period
+    MixedBatches(masked, box_only, 1, box_only_every=period)
 
 
 def test_order_depends_on_seed_and_step_only() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from faster_coco_eval.core import mask as codec
 from PIL import Image, ImageFilter
 
-from model.evaluation import evaluate
+from model.evaluation import Results, evaluate, read_results, write_results
 from tests.model.coco_files import annotation, bitmap, coco, compressed, rectangle, uncompressed, write
 
 KEYS = {f"{k}/{m}" for k in ("box", "mask", "boundary") for m in ("AP", "AP50", "AP75", "APs", "APm", "APl")}
@@ -96,16 +97,90 @@ def test_box_only_truth_measures_boxes_and_no_masks(tmp_path: Path) -> None:
 
 
 def test_box_only_results_have_no_mask_precision(tmp_path: Path) -> None:
+    """Not measured, which is not 0."""
     results = [result(1, 7, CAT), result(2, 3, DOG)]
     for r in results:
         del r["segmentation"]
     metrics = evaluate(truth(tmp_path), results)
-    assert metrics["box/AP"] == pytest.approx(1) and metrics["mask/AP"] == 0
+    assert metrics["box/AP"] == pytest.approx(1)
+    assert all(math.isnan(v) for k, v in metrics.items() if not k.startswith("box/"))
 
 
-def test_unusable_results_are_named(tmp_path: Path) -> None:
+def test_only_the_evaluated_images_count(tmp_path: Path) -> None:
+    file, results = truth(tmp_path), [result(1, 7, CAT)]
+    metrics = evaluate(file, results, image_ids=[1])
+    assert metrics["box/AP"] == metrics["mask/AP"] == metrics["boundary/AP"] == pytest.approx(1)
+    assert evaluate(file, results, image_ids=[1, 2])["box/AP"] == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="result 0 is for image 1, which is not measured"):
+        evaluate(file, results, image_ids=[2])
+    with pytest.raises(ValueError, match=r"are for image 9, which is not in annotations\.json"):
+        evaluate(file, results, image_ids=[1, 9])
+
+
+def test_an_annotation_may_have_the_id_0(tmp_path: Path) -> None:
+    data = coco([annotation(0, 1, [*CAT], segmentation=rectangle(*CAT))], images=1)
+    assert evaluate(write(tmp_path, data, pictures=False), [result(1, 3, CAT)])["mask/AP"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_id": 12}, "is for image 12"),
+        ({"image_id": [1]}, r"is for image \[1\]"),
+        ({"category_id": 1}, "is of category 1, which the data do not have"),
+        ({"bbox": [1, 2, 3]}, "has a bbox that is not 4"),
+        ({"score": math.nan}, "has a score that is not"),
+        (
+            {"segmentation": compressed(bitmap(*CAT, size=(80, 60)))},
+            "compressed RLE of height 60 and width 80",
+        ),
+        ({"segmentation": uncompressed(bitmap(*CAT))}, "compressed RLE"),
+        ({"segmentation": {"size": [60, 80], "counts": "10"}}, "compressed RLE"),
+        ({"segmentation": rectangle(*CAT)}, "compressed RLE"),
+    ],
+)
+def test_unusable_results_are_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"result 1 {message}" if "RLE" not in message else message):
+        evaluate(truth(tmp_path), [result(1, 7, CAT), result(1, 7, CAT) | changes])
+
+
+def test_results_with_missing_parts_are_named(tmp_path: Path) -> None:
     file = truth(tmp_path)
     with pytest.raises(ValueError, match="result 1 has no bbox, score"):
         evaluate(file, [result(1, 7, CAT), {"image_id": 1, "category_id": 7}])
-    with pytest.raises(ValueError, match="result 0 is for image 12"):
-        evaluate(file, [result(12, 7, CAT)])
+    with pytest.raises(ValueError, match="result 0 is not an object"):
+        evaluate(file, [3])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({}, "no list 'images'"),
+        ([], "no list 'images'"),
+        (coco([annotation(1, 1, [0, 0, 5, 5])], categories={}), "no list 'categories'"),
+        (coco([annotation(1, 1, [0, 0, 5, 5], bbox=None)]), "entry 1 of 'annotations': box must be 4"),
+        (coco([{"id": 4, "image_id": 1}]), "entry 4 of 'annotations': no 'category_id'"),
+        (coco([3]), "entry 3 of 'annotations'"),  # type: ignore[list-item]
+    ],
+)
+def test_unusable_data_are_named(tmp_path: Path, data: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"annotations.json: .*{message}"):
+        evaluate(write(tmp_path, data, pictures=False), [])
+
+
+@pytest.mark.parametrize("ids", [None, [1, 2]])
+def test_results_come_back_from_their_file(tmp_path: Path, ids: list[int] | None) -> None:
+    file, results = tmp_path / "out.json", Results([result(1, 7, CAT)], ids, ids)
+    write_results(file, {"box/AP": 0.5, "mask/AP": math.nan}, results)
+    assert read_results(file) == results
+    assert json.loads(file.read_text())["metrics"] == {"box/AP": 0.5, "mask/AP": None}
+    file.write_text(json.dumps(results.entries))
+    assert read_results(file) == Results(results.entries)
+
+
+@pytest.mark.parametrize("content", ["{", "3", "{}", '{"results": 1}', '{"results": [], "image_ids": "all"}'])
+def test_other_files_hold_no_results(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "out.json"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=r"out\.json"):
+        read_results(file)

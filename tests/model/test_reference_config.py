@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +24,13 @@ TINY = {
         mask=POINTREND,
         preprocessing=Preprocessing(short_edge=320, long_edge=533),
     ),
-    "tiny_x101": ModelConfig(
-        ResNet(101, stem_channels=16, res2_channels=32, bottleneck=16, groups=4, stride_in_1x1=False),
-        num_classes=5,
-        fpn=FPN(32),
-        box=BOX,
-        mask=POINTREND,
-        preprocessing=Preprocessing(std=(57.375, 57.12, 58.395), short_edge=320, long_edge=533),
-    ),
-    "tiny_conv": ModelConfig(
-        ResNet(50, stem_channels=16, res2_channels=32, bottleneck=8),
-        num_classes=5,
-        fpn=FPN(32),
-        box=BOX,
-        mask=ConvMask(conv_dim=32),
-        preprocessing=Preprocessing(short_edge=320, long_edge=533),
-    ),
 }
+TINY["tiny_x101"] = replace(
+    TINY["tiny_r50"],
+    backbone=ResNet(101, stem_channels=16, res2_channels=32, bottleneck=16, groups=4, stride_in_1x1=False),
+    preprocessing=Preprocessing(std=(57.375, 57.12, 58.395), short_edge=320, long_edge=533),
+)
+TINY["tiny_conv"] = replace(TINY["tiny_r50"], mask=ConvMask(conv_dim=32))
 # As written by hand for the published models, without their base file; text spells tuples.
 PARTIAL = """
 MODEL:
