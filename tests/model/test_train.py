@@ -180,8 +180,8 @@ def test_box_only_pictures_train_along_and_alone(
     found = json.loads(line)
     assert found["step"] == 2 and found["box_class"] > 0
     assert (found["mask_coarse"] > 0) == (len(box_only) < 4)
-    masked = 4 - len(box_only)
-    assert f"{masked} images with masks, {len(box_only)} with boxes only" in capsys.readouterr().out
+    counts = f"{4 - len(box_only)} images with masks, {len(box_only)} with boxes only"
+    assert counts in capsys.readouterr().out
 
 
 def test_published_recipes_leave_out_empty_pictures(
@@ -191,10 +191,9 @@ def test_published_recipes_leave_out_empty_pictures(
     content = json.loads(file.read_text())
     content["annotations"] = [a for a in content["annotations"] if a["image_id"] != 2]
     file.write_text(json.dumps(content))
-    data = load_coco(file, file.parent)
     for empty, count in ((False, 2), (True, 3)):
         plan = dataclasses.replace(tiny.RECIPE, steps=1, empty_images=empty)
-        run(data, plan, tmp_path / f"out{count}")
+        run(load_coco(file, file.parent), plan, tmp_path / f"out{count}")
         assert f"{count} images with masks, 0 with boxes only" in capsys.readouterr().out
 
 
