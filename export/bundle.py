@@ -100,6 +100,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleError(
             f"{path} has schema {schema!r}; this version reads {SCHEMA}: export the model again"
         )
+    if data.get("task") != "instance":
+        raise BundleError(f"{folder} is for task {data.get('task')!r}; this version serves 'instance'")
     try:
         if not isinstance(data["files"], dict):
             raise TypeError("files must map names to hashes")
@@ -129,8 +131,6 @@ def read_manifest(folder: Path) -> Manifest:
 def open_bundle(folder: Path, execution: Execution | None = None) -> Bundle:
     """Check every file of a bundle and make it ready to predict. Raises BundleError."""
     manifest = read_manifest(folder)
-    if manifest.task != "instance":
-        raise BundleError(f"{folder} is for task {manifest.task!r}; this version serves 'instance'")
     needed = {GRAPH} | ({POINT_HEAD} if manifest.point_head else set())
     if missing := sorted(needed - set(manifest.files)):
         raise BundleError(f"{folder} is damaged: the manifest lists no {', '.join(missing)}")

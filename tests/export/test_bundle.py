@@ -194,7 +194,15 @@ def test_another_task_is_refused(bundle: Path) -> None:
         {"files": ["coarse.onnx", "point_head.safetensors"]},
         {"fine_channels": "32"},
         {"max_detections": 1.5},
-        {"preprocessing": {"channel_order": "RGB", "mean": [1, 2], "std": [1, 2, 3], "short_edge": 9, "long_edge": 9}},
+        {
+            "preprocessing": {
+                "channel_order": "RGB",
+                "mean": [1, 2],
+                "std": [1, 2, 3],
+                "short_edge": 9,
+                "long_edge": 9,
+            }
+        },
         {"golden": {"score": 1}},
         {"files": {"coarse.onnx": None, "point_head.safetensors": None}},
     ],
