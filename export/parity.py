@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 from tqdm import tqdm
 
-from model.coarse import Coarse
+from model.coarse import Coarse, no_prompts
 from model.predict import Options, Predictor, Prepared, Prompt, Region
 from model.preprocess import resized_size
 
@@ -99,7 +99,7 @@ def compare(eager: Predictor, exported: Predictor, images: Sequence[NDArray[np.u
 
 
 def check(eager: Predictor, exported: Predictor, *, full_size: bool = True) -> dict[str, Any]:
-    """The parity report of a bundle: batches of 1 and 3, several sizes, a picture of nothing.
+    """The parity report of a bundle: batches of 1 and 3, several sizes, a picture of nothing, no region at all.
 
     "passed" is False, and "failures" say why, where a difference is above `Tolerance`.
     """
@@ -121,12 +121,21 @@ def check(eager: Predictor, exported: Predictor, *, full_size: bool = True) -> d
         for case in cases
         if (problems := case.failures(allowed))
     ]
+    expected, found = (no_regions(predictor, pixels.stride) for predictor in (eager, exported))
+    if found != expected:
+        failures.append(f"no regions: the graph's outputs are {found}, the network's {expected}")
     return {
         "passed": not failures,
         "failures": failures,
         "tolerance": asdict(allowed),
         "cases": [asdict(case) for case in cases],
     }
+
+
+def no_regions(predictor: Predictor, stride: int) -> list[tuple[int, ...]]:
+    """Shapes of the outputs for a picture that is padding only, so that nothing is found in it."""
+    nothing = torch.zeros(1, 3, 2 * stride, 2 * stride)
+    return [tuple(output.shape) for output in predictor.run(nothing, torch.zeros(1, 2), *no_prompts())]
 
 
 def table(report: dict[str, Any]) -> str:

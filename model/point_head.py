@@ -64,11 +64,14 @@ class PointHead(nn.Module):
         """
         cells = coarse.flatten(2).transpose(1, 2)
         first, *others = self._hidden
-        parts = [F.linear(cells, first.weight[:, self.fine_channels :])]
+        weights = [first.weight[:, self.fine_channels :]]
         if self.coarse_each_layer:
-            parts += [F.linear(cells, layer.weight[:, self.dim :]) for layer in others]
-            rows = self._rows(classes)
-            own = self.predictor.weight[rows, self.dim :]
+            weights += [layer.weight[:, self.dim :] for layer in others]
+        weight = torch.cat(weights)
+        # One plain product: ONNX Runtime's batched one fails where there are no regions.
+        parts = [F.linear(cells.flatten(0, 1), weight).view(*cells.shape[:2], len(weight))]
+        if self.coarse_each_layer:
+            own = self.predictor.weight[self._rows(classes), self.dim :]
             parts.append((cells * own[:, None]).sum(-1, keepdim=True))
         else:
             parts.append(torch.zeros_like(cells[..., :1]))

@@ -14,7 +14,7 @@ from tests.export.full_size import NAMES, random_checkpoint
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_export_is_the_network(name: str, tmp_path: Path) -> None:
-    """Batches of 1 and 3, several sizes, an empty image, 800×1067 pixels; see export/parity.py."""
+    """Batches of 1 and 3, several sizes, a picture of nothing, 800×1067 pixels; see export/parity.py."""
     report = write_bundle(random_checkpoint(name), tmp_path / name, name=name, source={})
     assert report["passed"]
     assert {case["images"] for case in report["cases"]} == {1, 3}
