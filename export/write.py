@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from export import parity
 from export.bundle import GRAPH, MANIFEST, POINT_HEAD, Execution, Manifest, open_bundle, sha256
@@ -45,7 +45,9 @@ def write_bundle(
         names = [GRAPH]
         if isinstance(network.mask_head, PointRendMaskHead):
             head = network.mask_head.point.state_dict()
-            save_file({key: value.contiguous() for key, value in head.items()}, draft / POINT_HEAD)
+            # Bytes, because `save_file` makes files that only their owner may read.
+            tensors = {key: value.contiguous() for key, value in head.items()}
+            (draft / POINT_HEAD).write_bytes(save(tensors))
             names.append(POINT_HEAD)
         config = checkpoint.config
         manifest = Manifest(

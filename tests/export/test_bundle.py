@@ -96,6 +96,9 @@ def test_other_users_may_read_a_bundle(exported: Export, tmp_path: Path) -> None
     tmp_path.joinpath("ordinary").mkdir()
     ordinary = tmp_path.joinpath("ordinary").stat().st_mode
     assert exported("tiny_r50").stat().st_mode == ordinary
+    (tmp_path / "file").touch()
+    for file in exported("tiny_r50").iterdir():
+        assert file.stat().st_mode == (tmp_path / "file").stat().st_mode
 
 
 def test_an_opened_bundle_predicts_like_the_network(exported: Export) -> None:
