@@ -49,6 +49,7 @@ def train(
     from model.process import Process
     from model.rcnn import MaskRCNN
     from model.recipe import recipe as find_recipe
+    from model.run_files import bare
     from model.start import from_checkpoint, from_classifier
     from model.train import train as run
 
@@ -61,7 +62,7 @@ def train(
     datasets = [load_coco(file, folder) for file, folder in zip(data, images, strict=True)]
     torch.manual_seed(seed)
     network = MaskRCNN(dataclasses.replace(config, num_classes=len(datasets[0].categories)))
-    notes = {"data": ", ".join(file.name for file in data), "command": " ".join(sys.argv[1:])}
+    notes = {"data": ", ".join(file.name for file in data), "command": bare(sys.argv[1:])}
     with Process.join() as process:
         if backbone_weights is not None:
             process.say(from_classifier(network, backbone_weights))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +128,8 @@ def _differences(saved: Mapping[str, Any], own: Mapping[str, Any], prefix: str =
 
 def _listed(parts: list[str]) -> str:
     return ", ".join(parts[:_LISTED] + ["…"] * (len(parts) > _LISTED)) or "nothing else"
+
+
+def bare(arguments: Sequence[str]) -> str:
+    """A command line with file names instead of paths: a checkpoint may travel, its author's folders should not."""
+    return " ".join(Path(argument).name if "/" in argument else argument for argument in arguments)

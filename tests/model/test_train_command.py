@@ -17,6 +17,7 @@ import torch.distributed as dist
 from model import train as training
 from model.checkpoint import open_checkpoint
 from model.process import Process
+from model.run_files import bare
 from tests.model import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -130,3 +131,8 @@ def test_two_processes_train_together(file: Path, tmp_path: Path) -> None:
     assert done.stdout.count("6 images with masks, 0 with boxes only") == 1
     assert torch.load(tmp_path / "out" / "last.pt", weights_only=True)["step"] == 2
     assert open_checkpoint(tmp_path / "out" / "model.safetensors").config.num_classes == 2
+
+
+def test_a_checkpoint_does_not_tell_its_authors_folders() -> None:
+    given = ["train", "--data", "/data/my.json", "--preset", "people", "--lr", "0.1", "--out", "runs/x"]
+    assert bare(given) == "train --data my.json --preset people --lr 0.1 --out x"
