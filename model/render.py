@@ -59,9 +59,7 @@ class Render:
 
     def next_level(self) -> tuple[int, int]:
         """Side of the next level and how many of its cells to evaluate there."""
-        side = min(2 * self.level or start_side(self.points), self.side)
-        points = auto_points(side) if self.points is None else self.points
-        return side, side**2 if self.level == 0 else min(points, side**2)
+        return level_after(self.level, self.side, self.points)
 
     def probability(self) -> Tensor:
         """[h, h] foreground probability at the finest finished level."""
@@ -83,14 +81,19 @@ def auto_points(side: int) -> int:
     return max(784, 784 * side // 224)
 
 
+def level_after(level: int, target: int, points: int | None) -> tuple[int, int]:
+    """The level that follows one (0: none yet) on the way to `target`, and how many of its cells to evaluate."""
+    side = min(2 * level or start_side(points), target)
+    asked = auto_points(side) if points is None else points
+    return side, side**2 if level == 0 else min(asked, side**2)
+
+
 def total_points(side: int, points: int | None) -> int:
     """How many points a render evaluates on its way to `side`."""
-    level, total = 0, 0
+    level = total = 0
     while level < side:
-        first = level == 0
-        level = min(start_side(points) if first else 2 * level, side)
-        asked = auto_points(level) if points is None else points
-        total += level**2 if first else min(asked, level**2)
+        level, count = level_after(level, side, points)
+        total += count
     return total
 
 

@@ -224,7 +224,7 @@ def test_a_damaged_manifest_is_refused(changes: dict[str, Any], bundle: Path) ->
 def test_a_manifest_of_another_network_is_refused(changes: dict[str, Any], bundle: Path) -> None:
     """Every file is whole, but the point head is not the one that the manifest describes."""
     change(bundle, **changes)
-    refused(bundle)
+    assert refused(bundle).endswith(f"is damaged: {POINT_HEAD} does not fit its {MANIFEST}")
 
 
 def test_a_graph_that_is_none_is_refused(bundle: Path) -> None:

@@ -38,7 +38,8 @@ def test_trying_the_trunk_draws_nothing_and_moves_no_statistics() -> None:
 def test_a_trunk_on_the_meta_device_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TimmTrunk, "forward", None)
     with torch.device("meta"):
-        TimmTrunk(Timm("test_efficientnet"))
+        trunk = TimmTrunk(Timm("test_efficientnet"))
+    assert all(parameter.is_meta for parameter in trunk.parameters())
 
 
 @pytest.mark.parametrize(
