@@ -32,6 +32,14 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Images a step, over all processes.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and sampling.")] = 0,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Change a part of the recipe, or of the network (with network. before it): name=value, "
+            "such as augmentation.crop=0.5 or network.preprocessing.short_edge=448. Repeat for several.",
+        ),
+    ] = None,
     backbone_weights: Annotated[
         Path | None, typer.Option(help="An ImageNet classifier to start the trunk from: .pth or .pkl.")
     ] = None,
@@ -46,6 +54,7 @@ def train(
 
     from model.coco import load_coco
     from model.config import preset as find_preset
+    from model.overrides import override
     from model.process import Process
     from model.rcnn import MaskRCNN
     from model.recipe import recipe as find_recipe
@@ -55,10 +64,13 @@ def train(
 
     if len(data) != len(images):
         raise ValueError(f"{len(data)} --data but {len(images)} --images: give one folder for each file")
-    config = find_preset(preset)
-    changes = {"steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed}
-    given = {name: value for name, value in changes.items() if value is not None}
+    changes = change or []
+    of_network = [c.removeprefix("network.") for c in changes if c.startswith("network.")]
+    config = override(find_preset(preset), of_network)
+    options = {"steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed}
+    given = {name: value for name, value in options.items() if value is not None}
     recipe = dataclasses.replace(find_recipe(preset), **given)  # type: ignore[arg-type]
+    recipe = override(recipe, [c for c in changes if not c.startswith("network.")])
     datasets = [load_coco(file, folder) for file, folder in zip(data, images, strict=True)]
     torch.manual_seed(seed)
     network = MaskRCNN(dataclasses.replace(config, num_classes=len(datasets[0].categories)))

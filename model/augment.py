@@ -10,7 +10,7 @@ H, W image size · N instances · M instances still in view
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 import numpy as np
@@ -85,20 +85,25 @@ class View:
 class Augmentation:
     """What may happen to a training image; the defaults only resize and flip."""
 
-    short_edges: tuple[int, ...] = (800,)  # pixels, one is drawn per image
+    short_edges: tuple[int, ...] = (800,)  # pixels, one is drawn per batch: no padding for the largest
     long_edge: int = 1333  # pixels, never passed
     flip: float = 0.5  # probability
     crop: float = 0.0  # probability; a crop is resized like a whole image, so it also zooms in
     crop_least: float = 0.5  # least width and height of a crop, relative to the image's
     colour: float = 0.0  # brightness, contrast and saturation change by up to this share
+    paste: float = 0.0  # probability of pasting instances of another image on top (model/copy_paste.py)
+    paste_least: float = 0.25  # what is pasted shrinks by a random factor, at most this one
 
     def __post_init__(self) -> None:
         if not self.short_edges or min(*self.short_edges, self.long_edge) < 1:
             raise ValueError(
                 f"edges must be at least 1 pixel: {self.short_edges}, long edge {self.long_edge}"
             )
-        if not (0 <= self.flip <= 1 and 0 <= self.crop <= 1 and 0 < self.crop_least <= 1):
-            raise ValueError("flip, crop and crop_least must lie between 0 and 1, crop_least above 0")
+        chances, least = (self.flip, self.crop, self.paste), (self.crop_least, self.paste_least)
+        if not (all(0 <= p <= 1 for p in chances) and all(0 < p <= 1 for p in least)):
+            raise ValueError(
+                "flip, crop, paste, crop_least and paste_least must lie between 0 and 1, the last two above 0"
+            )
         if not 0 <= self.colour < 1:
             raise ValueError(f"colour must be at least 0 and below 1, got {self.colour}")
 
@@ -111,6 +116,11 @@ class Augmentation:
         short_edge = self.short_edges[rng.integers(len(self.short_edges))]
         size = resized_size(h, w, short_edge, self.long_edge)
         return View((x, y), (w, h), (max(1, size[0]), max(1, size[1])), bool(rng.random() < self.flip))
+
+    def at(self, short_edge: int, shrink: float = 1.0) -> Augmentation:
+        """The same at one size, smaller by a factor."""
+        short_edge, long_edge = (max(1, round(edge * shrink)) for edge in (short_edge, self.long_edge))
+        return replace(self, short_edges=(short_edge,), long_edge=long_edge)
 
     def recolour(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
         """The image with random brightness, contrast and saturation."""
@@ -138,7 +148,6 @@ def augment(
     rng: np.random.Generator,
 ) -> Augmented:
     """A random view of an image [H,W,3] with boxes [N,4] and their shapes (None: boxes only).
-
     Instances that are cut off by a crop get the tight box of what is left of their mask (without
     masks, the clipped box); those of which too little is left are dropped.
     """

@@ -22,6 +22,7 @@ from torch.utils.data import Dataset, Sampler
 
 from model.augment import Augmentation, Pixels, augment
 from model.coco import Annotation, CocoDataset, DataError, Record, load_coco
+from model.copy_paste import Sample, paste
 
 __all__ = [
     "Annotation",
@@ -42,18 +43,27 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Sample:
-    image: Pixels  # [H,W,3] RGB
-    boxes: NDArray[np.float32]  # [N,4] x0, y0, x1, y1 in pixels
-    classes: NDArray[np.int64]  # [N] positions among the categories
-    masks: Pixels | None  # [N,H,W] of 0 and 1; None: trains detection only
-
-
-@dataclass(frozen=True)
 class Target:
     boxes: Tensor  # [N,4] float32 x0, y0, x1, y1 in pixels
     classes: Tensor  # [N] int64
     masks: Tensor | None  # [N,H,W] uint8 of 0 and 1; None: trains detection only
+    masked: Tensor | None = None  # [N] bool: whose mask is known, if not everyone's
+
+    def trains_masks(self) -> Tensor:
+        """[N] bool."""
+        if self.masked is not None:
+            return self.masked
+        return torch.full((len(self.boxes),), self.masks is not None, device=self.boxes.device)
+
+    def to(self, device: torch.device) -> Target:
+        """The same on a device."""
+        masks, masked = self.masks, self.masked
+        return Target(
+            self.boxes.to(device),
+            self.classes.to(device),
+            None if masks is None else masks.to(device),
+            None if masked is None else masked.to(device),
+        )
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,7 @@ class Draw(NamedTuple):
 
     position: int  # among the data set's records
     salt: int
+    batch: int = 0  # its images share a size, as far as their shapes allow
 
 
 def read_image(record: Record) -> Pixels:
@@ -114,6 +125,7 @@ class TrainDataset(Dataset[Sample]):
         kept = (r for r in listed if r.annotations or (empty and not r.left_out))
         self.records: tuple[Record, ...] = tuple(sorted(kept, key=lambda r: not r.has_masks))
         self.num_masked = sum(r.has_masks for r in self.records)
+        self._sources = [i for i, r in enumerate(self.records) if r.has_masks and r.annotations]  # to paste
 
     def __len__(self) -> int:
         return len(self.records)
@@ -123,20 +135,27 @@ class TrainDataset(Dataset[Sample]):
         return np.array([r.width > r.height for r in self.records], dtype=bool)
 
     def __getitem__(self, draw: Draw | int) -> Sample:
-        """The sample of a draw; a plain position means salt 0."""
-        index, salt = draw if isinstance(draw, tuple) else (draw, 0)
+        """The sample of a draw; a plain position means salt 0 of batch 0."""
+        index, salt, batch = draw if isinstance(draw, Draw) else (draw, 0, 0)
+        rng, views = np.random.default_rng((self.seed, index, salt)), self.augmentation
+        short_edge = int(np.random.default_rng((self.seed, batch)).choice(views.short_edges))
+        sample = self._sample(index, views.at(short_edge), rng)
+        if len(self._sources) and rng.random() < views.paste:
+            other = int(rng.choice(self._sources))
+            smaller = views.at(short_edge, views.paste_least ** rng.random())
+            sample = paste(sample, self._sample(other, smaller, rng), rng)
+        return sample
+
+    def _sample(self, index: int, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
         record = self.records[index]
-        rng = np.random.default_rng((self.seed, index, salt))
         shapes = [a.shape for a in record.annotations if a.shape is not None]
         view = augment(
-            read_image(record),
-            record.boxes(),
-            shapes if record.has_masks else None,
-            self.augmentation,
-            rng,
+            read_image(record), record.boxes(), shapes if record.has_masks else None, augmentation, rng
         )
-        classes = np.array([a.category for a in record.annotations], dtype=np.int64)
-        return Sample(view.image, view.boxes, classes[view.kept], view.masks)
+        classes = np.array([a.category for a in record.annotations], dtype=np.int64)[view.kept]
+        unknown = np.zeros((len(classes), *view.image.shape[:2]), dtype=np.uint8)
+        masks = unknown if view.masks is None else view.masks
+        return Sample(view.image, view.boxes, classes, masks, np.full(len(classes), record.has_masks))
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -147,7 +166,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
             Target(
                 torch.from_numpy(s.boxes),
                 torch.from_numpy(s.classes),
-                None if s.masks is None else torch.from_numpy(s.masks),
+                torch.from_numpy(s.masks) if s.masked.all() or s.masked.any() else None,
+                None if s.masked.all() else torch.from_numpy(s.masked),
             )
             for s in samples
         ],
@@ -214,8 +234,8 @@ class MixedBatches(Sampler[list[Draw]]):
         shared = self.batch_size * self.world_size
         epoch, position = divmod(turn, max(1, len(self.pools[box_only]) // shared))
         indices = self._epoch(int(box_only), epoch)[position * self.world_size + self.rank]
-        salt = (step * self.world_size + self.rank) * self.batch_size
-        return [Draw(int(index), salt + i) for i, index in enumerate(indices)]
+        number = step * self.world_size + self.rank
+        return [Draw(int(index), number * self.batch_size + i, number) for i, index in enumerate(indices)]
 
     def __iter__(self) -> Iterator[list[Draw]]:
         return (self.batch(step) for step in itertools.count(self.start))

@@ -102,7 +102,7 @@ class Rois:
         self.boxes, self.batch, self.classes = boxes, batch, classes
         self.target = target  # index among the image's targets
         self.goals = goals  # [R, 4] that target's box
-        self.masked = masked  # [R] foreground of an image with masks
+        self.masked = masked  # [R] foreground whose mask is known
 
     def take(self, keep: Tensor, boxes: Tensor) -> Rois:
         """The regions of `keep`, with other boxes."""
@@ -131,8 +131,9 @@ def sample_rois(
         if len(target.boxes):
             classes = torch.where(foreground, target.classes[index[chosen]], background)
             goals = target.boxes[index[chosen]]
+            masked = foreground & target.trains_masks()[index[chosen]]
         else:
-            classes, goals = background, places[chosen]
+            classes, goals, masked = background, places[chosen], foreground
         parts.append(
             (
                 places[chosen],
@@ -140,7 +141,7 @@ def sample_rois(
                 classes,
                 index[chosen],
                 goals,
-                foreground & (target.masks is not None),
+                masked,
             )
         )
     return Rois(*(torch.cat(column) for column in zip(*parts, strict=True)))

@@ -44,6 +44,7 @@ class Recipe:
     schedule: Literal["cosine", "step"] = "step"
     milestones: tuple[float, ...] = (2 / 3, 8 / 9)  # shares of `steps` at which the rate falls to a tenth
     clip_norm: float = 0.0  # 0: no clipping
+    ema: float = 0.0  # decay a step of the averaged weights that are exported; 0: the last ones are
     bf16: bool = False  # backbone and pyramid under autocast; heads stay float32
     box_only_every: int = 2  # of images with boxes only: every n-th batch, or rarer (see model/data.py)
     empty_images: bool = False  # images without any instance train as background
@@ -59,6 +60,8 @@ class Recipe:
         for name, bound in least.items():
             if not getattr(self, name) >= bound:
                 raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must be at least 0 and below 1, got {self.ema}")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr must be a positive number, got {self.lr}")
 

@@ -30,9 +30,11 @@ def store(
     categories: tuple[Category, ...],
     optimiser: torch.optim.Optimizer,
     step: int,
+    average: MaskRCNN | None = None,
 ) -> None:
-    """Atomically, so that a run killed while writing can still be resumed."""
+    """Atomically, so that a run killed while writing can still be resumed. `average`: see Recipe.ema."""
     state = {
+        **({} if average is None else {"average": average.state_dict()}),
         "network": network.state_dict(),
         "optimizer": optimiser.state_dict(),
         "step": step,
@@ -45,9 +47,15 @@ def store(
 
 
 def restore(
-    path: Path, network: MaskRCNN, categories: tuple[Category, ...], optimiser: torch.optim.Optimizer
+    path: Path,
+    network: MaskRCNN,
+    categories: tuple[Category, ...],
+    optimiser: torch.optim.Optimizer,
+    average: MaskRCNN | None = None,
 ) -> int:
     """Load a state and return its step; the optimiser's rates and weight decay stay as they are.
+
+    `average` begins as the network itself if the state has none.
 
     Raises TrainingError if it is of another network or of other classes, as far as the file tells.
     """
@@ -73,6 +81,8 @@ def restore(
         fit(tensors, {name: tensor.shape for name, tensor in network.state_dict().items()})
         network.load_state_dict(tensors)
         optimiser.load_state_dict(moments)
+        if average is not None:
+            average.load_state_dict(state.get("average", tensors))
     except (KeyError, ValueError) as error:
         raise TrainingError(f"{path} is of another network: {error}") from error
     for group, rates in zip(optimiser.param_groups, given, strict=True):

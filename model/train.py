@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from model import recipe as recipes
+from model.average import Average
 from model.categories import Category
 from model.checkpoint import Checkpoint, save
 from model.data import (
@@ -125,7 +126,9 @@ def train(
     step_module: nn.Module = TrainingStep(network, recipe)
     network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimiser = optimizer(network, recipe)
-    start = restore(state, network, dataset.categories, optimiser) if state.exists() else 0
+    average = Average(network, recipe.ema) if recipe.ema and process.rank == 0 else None
+    averaged = average.network if average else None
+    start = restore(state, network, dataset.categories, optimiser, averaged) if state.exists() else 0
     if resume and not state.exists():
         process.say(f"there is no {state} to resume from: starting anew")
     box_only = len(dataset) - dataset.num_masked
@@ -144,15 +147,17 @@ def train(
         values = _step(step_module, optimiser, next(batches), step, recipe, process)
         if process.rank:
             continue
+        if average:
+            average.update(step)
         progress.set_postfix(loss=f"{log.add(values):.3f}", refresh=False)
         done, is_last = step + 1, step + 1 == recipe.steps
         if done % LOG_EVERY == 0 or is_last:
             log.write(done, optimiser.param_groups[0]["lr"])
         if done % checkpoint_every == 0 or is_last:
-            store(state, network, dataset.categories, optimiser, done)
+            store(state, network, dataset.categories, optimiser, done, averaged)
     if process.rank:
         return None
-    return export_checkpoint(network, dataset.categories, out, notes or {})
+    return export_checkpoint(averaged or network, dataset.categories, out, notes or {})
 
 
 def export_checkpoint(
@@ -177,10 +182,7 @@ def _step(
     step_module: nn.Module = module.module if isinstance(module, DistributedDataParallel) else module
     network = cast(TrainingStep, step_module).network
     images, sizes = network_input(batch.images, network.config.preprocessing)
-    targets = [
-        Target(t.boxes.to(device), t.classes.to(device), None if t.masks is None else t.masks.to(device))
-        for t in batch.targets
-    ]
+    targets = [target.to(device) for target in batch.targets]
     seed = (recipe.seed * 1_000_003 + step) * process.world_size + process.rank
     torch.manual_seed(seed)
     generator = torch.Generator(device).manual_seed(seed)

@@ -1,0 +1,55 @@
+"""Changes to a frozen configuration by name: `("augmentation.crop", 0.5)`, as the command line's `--set` gives them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any, TypeVar, cast
+
+Config = TypeVar("Config")
+
+
+def override(config: Config, changes: Sequence[str]) -> Config:
+    """`config` with each change "name=value" applied; dots lead into its parts, values are JSON.
+
+    Raises ValueError that names the change and what is there, or which type the value must have.
+    """
+    for change in changes:
+        name, equals, text = change.partition("=")
+        if not equals:
+            raise ValueError(f"expected name=value, got {change!r}")
+        config = _changed(config, name.strip().split("."), _value(text.strip()), change)
+    return config
+
+
+def _value(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text  # a word, without the quotes that a shell would eat
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _changed(config: Any, path: list[str], value: Any, change: str) -> Any:
+    names = [member.name for member in dataclasses.fields(config)]
+    if path[0] not in names:
+        raise ValueError(f"{change!r}: there is no {path[0]!r}; there are {', '.join(names)}")
+    old = getattr(config, path[0])
+    if len(path) > 1:
+        if not dataclasses.is_dataclass(old):
+            raise ValueError(f"{change!r}: {path[0]!r} has no parts")
+        return dataclasses.replace(config, **{path[0]: _changed(old, path[1:], value, change)})
+    if dataclasses.is_dataclass(old):
+        parts = ", ".join(f"{path[0]}.{member.name}" for member in dataclasses.fields(old))
+        raise ValueError(f"{change!r}: choose a part, one of {parts}")
+    if isinstance(old, float) and type(value) is int:
+        value = float(value)
+    if type(value) is not type(old):
+        raise ValueError(f"{change!r}: expected {_kind(old)}, like {json.dumps(old)}")
+    return dataclasses.replace(config, **{path[0]: cast(Any, value)})
+
+
+def _kind(value: Any) -> str:
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", tuple: "a list"}
+    return kinds.get(type(value), type(value).__name__)
