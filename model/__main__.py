@@ -116,18 +116,23 @@ def evaluate(
         Path | None, typer.Option(help="JSON file for the metrics (null: not measured) and the results.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images (a quick look).")] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a part of the network, such as preprocessing.short_edge=448."),
+    ] = None,
 ) -> None:
     """Box, mask and boundary AP of a checkpoint at its shipped inference settings, or of given results."""
     from model import evaluation
     from model.coco import load_coco
+    from model.overrides import override
     from model.predict import Options, parse_points, parse_resolution
 
     if (checkpoint is None) == (results is None):
         raise ValueError("give either --checkpoint or --results")
     if preset and config:
         raise ValueError("give --preset or --config, not both")
-    if results is not None and (preset or config or limit):
-        raise ValueError("--preset, --config and --limit go with --checkpoint, not with --results")
+    if results is not None and (preset or config or limit or change):
+        raise ValueError("--preset, --config, --limit and --set go with --checkpoint, not with --results")
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.is_dir() or not os.access(out.parent, os.W_OK):
@@ -139,6 +144,7 @@ def evaluate(
     else:
         asked = Options(resolution=parse_resolution(resolution), points=parse_points(points))
         opened, dataset = _open(checkpoint, preset, config), load_coco(data, images)
+        opened = dataclasses.replace(opened, config=override(opened.config, change or []))
         classes = evaluation.match_classes(opened, dataset.categories)
         if len(classes) < len(dataset.categories):
             names = evaluation.listed(tuple(classes.values()))

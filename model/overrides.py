@@ -45,11 +45,18 @@ def _changed(config: Any, path: list[str], value: Any, change: str) -> Any:
         raise ValueError(f"{change!r}: choose a part, one of {parts}")
     if isinstance(old, float) and type(value) is int:
         value = float(value)
-    if type(value) is not type(old):
+    numbers = not isinstance(value, tuple) or all(type(number) in (int, float) for number in value)
+    if type(value) is not type(old) or not numbers:
         raise ValueError(f"{change!r}: expected {_kind(old)}, like {json.dumps(old)}")
     return dataclasses.replace(config, **{path[0]: cast(Any, value)})
 
 
 def _kind(value: Any) -> str:
-    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", tuple: "a list"}
+    kinds = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a word",
+        tuple: "a list of numbers",
+    }
     return kinds.get(type(value), type(value).__name__)

@@ -46,11 +46,11 @@ def test_masked_records_come_first_and_box_only_ones_train_no_masks(tmp_path: Pa
     data = mixed(tmp_path)
     assert (len(data), data.num_masked) == (4, 3)
     samples = [data[i] for i in range(4)]
-    assert [s.masks is None for s in samples] == [False, False, False, True]
+    assert [s.masked.tolist() for s in samples] == [[True], [], [True], [False, False]]
     assert [s.classes.tolist() for s in samples] == [[1], [], [0], [0, 0]]
     assert samples[0].boxes.tolist() == [[10, 20, 40, 45]]
-    assert samples[0].masks is not None and samples[0].masks[0].sum() == 30 * 25
-    assert samples[1].masks is not None and samples[1].masks.shape == (0, 60, 80)
+    assert samples[0].masks[0].sum() == 30 * 25 and samples[1].masks.shape == (0, 60, 80)
+    assert samples[3].masks.shape == (2, 60, 80) and not samples[3].masks.any()
     assert samples[0].image.dtype == np.uint8 and data.landscape().tolist() == [True] * 4
 
 
@@ -113,6 +113,31 @@ def test_collate_makes_tensors(tmp_path: Path) -> None:
     assert masked.masks is not None and tuple(masked.masks.shape) == (1, 60, 80)
     assert boxes_only.masks is None and tuple(boxes_only.boxes.shape) == (2, 4)
     assert torch.equal(batch.images[0].permute(1, 2, 0), torch.from_numpy(data[0].image))
+
+
+def test_images_of_a_batch_share_their_size_and_batches_differ(tmp_path: Path) -> None:
+    data = mixed(tmp_path, Augmentation((40, 50, 60), 200))
+    batches = MixedBatches(3, 1, 2, box_only_every=3)
+    sizes = [{data[draw].image.shape[0] for draw in batches.batch(step)} for step in range(12)]
+    assert all(len(size) == 1 for size in sizes) and set.union(*sizes) == {40, 50, 60}
+
+
+def test_pasted_instances_train_masks_in_box_only_images_too(tmp_path: Path) -> None:
+    data = mixed(tmp_path, Augmentation((60,), 200, flip=0, paste=1.0, paste_least=1.0))
+    samples = [data[Draw(3, salt)] for salt in range(20)]
+    assert all(s.masked.sum() == 1 for s in samples)  # whoever was below and whatever is left of it
+    assert any(len(s.masked) == 3 for s in samples)
+    sample = next(s for s in samples if len(s.masked) == 3)
+    target = collate([sample]).targets[0]
+    assert target.trains_masks().tolist() == [False, False, True]
+    assert target.masks is not None and target.masks[2].sum() == sample.masks[2].sum() > 0
+    assert collate([data[Draw(0, 1)]]).targets[0].masked is None
+
+
+def test_nothing_is_pasted_where_nothing_has_a_mask(tmp_path: Path) -> None:
+    boxes = load(tmp_path, coco([annotation(1, 1, BOX)], images=1))
+    plain, pasting = (TrainDataset([boxes], Augmentation((60,), 200, paste=p)) for p in (0.0, 1.0))
+    assert (plain[0].image == pasting[0].image).all()
 
 
 def test_a_loader_with_workers_gives_what_the_draws_say(tmp_path: Path) -> None:

@@ -341,6 +341,15 @@ def test_masks_of_other_images_do_not_leak_into_box_only_ones() -> None:
     assert found.masked.any() and bool((found.batch[found.masked] == 0).all())
 
 
+def test_only_instances_with_a_known_mask_train_masks() -> None:
+    some = dataclasses.replace(
+        TARGETS[0], masked=torch.tensor([False] + [True] * (len(TARGETS[0].boxes) - 1))
+    )
+    found = sample_rois(proposals([6.0, 6, 45, 40]), [some], SAMPLING, tiny.CLASSES, generator())
+    foreground = found.classes < tiny.CLASSES
+    assert torch.equal(found.masked, foreground & (found.target > 0)) and foreground[found.target == 0].any()
+
+
 def test_losses_come_from_the_generator_alone() -> None:
     network = lively()
     one, same = (all_losses(network, TARGETS) for _ in range(2))
