@@ -157,6 +157,36 @@ def evaluate(
         evaluation.write_results(out, metrics, found)
 
 
+@app.command()
+def label(
+    data: Annotated[Path, typer.Option(help="COCO-format annotations, some with boxes alone.")],
+    images: Annotated[Path, typer.Option(help="Folder of their images.")],
+    checkpoint: Annotated[Path, typer.Option(help="Native .safetensors of a trained model.")],
+    out: Annotated[Path, typer.Option(help="The same file with masks in it.")],
+    least_side: Annotated[float, typer.Option(min=0, help="Pixels; narrower boxes stay boxes.")] = 16,
+    certainty: Annotated[
+        float, typer.Option(min=0, max=1, help="Masks that the model is less sure of stay boxes.")
+    ] = 0.8,
+) -> None:
+    """Give masks to annotations that have only a box, so that they train masks, too (self-training)."""
+    import json
+
+    from model.checkpoint import open_checkpoint
+    from model.coco import load_coco
+    from model.label import label as run
+    from model.predict import Predictor
+
+    dataset = load_coco(data, images)
+    predictor = Predictor.eager(open_checkpoint(checkpoint))
+    labelled, count = run(
+        predictor, json.loads(data.read_text(encoding="utf-8")), dataset, least_side, certainty
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(labelled), encoding="utf-8")
+    boxes = sum(a.shape is None for r in dataset.records for a in r.annotations)
+    print(f"{out}: masks for {count} of {boxes} boxes")
+
+
 def _open(checkpoint: Path, preset: str | None, config: Path | None) -> Checkpoint:
     """With the network of the preset or the reference's config.yaml, if one is named."""
     from model.categories import CITYSCAPES

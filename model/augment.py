@@ -136,20 +136,21 @@ class Augmented:
 
     image: Pixels  # [H,W,3] RGB
     boxes: NDArray[np.float32]  # [M,4] x0, y0, x1, y1 in pixels of the view
-    masks: Pixels | None  # [M,H,W] of 0 and 1; None where only boxes are known
+    masks: Pixels  # [M,H,W] of 0 and 1; zeros where only the box is known
     kept: NDArray[np.int64]  # [M] positions among the given instances
 
 
 def augment(
     image: Pixels,
     boxes: Floats,
-    shapes: Sequence[Shape] | None,
+    shapes: Sequence[Shape | None],
     augmentation: Augmentation,
     rng: np.random.Generator,
 ) -> Augmented:
-    """A random view of an image [H,W,3] with boxes [N,4] and their shapes (None: boxes only).
+    """A random view of an image [H,W,3] with boxes [N,4] and their N shapes (None: only the box is known).
+
     Instances that are cut off by a crop get the tight box of what is left of their mask (without
-    masks, the clipped box); those of which too little is left are dropped.
+    a mask, the clipped box); those of which too little is left are dropped.
     """
     view = augmentation.view(image.shape[0], image.shape[1], rng)
     pixels = np.array(augmentation.recolour(view.image(image), rng))
@@ -157,12 +158,12 @@ def augment(
     height, width = view.size
     left = whole.clip(0, [width, height, width, height])
     kept = _in_view(left, whole)
-    if shapes is None:
-        return Augmented(pixels, left[kept].astype(np.float32), None, kept)
-
     masks = np.zeros((len(kept), height, width), dtype=np.uint8)
     for mask, i in zip(masks, kept, strict=True):
-        mask[:] = view.mask(shapes[i])
+        shape = shapes[i]
+        if shape is None:
+            continue
+        mask[:] = view.mask(shape)
         if np.abs(left[i] - whole[i]).max() > 1e-3 or not mask.any():
             left[i] = tight_box(mask)
     still = _in_view(left[kept], whole[kept])

@@ -44,8 +44,8 @@ class Record:
 
     @property
     def has_masks(self) -> bool:
-        """Whether every instance has a mask (so an image without instances has them all)."""
-        return all(a.shape is not None for a in self.annotations)
+        """Whether any instance has a mask; an image without instances counts as one with all of them."""
+        return not self.annotations or any(a.shape is not None for a in self.annotations)
 
     def boxes(self) -> NDArray[np.float64]:
         """[N,4] x0, y0, x1, y1 in pixels."""

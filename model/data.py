@@ -148,14 +148,11 @@ class TrainDataset(Dataset[Sample]):
 
     def _sample(self, index: int, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
         record = self.records[index]
-        shapes = [a.shape for a in record.annotations if a.shape is not None]
-        view = augment(
-            read_image(record), record.boxes(), shapes if record.has_masks else None, augmentation, rng
-        )
-        classes = np.array([a.category for a in record.annotations], dtype=np.int64)[view.kept]
-        unknown = np.zeros((len(classes), *view.image.shape[:2]), dtype=np.uint8)
-        masks = unknown if view.masks is None else view.masks
-        return Sample(view.image, view.boxes, classes, masks, np.full(len(classes), record.has_masks))
+        shapes = [a.shape for a in record.annotations]
+        view = augment(read_image(record), record.boxes(), shapes, augmentation, rng)
+        classes = np.array([a.category for a in record.annotations], dtype=np.int64)
+        masked = np.array([shape is not None for shape in shapes], dtype=bool)
+        return Sample(view.image, view.boxes, classes[view.kept], view.masks, masked[view.kept])
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -35,7 +35,7 @@ BOX = [10.0, 20, 30, 25]
 def mixed(tmp_path: Path, augmentation: Augmentation = PLAIN) -> TrainDataset:
     """Box-only image 1 and masked images 2 and 3 of one set, masked image 1 of another."""
     polygon = rectangle(10, 20, 30, 25)
-    annotations = [annotation(1, 1, BOX), annotation(2, 1, BOX, segmentation=polygon)]
+    annotations = [annotation(1, 1, BOX), annotation(2, 1, BOX)]
     annotations += [annotation(3, 2, BOX, segmentation=polygon, category_id=7)]
     first = load(tmp_path / "a", coco(annotations, images=3))
     second = load(tmp_path / "b", coco([annotation(1, 1, BOX, segmentation=polygon)], images=1))
@@ -52,6 +52,16 @@ def test_masked_records_come_first_and_box_only_ones_train_no_masks(tmp_path: Pa
     assert samples[0].masks[0].sum() == 30 * 25 and samples[1].masks.shape == (0, 60, 80)
     assert samples[3].masks.shape == (2, 60, 80) and not samples[3].masks.any()
     assert samples[0].image.dtype == np.uint8 and data.landscape().tolist() == [True] * 4
+
+
+def test_an_image_may_have_masks_for_some(tmp_path: Path) -> None:
+    polygon = rectangle(10, 20, 30, 25)
+    data = load(
+        tmp_path, coco([annotation(1, 1, BOX), annotation(2, 1, BOX, segmentation=polygon)], images=1)
+    )
+    some = TrainDataset([data], PLAIN)
+    assert some.num_masked == 1 and some[0].masked.tolist() == [False, True]
+    assert [mask.sum() for mask in some[0].masks] == [0, 30 * 25]
 
 
 def test_a_draw_decides_the_view(tmp_path: Path) -> None:

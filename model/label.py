@@ -1,0 +1,98 @@
+"""Masks for annotations that have only a box: a trained model segments inside the given boxes.
+
+A data set with many boxes and few masks then trains masks with all of them (self-training). Each box is
+segmented twice, in the image and in its mirror image, and both probabilities are averaged; what the model is not
+sure of stays a box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from model import rle
+from model.coco import Annotation, CocoDataset, Record
+from model.data import read_image
+from model.paste import paste
+from model.predict import Options, Predictor, Prompt
+
+CERTAINTY = 0.8  # least mean certainty, |2p - 1|, of a mask's cells
+
+
+def label(
+    predictor: Predictor,
+    data: dict[str, Any],
+    dataset: CocoDataset,
+    least_side: float,
+    certainty: float = CERTAINTY,
+) -> tuple[dict[str, Any], int]:
+    """A COCO file's content with masks for the boxes that have none, and how many were found.
+
+    Left as they are: crowds, boxes whose shorter side has fewer than `least_side` pixels, and those of
+    which the model is not sure. `dataset` is the same file, loaded. Classes are matched by name; the model need
+    not know a box's class if it knows only one.
+    """
+    known = {c.name: i for i, c in enumerate(predictor.categories)}
+    classes = [known.get(c.name, 0 if len(known) == 1 else None) for c in dataset.categories]
+    segmentations: dict[int, dict[str, Any]] = {}
+    for record in tqdm(dataset.records, unit="image"):
+        wanted = [
+            a
+            for a in record.annotations
+            if a.shape is None and classes[a.category] is not None and _least(a) >= least_side
+        ]
+        if wanted:
+            found = _masks(predictor, record, wanted, [classes[a.category] for a in wanted], certainty)
+            segmentations |= found
+    annotations = [
+        a | {"segmentation": segmentations[a["id"]]} if a["id"] in segmentations else a
+        for a in data["annotations"]
+    ]
+    return data | {"annotations": annotations}, len(segmentations)
+
+
+def _least(annotation: Annotation) -> float:
+    x0, y0, x1, y1 = annotation.box
+    return min(x1 - x0, y1 - y0)
+
+
+def _masks(
+    predictor: Predictor,
+    record: Record,
+    wanted: Sequence[Annotation],
+    classes: Sequence[int | None],
+    certainty: float,
+) -> dict[int, dict[str, Any]]:
+    """Compressed RLEs by the annotation's id."""
+    image = read_image(record)
+    boxes = [a.box for a in wanted]
+    mirrored = [(record.width - x1, y0, record.width - x0, y1) for x0, y0, x1, y1 in boxes]
+    straight = _probabilities(predictor, image, boxes, classes)
+    mirror = _probabilities(predictor, np.ascontiguousarray(image[:, ::-1]), mirrored, classes)
+    found = {}
+    for annotation, one, other in zip(wanted, straight, mirror, strict=True):
+        mean = ((one + other[:, ::-1]) / 2).astype(np.float32)
+        if float(np.abs(2 * mean - 1).mean()) < certainty:
+            continue
+        counts = rle.encode(
+            paste(mean, annotation.box, record.width, record.height), record.width, record.height
+        )
+        if rle.area(counts):
+            size = [record.height, record.width]
+            found[annotation.id] = {"size": size, "counts": rle.compress(counts)}
+    return found
+
+
+def _probabilities(
+    predictor: Predictor,
+    image: NDArray[np.uint8],
+    boxes: Sequence[tuple[float, float, float, float]],
+    classes: Sequence[int | None],
+) -> list[NDArray[np.float32]]:
+    """[h, h] for each box, at native resolution."""
+    prompts = tuple(Prompt(box, k) for box, k in zip(boxes, classes, strict=True))
+    return [r.render.probability().numpy() for r in predictor(image, Options(prompts=prompts))]
