@@ -26,8 +26,18 @@ Images = Annotated[list[Path], typer.Option("--images", help="Folder of their im
 def train(
     data: Data,
     images: Images,
-    out: Annotated[Path, typer.Option(help="Folder for checkpoints and the log.")],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, the log, curves and pictures.")],
     preset: Annotated[str, typer.Option(help="Model preset; its recipe comes with it.")] = "people",
+    val_data: Annotated[
+        Path | None, typer.Option(help="COCO-format annotations to measure AP on while training.")
+    ] = None,
+    val_images: Annotated[Path | None, typer.Option(help="Folder of their images.")] = None,
+    validate_every: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Steps; an epoch unless given. 0: only after the last step, where it always is."
+        ),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Length of the run.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step, over all processes.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
@@ -52,6 +62,7 @@ def train(
     """Train a preset on COCO-format data. With torchrun, on several processes."""
     import torch
 
+    from model import announce
     from model.coco import load_coco
     from model.config import preset as find_preset
     from model.overrides import override
@@ -61,7 +72,10 @@ def train(
     from model.run_files import bare
     from model.start import from_checkpoint, from_classifier
     from model.train import train as run
+    from model.validation import open_validation
 
+    if (val_data is None) != (val_images is None):
+        raise ValueError("give --val-data and --val-images, or neither")
     if len(data) != len(images):
         raise ValueError(f"{len(data)} --data but {len(images)} --images: give one folder for each file")
     changes = change or []
@@ -72,8 +86,10 @@ def train(
     recipe = dataclasses.replace(find_recipe(preset), **given)  # type: ignore[arg-type]
     recipe = override(recipe, [c for c in changes if not c.startswith("network.")])
     datasets = [load_coco(file, folder) for file, folder in zip(data, images, strict=True)]
+    classes = datasets[0].categories
+    validation = open_validation(val_data, val_images, classes) if val_data and val_images else None
     torch.manual_seed(seed)
-    network = MaskRCNN(dataclasses.replace(config, num_classes=len(datasets[0].categories)))
+    network = MaskRCNN(dataclasses.replace(config, num_classes=len(classes)))
     notes = {"data": ", ".join(file.name for file in data), "command": bare(sys.argv[1:])}
     with Process.join() as process:
         if backbone_weights is not None:
@@ -86,11 +102,24 @@ def train(
                 "warning: the trunk starts from random weights and its first stages stay so (freeze_at "
                 f"{config.backbone.freeze_at}); give --backbone-weights or --start-from"
             )
-        path = run(
-            network, datasets, recipe, out, process=process, resume=resume, workers=workers, notes=notes
-        )
+        try:
+            path = run(
+                network,
+                datasets,
+                recipe,
+                out,
+                process=process,
+                resume=resume,
+                workers=workers,
+                validation=validation,
+                validate_every=validate_every,
+                notes=notes,
+            )
+        except KeyboardInterrupt:
+            process.say(announce.stopped(out))
+            raise typer.Exit(130) from None
     if path is not None:
-        print(f"{path}: evaluate it with\n  python -m model evaluate --checkpoint {path} --data … --images …")
+        print(announce.next_commands(sys.orig_argv[0], path, val_data, val_images))
 
 
 @app.command()

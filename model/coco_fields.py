@@ -24,6 +24,13 @@ def integer(entry: Any, key: str) -> int:
     return found
 
 
+def text(entry: Any, key: str) -> str:
+    found = value(entry, key)
+    if not isinstance(found, str) or not found:
+        raise DataError(f"{key!r} must be a text that is not empty, got {found!r}")
+    return found
+
+
 def unseen(key: str, new: int | str, seen: Container[int | str]) -> None:
     if new in seen:
         raise DataError(f"{key} {new if isinstance(new, int) else repr(new)} is there twice")

@@ -128,13 +128,13 @@ _RESNEXT_PIXELS = Preprocessing(std=(57.375, 57.12, 58.395))
 _CITYSCAPES_PIXELS = Preprocessing(short_edge=1024, long_edge=2048)
 _RESNEXT = ResNet(depth=101, bottleneck=256, groups=32, stride_in_1x1=False)
 _PEOPLE = ModelConfig(
-    backbone=Timm("tf_efficientnet_lite0", freeze_at=3),
+    backbone=Timm("tf_efficientnet_lite0", freeze_at=2),
     num_classes=1,
     fpn=FPN(channels=128, norm=True),
-    rpn=RPN(pre_nms=500, post_nms=200),
+    rpn=RPN(anchor_sizes=(20, 40, 80, 160, 320), pre_nms=500, post_nms=200),
     box=BoxHead(fc_dim=512),
     mask=PointRendMask(conv_dim=64, fc_dim=512, point_dim=128),
-    preprocessing=Preprocessing("RGB", (127.0,) * 3, (128.0,) * 3, short_edge=320, long_edge=480),
+    preprocessing=Preprocessing("RGB", (127.0,) * 3, (128.0,) * 3, short_edge=416, long_edge=624),
 )
 _POINTREND = {
     "pointrend_rcnn_r50_fpn": ModelConfig(ResNet(50)),

@@ -110,9 +110,11 @@ class TrainDataset(Dataset[Sample]):
         *,
         empty: bool = True,
     ) -> None:
-        if len({d.categories for d in datasets}) != 1:
+        odd = {c for d in datasets for c in set(d.categories) ^ set(datasets[0].categories)}
+        if odd or not datasets:
+            names = ", ".join(sorted(f"{c.id} {c.name}" for c in odd))
             raise DataError(
-                "data sets to train on together must have the same categories, and be at least one"
+                f"data sets to train on together must have the same categories; not in all: {names}"
             )
         self.categories = datasets[0].categories
         self.augmentation = augmentation
@@ -121,7 +123,8 @@ class TrainDataset(Dataset[Sample]):
         if not listed:
             raise DataError("nothing to train on: the data has no images")
         if not any(r.annotations for r in listed):
-            raise DataError(f"nothing to train on: not one instance in {len(listed)} images")
+            left_out = f"{sum(r.left_out for r in listed)} annotations are crowds or have no area"
+            raise DataError(f"nothing to train on: not one instance in {len(listed)} images, {left_out}")
         kept = (r for r in listed if r.annotations or (empty and not r.left_out))
         self.records: tuple[Record, ...] = tuple(sorted(kept, key=lambda r: not r.has_masks))
         self.num_masked = sum(r.has_masks for r in self.records)

@@ -134,16 +134,8 @@ def sample_rois(
             masked = foreground & target.trains_masks()[index[chosen]]
         else:
             classes, goals, masked = background, places[chosen], foreground
-        parts.append(
-            (
-                places[chosen],
-                torch.full_like(chosen, i),
-                classes,
-                index[chosen],
-                goals,
-                masked,
-            )
-        )
+        image = torch.full_like(chosen, i)
+        parts.append((places[chosen], image, classes, index[chosen], goals, masked))
     return Rois(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
@@ -180,20 +172,31 @@ def pointrend_losses(
 ) -> Losses:
     """BCE of the coarse masks, and of the point head at uncertain points (paper section 4.1)."""
     coarse = head(pyramid, rois.boxes, rois.batch)
+    points = uncertain_points(own_class(coarse, rois.classes).detach(), sampling, generator)
+    return losses_at(points, head, coarse, pyramid[0], rois, targets)
+
+
+def uncertain_points(own: Tensor, sampling: Sampling, generator: torch.Generator | None) -> Tensor:
+    """Training points [R, P, 2] in unit boxes, from the coarse logits [R, s, s] of the regions' own classes."""
+    count, oversample, importance = sampling.points, sampling.oversample, sampling.importance
+    draws = draw_candidates(len(own), count, oversample, importance, generator, own.device)
+    return biased_random_points(own[:, None], *draws, count, class_uncertainty)
+
+
+def losses_at(
+    points: Tensor, head: PointRendMaskHead, coarse: Tensor, p2: Tensor, rois: Rois, targets: Sequence[Target]
+) -> Losses:
+    """`pointrend_losses` at given unit points [R, P, 2], from coarse logits [R, K, s, s] and P2 [B, C, H, W]."""
     own = own_class(coarse, rois.classes)
-    coarse_goal = mask_targets(rois, targets, coarse.shape[-1])
-    with torch.no_grad():
-        candidates, cover = draw_candidates(
-            len(own), sampling.points, sampling.oversample, sampling.importance, generator, own.device
-        )
-        points = biased_random_points(own[:, None], candidates, cover, sampling.points, class_uncertainty)
     positions = to_image(points, rois.boxes)
-    fine = fine_features(pyramid[0], positions, rois.batch)
+    fine = fine_features(p2, positions, rois.batch)
     logits = head.point(fine, sample(coarse, points).transpose(1, 2))
     picks = rois.classes if logits.shape[-1] > 1 else rois.classes * 0
     own_logits = logits.gather(2, picks[:, None, None].expand(-1, logits.shape[1], 1))[..., 0]
-    goal = point_targets(rois, targets, positions)
-    return {"mask_coarse": mean_bce(own, coarse_goal), "mask_point": mean_bce(own_logits, goal)}
+    return {
+        "mask_coarse": mean_bce(own, mask_targets(rois, targets, own.shape[-1])),
+        "mask_point": mean_bce(own_logits, point_targets(rois, targets, positions)),
+    }
 
 
 def conv_mask_loss(

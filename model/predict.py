@@ -5,6 +5,7 @@ The same steps serve the eager network and an exported bundle; only the coarse p
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from model.mask_heads import PointRendMaskHead
 from model.paste import Crop, paste
 from model.point_head import PointHead
 from model.preprocess import network_input, resize
-from model.rcnn import build
+from model.rcnn import MaskRCNN, build
 from model.render import SIDES, FineMap, Render, native_side, render
 
 RunCoarse = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Coarse]
@@ -102,9 +103,20 @@ class Predictor:
     @staticmethod
     def eager(checkpoint: Checkpoint) -> Predictor:
         """Of a checkpoint, run by PyTorch."""
-        network = build(checkpoint.config, checkpoint.tensors)
-        head = network.mask_head.point if isinstance(network.mask_head, PointRendMaskHead) else None
-        return Predictor(CoarsePass(network), head, checkpoint.config.preprocessing, checkpoint.categories)
+        return Predictor.of(build(checkpoint.config, checkpoint.tensors), checkpoint.categories)
+
+    @staticmethod
+    def of(network: MaskRCNN, categories: tuple[Category, ...]) -> Predictor:
+        """Of a network, which it puts into evaluation mode: the coarse pass runs where the network is."""
+        device = next(network.parameters()).device
+        coarse, head = CoarsePass(network), network.mask_head
+
+        def run(*given: Tensor) -> Coarse:
+            return Coarse(*(part.cpu() for part in coarse(*(part.to(device) for part in given))))
+
+        # The renderer runs on the CPU; a copy, because `cpu` would move the network's own head.
+        point = copy.deepcopy(head.point).cpu() if isinstance(head, PointRendMaskHead) else None
+        return Predictor(run, point, network.config.preprocessing, categories)
 
     def prepare(self, image: NDArray[np.uint8], prompts: tuple[Prompt, ...] | None = None) -> Prepared:
         """Resize one RGB image [H, W, 3]."""
@@ -201,9 +213,9 @@ def coco_result(region: Region, category: Category, image_id: int, width: int, h
 def coco_results(
     predictor: Predictor, dataset: CocoDataset, options: Options, limit: int | None = None
 ) -> list[dict[str, Any]]:
-    """Results on a data set, with a progress bar."""
+    """Results on a data set, with a progress bar (that vanishes if it stands below another one)."""
     results = []
-    for record in tqdm(dataset.records[:limit], unit="image"):
+    for record in tqdm(dataset.records[:limit], "predicting", unit="image", leave=None):
         for region in predictor(read_image(record), options):
             category = predictor.categories[region.category]
             results.append(coco_result(region, category, record.image_id, record.width, record.height))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+
+PATIENCE = timedelta(hours=6)  # how long processes wait for rank 0, which validates alone
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Process:
             return Process()
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # nccl takes the current one
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
         return Process(dist.get_rank(), dist.get_world_size())
 
     def __enter__(self) -> Process:

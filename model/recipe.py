@@ -80,7 +80,7 @@ CITYSCAPES = Recipe(
     augmentation=Augmentation(short_edges=tuple(range(800, 1025, 32)), long_edge=2048),
 )
 PEOPLE = Recipe(
-    steps=4000,
+    steps=7400,
     batch_size=4,
     optimizer="adamw",
     lr=4e-4,
@@ -90,9 +90,15 @@ PEOPLE = Recipe(
     schedule="cosine",
     clip_norm=5.0,
     bf16=False,
+    ema=0.998,
     empty_images=True,
     augmentation=Augmentation(
-        short_edges=(224, 256, 288, 320), long_edge=416, crop=0.4, crop_least=0.5, colour=0.3
+        short_edges=tuple(range(256, 449, 32)),
+        long_edge=640,
+        crop=0.5,
+        crop_least=0.4,
+        colour=0.3,
+        paste=0.5,
     ),
     sampling=Sampling(anchors=128, pre_nms=500, post_nms=250, rois=64, roi_positives=0.33),
 )

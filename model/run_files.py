@@ -1,4 +1,4 @@
-"""The files of a training run: the state that it can go on from, and its log."""
+"""The files of a training run: the state that it can go on from, its log, and other files of a line a step."""
 
 from __future__ import annotations
 
@@ -97,10 +97,8 @@ class Log:
         """Lines beyond `start`, of a run that was killed, are dropped."""
         self.path, self.batch_size = path, batch_size
         self.means: dict[str, float] = {}
-        self._written = start, time.perf_counter()
-        if path.exists():
-            kept = [line for line in path.read_text().splitlines() if _step_of(line) <= start]
-            path.write_text("".join(f"{line}\n" for line in kept))
+        self.restart_clock(start)
+        cut(path, start)
 
     def add(self, losses: Mapping[str, float]) -> float:
         """Take in a step's losses; returns the mean of their sum."""
@@ -108,13 +106,34 @@ class Log:
             self.means[name] = 0.95 * self.means.get(name, value) + 0.05 * value
         return sum(self.means.values())
 
+    def restart_clock(self, step: int) -> None:
+        """The speed is measured from here on: after a pause that is no training."""
+        self._written = step, time.perf_counter()
+
     def write(self, step: int, lr: float) -> None:
-        (before, then), now = self._written, time.perf_counter()
-        self._written = step, now
-        speed = (step - before) * self.batch_size / (now - then)
+        before, then = self._written
+        speed = (step - before) * self.batch_size / (time.perf_counter() - then)
+        self.restart_clock(step)
         means = {name: round(value, 5) for name, value in self.means.items()}
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, "lr": lr, "images_per_second": speed} | means) + "\n")
+        append(self.path, {"step": step, "lr": lr, "images_per_second": speed} | means)
+
+
+def append(path: Path, line: Mapping[str, Any]) -> None:
+    """Add a line to a file of one JSON object a line."""
+    with path.open("a") as file:
+        file.write(json.dumps(line, allow_nan=False) + "\n")
+
+
+def cut(path: Path, step: int) -> None:
+    """Drop what a killed run wrote beyond the step that it was stored at, if there is such a file."""
+    if path.exists():
+        kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
+        path.write_text("".join(f"{line}\n" for line in kept))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """What `append` wrote; nothing if there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _step_of(line: str) -> float:

@@ -1,4 +1,4 @@
-"""The training loop: data in, checkpoints and a log out, on one process or several (torchrun)."""
+"""The training loop: data in; checkpoints, a log and measurements out; on one process or several (torchrun)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from model import announce
 from model import recipe as recipes
 from model.average import Average
 from model.categories import Category
 from model.checkpoint import Checkpoint, save
+from model.curves import draw_curves
 from model.data import (
     Batch,
     CocoDataset,
@@ -29,11 +31,13 @@ from model.data import (
     collate,
 )
 from model.losses import Losses, losses
+from model.optimizer import lr_factor, optimizer
 from model.preprocess import network_input
 from model.process import Process
 from model.rcnn import MaskRCNN
 from model.recipe import Recipe
-from model.run_files import Log, TrainingError, restore, store
+from model.run_files import Log, TrainingError, cut, restore, store
+from model.validation import Validation, validate
 
 __all__ = ["TrainingError", "export_checkpoint", "lr_factor", "optimizer", "train"]
 
@@ -61,44 +65,6 @@ class TrainingStep(nn.Module):
         )
 
 
-def lr_factor(step: int, recipe: Recipe) -> float:
-    """Linear warm-up, then a cosine to 0 or a tenth at each milestone."""
-    if recipe.schedule == "cosine":
-        factor = 0.5 * (1 + math.cos(math.pi * min(step / recipe.steps, 1.0)))
-    else:
-        factor = 0.1 ** sum(step >= share * recipe.steps for share in recipe.milestones)
-    if step < recipe.warmup_steps:
-        share = step / recipe.warmup_steps
-        factor *= recipe.warmup_factor * (1 - share) + share
-    return factor
-
-
-def optimizer(network: MaskRCNN, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD or AdamW over what trains; no weight decay on norms, a rate of its own for the trunk."""
-    # By name: timm has norms of its own that share no class with torch's.
-    norms = {
-        id(parameter)
-        for part in network.modules()
-        if "norm" in type(part).__name__.lower()
-        for parameter in part.parameters(recurse=False)
-        if parameter.ndim == 1
-    }
-    # By what the members are, not by their rates, so that a resumed run can change these.
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            kind = name.startswith("backbone.trunk."), id(parameter) in norms
-            groups.setdefault(kind, []).append(parameter)
-    options = []
-    for (in_trunk, is_norm), members in groups.items():
-        rate = recipe.lr * (recipe.backbone_lr if in_trunk else 1.0)
-        decay = 0.0 if is_norm else recipe.weight_decay
-        options.append({"params": members, "lr": rate, "base_lr": rate, "weight_decay": decay})
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(options)
-    return torch.optim.SGD(options, momentum=0.9)
-
-
 def train(
     network: MaskRCNN,
     datasets: Sequence[CocoDataset],
@@ -109,6 +75,8 @@ def train(
     resume: bool = False,
     workers: int = 1,
     checkpoint_every: int = 200,
+    validation: Validation | None = None,
+    validate_every: int | None = None,
     notes: dict[str, str] | None = None,
 ) -> Path | None:
     """Run a recipe; returns the native checkpoint `out/model.safetensors` (None except on rank 0).
@@ -116,6 +84,10 @@ def train(
     `out/last.pt` holds everything a resumed run needs; a resumed run sees the batches and the random
     draws that an uninterrupted one would (torch's global generator, which dropout in a timm trunk draws
     from, is seeded anew at every step). `out/log.jsonl` has a line every 20 steps and at the last one.
+
+    Every `validate_every` steps (None: every epoch of at least 20; 0: never before the end) and after the last one
+    the state is stored, the curves are drawn, and the weights that would be exported are measured on
+    `validation`; that changes nothing in the training.
     """
     process = process or Process()
     state = out / "last.pt"
@@ -131,8 +103,15 @@ def train(
     start = restore(state, network, dataset.categories, optimiser, averaged) if state.exists() else 0
     if resume and not state.exists():
         process.say(f"there is no {state} to resume from: starting anew")
-    box_only = len(dataset) - dataset.num_masked
-    process.say(f"{dataset.num_masked} images with masks, {box_only} with boxes only")
+    epoch = math.ceil(len(dataset) / recipe.batch_size)  # steps
+    every = max(epoch, LOG_EVERY) if validate_every is None else validate_every
+    for line in (
+        *announce.data(datasets, dataset),
+        *announce.run(recipe, epoch, device, start),
+        *announce.validation(validation, every),
+        f"files: {out}",
+    ):
+        process.say(line)
     if process.world_size > 1:
         step_module = DistributedDataParallel(step_module)
     batches = _batches(dataset, recipe, process, start, workers)
@@ -140,21 +119,29 @@ def train(
         out.mkdir(parents=True, exist_ok=True)
         (out / "recipe.json").write_text(json.dumps(recipes.to_dict(recipe), indent=1))
         log = Log(out / "log.jsonl", start, recipe.batch_size)
-    progress = tqdm(
-        range(start, recipe.steps), initial=start, total=recipe.steps, unit="step", disable=process.rank != 0
-    )
-    for step in progress:
-        values = _step(step_module, optimiser, next(batches), step, recipe, process)
-        if process.rank:
-            continue
-        if average:
-            average.update(step)
-        progress.set_postfix(loss=f"{log.add(values):.3f}", refresh=False)
-        done, is_last = step + 1, step + 1 == recipe.steps
-        if done % LOG_EVERY == 0 or is_last:
-            log.write(done, optimiser.param_groups[0]["lr"])
-        if done % checkpoint_every == 0 or is_last:
-            store(state, network, dataset.categories, optimiser, done, averaged)
+        cut(out / "validation.jsonl", start)
+    steps = range(start, recipe.steps)
+    # Closed also when the run breaks off, so that what is said then has a line of its own.
+    with tqdm(steps, initial=start, total=recipe.steps, unit="step", disable=process.rank != 0) as progress:
+        for step in progress:
+            values = _step(step_module, optimiser, next(batches), step, recipe, process)
+            if process.rank:
+                continue
+            if average:
+                average.update(step)
+            progress.set_postfix(loss=f"{log.add(values):.3f}", refresh=False)
+            done, is_last = step + 1, step + 1 == recipe.steps
+            if done % LOG_EVERY == 0 or is_last:
+                log.write(done, recipe.lr * lr_factor(step, recipe))
+            due = is_last or (every > 0 and done % every == 0)
+            if done % checkpoint_every == 0 or due:
+                store(state, network, dataset.categories, optimiser, done, averaged)
+            if due:
+                # The other processes wait in their next step: Process.join gives them hours for it.
+                if validation:
+                    progress.write(validate(averaged or network, validation, out, done, done / epoch))
+                draw_curves(out)
+                log.restart_clock(done)
     if process.rank:
         return None
     return export_checkpoint(averaged or network, dataset.categories, out, notes or {})

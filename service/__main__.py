@@ -17,11 +17,11 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from export.bundle import Execution, open_bundle
+from model.overlay import check_suffix
 from service.engine import Segmented
 from service.images import ImageError
 from service.offline import NotListed, Offline, image_ids, images_in, numbered, offline
 from service.options import Ask, Format, ParameterError, SegmentQuery, explain
-from service.overlay import check_suffix
 from service.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

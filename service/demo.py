@@ -15,9 +15,9 @@ from typing import IO, Any
 
 import httpx
 
+from model.overlay import Layer, draw
 from service.answers import Json, crops
 from service.images import decode
-from service.overlay import Layer, draw
 from service.settings import Settings
 
 PATIENCE = 180.0  # s, for the server to become ready and for its answer

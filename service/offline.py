@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from export.bundle import Bundle
+from model.overlay import Layer, draw
 from service.answers import Answer, answer
 from service.batching import Limits
 from service.engine import Engine, Segmented, serving
 from service.images import decode
 from service.options import Ask
-from service.overlay import Layer, draw
 from service.settings import Settings
 from service.workers import Workers
 

@@ -53,7 +53,7 @@ def test_reads_every_kind_of_segmentation(tmp_path: Path) -> None:
     assert not second.has_masks and [a.shape for a in second.annotations] == [None, None]
 
 
-def test_leaves_out_crowds_and_slightly_degenerate_boxes(tmp_path: Path) -> None:
+def test_leaves_out_crowds_and_what_has_no_area(tmp_path: Path) -> None:
     box = [10.0, 20, 30, 25]
     data = load(
         tmp_path,
@@ -62,14 +62,15 @@ def test_leaves_out_crowds_and_slightly_degenerate_boxes(tmp_path: Path) -> None
                 annotation(1, 1, box, iscrowd=1, segmentation=uncompressed(bitmap(0, 0, 80, 60))),
                 annotation(2, 1, [5, 5, 20, 0]),
                 annotation(3, 1, [80.5, 5, 0.2, 9]),
-                annotation(4, 1, [-3, -4, 10, 10], segmentation=rectangle(-3, -4, 10, 10)),
+                annotation(4, 1, [-3, -4, 10, 10], segmentation=rectangle(-3, -4, 10, 10), iscrowd=None),
+                annotation(5, 1, box, segmentation=compressed(bitmap(0, 0, 0, 0))),
             ]
         ),
     )
     assert [a.id for a in data.records[0].annotations] == [4]
     assert data.records[0].annotations[0].box == (0, 0, 7, 6)
     assert data.records[1].annotations == () and data.records[1].has_masks
-    assert [record.left_out for record in data.records] == [3, 0]
+    assert [record.left_out for record in data.records] == [4, 0]
 
 
 _BOX = [10.0, 20, 30, 25]
@@ -87,6 +88,16 @@ _BOX = [10.0, 20, 30, 25]
         ({"segmentation": [[1, 2, 3, 4, 5]]}, "even number of at least 6 numbers, got 5"),
         ({"segmentation": [[1, 2, 3, 4]]}, "even number of at least 6 numbers, got 4"),
         ({"segmentation": [[1, 2, 3, 4, 5, None]]}, "list of finite numbers"),
+        ({"segmentation": [1, 2, 3, 4, 5, 6]}, "list of finite numbers, [x0, y0, x1, y1, …], got 1"),
+        ({"segmentation": [[[1, 2], [3, 4], [5, 6]]]}, "finite numbers, [x0, y0, x1, y1, …], got [[1, 2]"),
+        ({"segmentation": [[10, 20, 40, 20, 1e12, 45]]}, "a point at (1e+12, 45), far outside of the image"),
+        (
+            {"segmentation": rectangle(60, 2, 10, 10)},
+            "spans x 60–70, y 2–12, which is not in its box [10.0, 20, 30, 25]",
+        ),
+        ({"segmentation": compressed(bitmap(60, 2, 10, 10))}, "spans x 60–70, y 2–12"),
+        ({"segmentation": "abc"}, "segmentation must be a list of polygons or an RLE, got 'abc'"),
+        ({"iscrowd": "0"}, "'iscrowd' must be 0 or 1, got '0'"),
         ({"segmentation": {"size": [60, 80]}}, "no 'counts'"),
         ({"segmentation": compressed(bitmap(0, 0, 5, 5, (80, 60)))}, "RLE is of size [80, 60]"),
         ({"segmentation": {"size": [60, 80], "counts": [10, 5]}}, "cover 15 pixels of 4800"),
@@ -108,14 +119,18 @@ def test_missing_keys_duplicates_and_unknown_images(tmp_path: Path) -> None:
         [annotation(1, 1, _BOX), annotation(1, 1, _BOX), annotation(2, 9, _BOX), annotation(3, 1, _BOX)]
     )
     del data["annotations"][3]["bbox"]
-    data["images"] += [dict(data["images"][0]), {"id": 4, "file_name": "4.png", "width": 0, "height": 5}, 5]
+    again = [dict(data["images"][0]), dict(data["images"][1]) | {"id": 3}]
+    unnamed = {"id": 6, "file_name": "", "width": 8, "height": 5}
+    data["images"] += [*again, {"id": 4, "file_name": "4.png", "width": 0, "height": 5}, 5, unnamed]
     file = write(tmp_path, data | {"images": data["images"][:3]})
     file.write_text(json.dumps(data))
     with pytest.raises(DataError) as raised:
         load_coco(file, tmp_path)
     message = str(raised.value)
-    assert "6 problems" in message
+    assert "8 problems" in message
     for says in (
+        f"image 3 2.png: file '{tmp_path / '2.png'}' is there twice",
+        "image 6 : 'file_name' must be a text that is not empty, got ''",
         "image 1 1.png: id 1 is there twice",
         "image 4 4.png: size 0×5 is not positive",
         "image 5: no 'file_name'",
@@ -172,8 +187,39 @@ def test_the_size_is_the_displayed_one(tmp_path: Path) -> None:
     Image.new("RGB", (60, 80)).save(tmp_path / "2.png", exif=exif)
     assert len(load_coco(file, tmp_path).records) == 2
     Image.new("RGB", (80, 60)).save(tmp_path / "1.png", "JPEG", exif=exif)
-    with pytest.raises(DataError, match=r"1\.png is 60×80, annotated as 80×60"):
+    with pytest.raises(DataError, match=r"1\.png is 60×80 as displayed \(its EXIF .*\), annotated as 80×60"):
         load_coco(file, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [[50, 30, 75, 55], [60, 20, 70, 50]],  # corners
+        [[0.5, 0.5, 0.2, 0.3], [0.1, 0.2, 0.4, 0.4]],  # shares of the image
+    ],
+)
+def test_boxes_that_seem_to_mean_something_else_are_doubted(boxes: list[list[float]], tmp_path: Path) -> None:
+    fine = [annotation(i, 1, _BOX) for i in range(10, 20)]
+    odd = [annotation(i, 1, box) for i, box in enumerate(boxes, 1)]
+    doubt = load(tmp_path / "a", coco([*fine, *odd])).doubt
+    assert doubt is not None and doubt.startswith(
+        "annotations.json: 2 of 12 boxes reach beyond their image, "
+    )
+    assert f"such as {boxes[0]} of annotation 1; is it [x, y, width, height]" in doubt
+    assert load(tmp_path / "b", coco(fine)).doubt is None
+
+
+def test_boxes_that_do_not_fit_their_masks_are_doubted(tmp_path: Path) -> None:
+    corners = annotation(1, 1, [10, 10, 40, 40], segmentation=rectangle(10, 10, 30, 30))
+    fine = annotation(2, 1, _BOX, segmentation=rectangle(11, 21, 28, 23))
+    assert "such as [10, 10, 40, 40] of annotation 1;" in str(load(tmp_path / "a", coco([corners])).doubt)
+    assert load(tmp_path / "b", coco([fine])).doubt is None
+
+
+def test_a_byte_order_mark_is_no_problem(tmp_path: Path) -> None:
+    file = write(tmp_path, coco([annotation(1, 1, _BOX)]))
+    file.write_text(file.read_text(), encoding="utf-8-sig")
+    assert len(load_coco(file, tmp_path).records[0].annotations) == 1
 
 
 def test_categories_of_the_same_name_are_refused(tmp_path: Path) -> None:
@@ -205,7 +251,7 @@ def test_no_file(tmp_path: Path) -> None:
 def test_run_lengths_agree_with_pycocotools(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     masks = [(rng.random((60, 80)) < p).astype(np.uint8) for p in (0.01, 0.5, 0.99)]
-    masks += [bitmap(0, 0, 80, 60), bitmap(0, 0, 0, 0)]
+    masks += [bitmap(0, 0, 80, 60), bitmap(10, 20, 1, 1)]
     data = load(
         tmp_path, coco([annotation(i, 1, _BOX, segmentation=compressed(m)) for i, m in enumerate(masks)])
     )

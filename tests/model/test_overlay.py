@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from model.overlay import OPACITY, Layer, colour, draw
 from model.paste import Crop
-from service.overlay import OPACITY, Layer, colour, draw
-from tests.service.support import picture
+
+
+def picture(width: int = 120, height: int = 80) -> NDArray[np.uint8]:
+    return np.full((height, width, 3), 100, np.uint8)
 
 
 def square(left: int, top: int, side: int) -> Crop:

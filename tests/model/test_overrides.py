@@ -32,7 +32,7 @@ def test_parts_are_changed_and_the_rest_stays() -> None:
         ("augmentation.zoom=3", "there is no 'zoom'; there are short_edges"),
         ("augmentation=3", "choose a part, one of augmentation.short_edges"),
         ("lr.peak=3", "'lr' has no parts"),
-        ("steps=1.5", "expected a whole number, like 4000"),
+        ("steps=1.5", "expected a whole number, like 7400"),
         ("steps=many", "expected a whole number"),
         ("lr=fast", "expected a number, like 0.0004"),
         ("lr=true", "expected a number"),

@@ -15,10 +15,11 @@ from torch.nn import functional as F
 from model import train as training
 from model.categories import Category
 from model.coco import CocoDataset, load_coco
+from model.optimizer import optimizer
 from model.rcnn import MaskRCNN
 from model.recipe import Recipe
 from model.run_files import Log, TrainingError, restore, store
-from model.train import optimizer, train
+from model.train import train
 from tests.model import tiny
 
 ONE_STEP = dataclasses.replace(tiny.RECIPE, steps=1)

@@ -1,0 +1,80 @@
+"""What one 224×224 mask costs (paper Table 2), counted on full-size heads with random weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from bench import reference_way
+from bench.paper.counter import Work, count
+from model.config import ConvMask, PointRendMask
+from model.mask_heads import ConvMaskHead, PointRendMaskHead
+from model.render import START, FineMap, Render, render
+
+SIDE = 224
+POINTS = 28**2  # per level
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Of one mask each, but for the projection of P2, which all instances of an image share."""
+
+    conv: Work  # 4×conv, 28×28
+    fine_conv: Work  # 4×conv, SIDE×SIDE
+    published: Work  # PointRend, SIDE×SIDE: coarse head and all levels
+    coarse: Work  # of these, the coarse head
+    level: Work  # of these, the coarse head and one level
+    ours: Work  # the same mask from projected maps, own class only
+    projection: Work  # of P2, once an image
+
+    @property
+    def share(self) -> float:
+        """Multiply-accumulates of PointRend as published over those of 4×conv at the same side."""
+        return self.published.multiplies / self.fine_conv.multiplies
+
+    @property
+    def pays_from(self) -> int:
+        """From how many instances an image on ours has fewer multiply-accumulates than the published way."""
+        saved = self.published.multiplies - self.ours.multiplies
+        return self.projection.multiplies // saved + 1
+
+
+def measure(
+    channels: int = 256, classes: int = 80, fc_dim: int = 1024, height: int = 200, width: int = 304
+) -> Costs:
+    """By default with the published widths, and a P2 [height, width] of an input of 800×1216."""
+    conv = ConvMask(conv_dim=channels)
+    fine_conv = ConvMask(conv_dim=channels, pool=SIDE // 2)
+    config = PointRendMask(conv_dim=channels, fc_dim=fc_dim, point_dim=channels)
+    head = PointRendMaskHead(channels, classes, config).eval()
+    pyramid = [torch.zeros(1, channels, height >> level, width >> level) for level in range(4)]
+    region = torch.tensor([[0.0, 0.0, 4.0 * width, 4.0 * height]]), torch.tensor([0])
+    own = torch.tensor([0])
+
+    def baseline(config: ConvMask) -> Work:
+        conv_head = ConvMaskHead(channels, classes, config).eval()
+        return count(lambda: conv_head(pyramid, *region))
+
+    with torch.no_grad():
+        coarse = head(pyramid, *region)
+        table = head.point.project_fine(pyramid[0])[0].flatten(0, 1)
+
+    def published(side: int) -> Work:
+        arguments = (pyramid[0], coarse, region[0], own, head.point, side, POINTS)
+        return count(lambda: reference_way.subdivide(*arguments))
+
+    def ours() -> None:
+        cells = head.point.project_coarse(coarse, own)[0]
+        render([Render(FineMap(table, height, width, 4), cells, region[0][0], 0, SIDE, POINTS)], head.point)
+
+    start = count(lambda: head(pyramid, *region))
+    return Costs(
+        conv=baseline(conv),
+        fine_conv=baseline(fine_conv),
+        published=start + published(SIDE),
+        coarse=start,
+        level=start + published(START),
+        ours=start + count(ours),
+        projection=count(lambda: head.point.project_fine(pyramid[0])),
+    )

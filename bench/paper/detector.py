@@ -1,0 +1,114 @@
+"""What all heads share: one checkpoint's backbone and detector, frozen, and what they see in an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from bench.paper.heads import Head
+from export.bundle import sha256
+from model.box_head import Detections
+from model.checkpoint import Checkpoint, open_checkpoint
+from model.coarse import Coarse
+from model.coco import CocoDataset, Record
+from model.data import read_image
+from model.mask_heads import PointRendMaskHead, own_class
+from model.predict import Options, Predictor, Prepared, Region
+from model.preprocess import network_input
+from model.rcnn import MaskRCNN, build
+from model.render import native_side
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One image after the backbone."""
+
+    prepared: Prepared
+    pyramid: list[Tensor]  # P2–P6, one image
+    size: Tensor  # [1, 2] height, width without padding
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A checkpoint's network in evaluation mode, without gradients."""
+
+    network: MaskRCNN
+    predictor: Predictor  # of the checkpoint's own head; chooses regions for the others, too
+    checkpoint: Checkpoint
+    sha256: str
+
+    @staticmethod
+    def open(path: Path) -> Detector:
+        """Of a native checkpoint. Raises CheckpointError."""
+        checkpoint = open_checkpoint(path)
+        network = build(checkpoint.config, checkpoint.tensors).requires_grad_(False)
+        return Detector(network, Predictor.of(network, checkpoint.categories), checkpoint, sha256(path))
+
+    @torch.inference_mode()
+    def see(self, image: NDArray[np.uint8]) -> Seen:
+        """Backbone features of an RGB image [H, W, 3] at the shipped input size."""
+        prepared = self.predictor.prepare(image)
+        images, size = network_input([prepared.pixels], self.predictor.preprocessing)
+        return Seen(prepared, self.network.backbone(images), size)
+
+    @torch.inference_mode()
+    def detect(self, seen: Seen) -> Detections:
+        """Boxes as the checkpoint finds them, whatever the mask head."""
+        return self.network.detect(seen.pyramid, self.network.propose(seen.pyramid, seen.size), seen.size)
+
+    def each(self, dataset: CocoDataset, limit: int | None) -> Iterator[tuple[Record, Seen]]:
+        """The first images of a data set (None: all), with a progress bar."""
+        for record in tqdm(dataset.records[:limit], unit="image"):
+            yield record, self.see(read_image(record))
+
+
+def given(seen: Seen, boxes: Sequence[Sequence[float]], classes: Sequence[int]) -> Detections:
+    """Boxes in image pixels, of known classes (indices), as if they were detections."""
+    places = seen.prepared.to_network(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
+    count = len(places)
+    own = torch.tensor(classes, dtype=torch.int64)
+    return Detections(places, torch.ones(count), own, torch.zeros(count, dtype=torch.int64))
+
+
+@torch.inference_mode()
+def coarse_pass(head: Head, seen: Seen, found: Detections) -> Coarse:
+    """A head's prediction for the found boxes, in the shape that the predictor takes (see model/coarse.py)."""
+    logits = head(seen.pyramid, found.boxes, found.batch)
+    if isinstance(head, PointRendMaskHead):
+        cells = head.point.project_coarse(logits, found.classes)
+        fine = head.point.project_fine(seen.pyramid[0])
+    else:
+        cells = own_class(logits, found.classes).flatten(1)[..., None]
+        fine = torch.zeros(1, 0, 0, 0)
+    return Coarse(*found, cells, fine)
+
+
+@torch.inference_mode()
+def masks(predictor: Predictor, head: Head, seen: Seen, coarse: Coarse, options: Options) -> list[Region]:
+    """Finished regions at the options' resolution.
+
+    PointRend's heads render adaptively, as served. The others' logits are upsampled bilinearly
+    (align_corners=False) to the same side, and the probabilities pasted alike.
+    """
+    if isinstance(head, PointRendMaskHead):
+        served = replace(predictor, head=head.point)
+        regions = served.regions(coarse, 0, seen.prepared, options)
+        served.render(regions)
+        return regions
+    regions = replace(predictor, head=None).regions(coarse, 0, seen.prepared, options)
+    for region in regions:
+        width, height = (region.box[2:] - region.box[:2]).tolist()
+        side = native_side(width, height) if options.resolution == "native" else options.resolution
+        assert region.render.logits is not None
+        own = region.render.logits[None, None]
+        finer = F.interpolate(own, size=(side, side), mode="bilinear", align_corners=False)
+        region.render.logits = finer[0, 0]
+    return regions

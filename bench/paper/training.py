@@ -1,0 +1,155 @@
+"""Training of all heads in one pass: the same batches, regions and frozen features for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from bench.paper.detector import Detector
+from bench.paper.files import Origin, restore, store, write_heads
+from bench.paper.heads import Head, build_all, head_losses
+from model import rpn
+from model.data import Batch, CocoDataset, DataError, MixedBatches, TrainDataset, collate
+from model.losses import Rois, box_losses, sample_rois
+from model.optimizer import lr_factor
+from model.preprocess import network_input
+from model.rcnn import MaskRCNN
+from model.recipe import Recipe, Sampling
+from model.run_files import Log, TrainingError
+
+LOG_EVERY = 20  # steps
+
+
+def recipe_of(base: Recipe, steps: int, batch_size: int, lr: float | None, seed: int) -> Recipe:
+    """A recipe for the heads: cosine with a warm-up of at most a tenth, nothing pasted, images with masks only."""
+    return replace(
+        base,
+        steps=steps,
+        batch_size=batch_size,
+        lr=base.lr if lr is None else lr,
+        seed=seed,
+        schedule="cosine",
+        warmup_steps=min(base.warmup_steps, steps // 10),
+        empty_images=False,
+        augmentation=replace(base.augmentation, paste=0.0),
+        sampling=replace(base.sampling, predicted_boxes=True),
+    )
+
+
+def train(
+    detector: Detector,
+    datasets: Sequence[CocoDataset],
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    workers: int = 1,
+    checkpoint_every: int = 200,
+) -> Path:
+    """Train every head; returns `out/heads.safetensors`.
+
+    `out/last.pt` holds what a resumed run needs; it then sees the batches and draws that an uninterrupted
+    one would. Raises TrainingError, DataError.
+    """
+    state, origin = out / "last.pt", Origin(detector.sha256, recipe)
+    if state.exists() and not resume:
+        raise TrainingError(f"{state} is there already: add --resume to go on, or choose another folder")
+    heads = build_all(detector.checkpoint.config, recipe.seed)
+    optimisers: dict[str, torch.optim.Optimizer] = {
+        name: torch.optim.AdamW(head.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
+        for name, head in heads.items()
+    }
+    start = restore(state, heads, optimisers, origin) if state.exists() else 0
+    batches = _batches(
+        TrainDataset(datasets, recipe.augmentation, recipe.seed, empty=False), recipe, start, workers
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    log = Log(out / "log.jsonl", start, recipe.batch_size)
+    progress = tqdm(range(start, recipe.steps), initial=start, total=recipe.steps, unit="step")
+    for step in progress:
+        values = train_step(detector.network, heads, optimisers, next(batches), step, recipe)
+        progress.set_postfix(loss=f"{log.add(values) / len(heads):.3f}", refresh=False)
+        done, is_last = step + 1, step + 1 == recipe.steps
+        if done % LOG_EVERY == 0 or is_last:
+            log.write(done, recipe.lr * lr_factor(step, recipe))
+        if done % checkpoint_every == 0 or is_last:
+            store(state, heads, optimisers, done, origin)
+    path = out / "heads.safetensors"
+    write_heads(path, heads, origin)
+    return path
+
+
+def train_step(
+    network: MaskRCNN,
+    heads: Mapping[str, Head],
+    optimisers: Mapping[str, torch.optim.Optimizer],
+    batch: Batch,
+    step: int,
+    recipe: Recipe,
+) -> dict[str, float]:
+    """One step of each head on its own; the losses under "conv/mask_conv" and so on."""
+    seed = recipe.seed * 1_000_003 + step
+    generator = torch.Generator().manual_seed(seed)
+    pyramid, rois = shared_part(network, batch, recipe.sampling, generator)
+    values: dict[str, float] = {}
+    for name, head in heads.items():
+        # Every head's points come from the same draws, as far as it needs them.
+        draws = torch.Generator().manual_seed(seed)
+        found = head_losses(name, head, pyramid, rois, batch.targets, recipe.sampling, draws)
+        total = torch.stack(list(found.values())).sum()
+        if not torch.isfinite(total):
+            raise TrainingError(
+                f"the loss of {name!r} is not finite at step {step}: try a lower learning rate"
+            )
+        for group in optimisers[name].param_groups:
+            group["lr"] = recipe.lr * lr_factor(step, recipe)
+        optimisers[name].zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        if recipe.clip_norm:
+            nn.utils.clip_grad_norm_(head.parameters(), recipe.clip_norm)
+        optimisers[name].step()
+        values |= {f"{name}/{kind}": value.item() for kind, value in found.items()}
+    return values
+
+
+@torch.no_grad()
+def shared_part(
+    network: MaskRCNN, batch: Batch, sampling: Sampling, generator: torch.Generator
+) -> tuple[list[Tensor], Rois]:
+    """Features and regions of a batch as in training (model/losses.py), with the detector as it is."""
+    images, sizes = network_input(batch.images, network.config.preprocessing)
+    pyramid: list[Tensor] = network.backbone(images)
+    logits, deltas, anchors = network.rpn(pyramid)
+    proposals = rpn.select(
+        logits,
+        deltas,
+        anchors,
+        sizes,
+        pre_nms=sampling.pre_nms,
+        post_nms=sampling.post_nms,
+        nms_threshold=network.config.rpn.nms_threshold,
+    )
+    rois = sample_rois(proposals, batch.targets, sampling, network.config.num_classes, generator)
+    _, mask_rois = box_losses(network.box_head, pyramid, rois, sampling)
+    return pyramid, mask_rois
+
+
+def _batches(dataset: TrainDataset, recipe: Recipe, start: int, workers: int) -> Iterator[Batch]:
+    """Batches of the images with masks, from a step on."""
+    count = dataset.num_masked
+    if not count:
+        raise DataError("nothing to train on: no image has masks")
+    landscape = dataset.landscape()[:count]
+    sampler = MixedBatches(
+        count, 0, recipe.batch_size, seed=recipe.seed, box_only_every=0, landscape=landscape, start=start
+    )
+    try:
+        yield from DataLoader(dataset, batch_sampler=sampler, collate_fn=collate, num_workers=workers)
+    except DataError as error:  # a worker process puts its traceback before the message
+        raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error

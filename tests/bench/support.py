@@ -1,0 +1,63 @@
+"""A tiny checkpoint with pictures, and heads over it, for the tests of bench/paper."""
+
+from __future__ import annotations
+
+import dataclasses
+import runpy
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from bench.paper.detector import Detector
+from bench.paper.files import Origin, write_heads
+from bench.paper.heads import Head, build_all
+from model.categories import Category
+from model.checkpoint import Checkpoint, save
+from model.coco import CocoDataset, load_coco
+from model.config import BoxHead
+from tests.model import tiny
+
+CONFIG = dataclasses.replace(tiny.CONFIG, box=BoxHead(fc_dim=32, max_detections=4))
+CATEGORIES = (Category(1, "dark"), Category(2, "bright"))
+
+
+class Scene(NamedTuple):
+    checkpoint: Path
+    data: Path  # its pictures lie beside it
+    detector: Detector
+    dataset: CocoDataset
+
+
+def scene(folder: Path, pictures: int = 3) -> Scene:
+    """Random weights; every box scores about alike, so that there are always detections."""
+    checkpoint = folder / "tiny.safetensors"
+    save(checkpoint, Checkpoint(CONFIG, CATEGORIES, tiny.network(CONFIG).state_dict()))
+    data = tiny.write_data(folder / "data", pictures)
+    return Scene(checkpoint, data, Detector.open(checkpoint), load_coco(data, data.parent))
+
+
+def heads(seed: int = 0) -> dict[str, Head]:
+    """Untrained, for evaluation; larger last weights, so that masks have contours."""
+    built = build_all(CONFIG, seed)
+    for head in built.values():
+        head.eval().requires_grad_(False)
+        for name, parameter in head.named_parameters():
+            if name.endswith(("prediction.weight", "predictor.weight")):
+                parameter.mul_(300)
+    return built
+
+
+def write(scene: Scene, path: Path) -> Path:
+    """Those heads as a file."""
+    write_heads(path, heads(), Origin(scene.detector.sha256, tiny.RECIPE))
+    return path
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str:
+    """Run `python -m bench.paper` here; returns what it exits with."""
+    monkeypatch.setattr(sys, "argv", ["bench.paper", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_module("bench.paper", run_name="__main__")
+    return str(stopped.value.code)
