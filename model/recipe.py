@@ -46,7 +46,7 @@ class Recipe:
     clip_norm: float = 0.0  # 0: no clipping
     ema: float = 0.0  # decay a step of the averaged weights that are exported; 0: the last ones are
     bf16: bool = False  # backbone and pyramid under autocast; heads stay float32
-    box_only_every: int = 2  # of images with boxes only: every n-th batch, or rarer (see model/data.py)
+    box_only_every: int = 2  # of images with boxes only: every n-th batch, or rarer (see model/batches.py)
     empty_images: bool = False  # images without any instance train as background
     augmentation: Augmentation = field(
         default_factory=lambda: Augmentation(short_edges=(640, 672, 704, 736, 768, 800))

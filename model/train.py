@@ -17,19 +17,11 @@ from tqdm import tqdm
 from model import announce
 from model import recipe as recipes
 from model.average import Average
+from model.batches import MixedBatches, box_only_period
 from model.categories import Category
 from model.checkpoint import Checkpoint, save
 from model.curves import draw_curves
-from model.data import (
-    Batch,
-    CocoDataset,
-    DataError,
-    MixedBatches,
-    Target,
-    TrainDataset,
-    box_only_period,
-    collate,
-)
+from model.data import Batch, CocoDataset, DataError, Target, TrainDataset, collate
 from model.losses import Losses, losses
 from model.optimizer import lr_factor, optimizer
 from model.preprocess import network_input
