@@ -50,16 +50,7 @@ def losses(
     logits, deltas, anchors = network.rpn(pyramid)
     result = rpn_losses(logits, deltas, anchors, targets, sampling, generator)
     with torch.no_grad():
-        proposals = rpn.select(
-            logits,
-            deltas,
-            anchors,
-            sizes,
-            pre_nms=sampling.pre_nms,
-            post_nms=sampling.post_nms,
-            nms_threshold=network.config.rpn.nms_threshold,
-        )
-        rois = sample_rois(proposals, targets, sampling, network.config.num_classes, generator)
+        rois = training_rois(network, (logits, deltas, anchors), sizes, targets, sampling, generator)
     box_result, mask_rois = box_losses(network.box_head, pyramid, rois, sampling)
     result |= box_result
     head = network.mask_head
@@ -108,6 +99,22 @@ class Rois:
         """The regions of `keep`, with other boxes."""
         kept = (self.batch, self.classes, self.target, self.goals, self.masked)
         return Rois(boxes, *(member[keep] for member in kept))
+
+
+def training_rois(
+    network: MaskRCNN,
+    found: tuple[list[Tensor], list[Tensor], list[Tensor]],
+    sizes: Tensor,
+    targets: Sequence[Target],
+    sampling: Sampling,
+    generator: torch.Generator | None,
+) -> Rois:
+    """Regions drawn from what the RPN found (see RPN.forward), with the limits of training."""
+    threshold = network.config.rpn.nms_threshold
+    proposals = rpn.select(
+        *found, sizes, pre_nms=sampling.pre_nms, post_nms=sampling.post_nms, nms_threshold=threshold
+    )
+    return sample_rois(proposals, targets, sampling, network.config.num_classes, generator)
 
 
 def sample_rois(

@@ -14,9 +14,8 @@ from tqdm import tqdm
 from bench.paper.detector import Detector
 from bench.paper.files import Origin, restore, store, write_heads
 from bench.paper.heads import Head, build_all, head_losses
-from model import rpn
 from model.data import Batch, CocoDataset, DataError, MixedBatches, TrainDataset, collate
-from model.losses import Rois, box_losses, sample_rois
+from model.losses import Rois, box_losses, training_rois
 from model.optimizer import lr_factor
 from model.preprocess import network_input
 from model.rcnn import MaskRCNN
@@ -125,17 +124,7 @@ def shared_part(
     """Features and regions of a batch as in training (model/losses.py), with the detector as it is."""
     images, sizes = network_input(batch.images, network.config.preprocessing)
     pyramid: list[Tensor] = network.backbone(images)
-    logits, deltas, anchors = network.rpn(pyramid)
-    proposals = rpn.select(
-        logits,
-        deltas,
-        anchors,
-        sizes,
-        pre_nms=sampling.pre_nms,
-        post_nms=sampling.post_nms,
-        nms_threshold=network.config.rpn.nms_threshold,
-    )
-    rois = sample_rois(proposals, batch.targets, sampling, network.config.num_classes, generator)
+    rois = training_rois(network, network.rpn(pyramid), sizes, batch.targets, sampling, generator)
     _, mask_rois = box_losses(network.box_head, pyramid, rois, sampling)
     return pyramid, mask_rois
 

@@ -72,3 +72,6 @@ def test_a_mask_without_a_contour_can_be_drawn(tmp_path: Path) -> None:
     empty = np.zeros((20, 30), np.float32)
     crop = Contoured(np.zeros((20, 30, 3), np.uint8), (0, 0, 30, 20), dict.fromkeys(SHOWN, empty))
     crops.draw([crop], tmp_path / "crops.png")
+    with Image.open(tmp_path / "crops.png") as image:
+        low, high = image.convert("L").getextrema()
+    assert low == 0 and high == 255  # black crops on white, and nothing failed for want of a contour
