@@ -20,7 +20,7 @@ class Draw(NamedTuple):
 
     position: int  # among the data set's records
     salt: int
-    batch: int = 0  # its images share a size, as far as their shapes allow
+    step: int = 0  # its images share a size on all ranks, as far as their shapes allow
 
 
 def box_only_period(num_masked: int, num_box_only: int, least: int) -> int:
@@ -84,7 +84,7 @@ class MixedBatches(Sampler[list[Draw]]):
         epoch, position = divmod(turn, max(1, len(self.pools[box_only]) // shared))
         indices = self._epoch(int(box_only), epoch)[position * self.world_size + self.rank]
         number = step * self.world_size + self.rank
-        return [Draw(int(index), number * self.batch_size + i, number) for i, index in enumerate(indices)]
+        return [Draw(int(index), number * self.batch_size + i, step) for i, index in enumerate(indices)]
 
     def __iter__(self) -> Iterator[list[Draw]]:
         return (self.batch(step) for step in itertools.count(self.start))

@@ -126,10 +126,10 @@ class TrainDataset(Dataset[Sample]):
         return np.array([r.width > r.height for r in self.records], dtype=bool)
 
     def __getitem__(self, draw: Draw | int) -> Sample:
-        """The sample of a draw; a plain position means salt 0 of batch 0."""
-        index, salt, batch = draw if isinstance(draw, Draw) else (draw, 0, 0)
+        """The sample of a draw; a plain position means salt 0 of step 0."""
+        index, salt, step = draw if isinstance(draw, Draw) else (draw, 0, 0)
         rng, views = np.random.default_rng((self.seed, index, salt)), self.augmentation
-        short_edge = int(np.random.default_rng((self.seed, batch)).choice(views.short_edges))
+        short_edge = int(np.random.default_rng((self.seed, step)).choice(views.short_edges))
         sample = self._sample(index, views.at(short_edge), rng)
         if len(self._sources) and rng.random() < views.paste:
             other = int(rng.choice(self._sources))

@@ -46,7 +46,10 @@ def losses(
 ) -> Losses:
     """All losses of one batch: images [B, 3, H, W] normalised and padded, sizes [B, 2] (height, width)."""
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-        pyramid = [features.float() for features in network.backbone(images)]
+        # The trunk trains channels-last, the rest does not: oneDNN's weight gradients of 3×3 convolutions on
+        # large maps, and RoIAlign, are several times slower that way.
+        features = [x.contiguous() for x in network.backbone.trunk(images)]
+        pyramid: list[Tensor] = [x.float() for x in network.backbone.fpn(features)]
     logits, deltas, anchors = network.rpn(pyramid)
     result = rpn_losses(logits, deltas, anchors, targets, sampling, generator)
     with torch.no_grad():

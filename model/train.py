@@ -88,7 +88,8 @@ def train(
     device = process.device()
     dataset = TrainDataset(datasets, recipe.augmentation, recipe.seed, empty=recipe.empty_images)
     step_module: nn.Module = TrainingStep(network, recipe)
-    network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    network.to(device).train()
+    network.backbone.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = optimizer(network, recipe)
     average = Average(network, recipe.ema) if recipe.ema and process.rank == 0 else None
     averaged = average.network if average else None
