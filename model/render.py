@@ -23,6 +23,7 @@ from model.point_head import PointHead
 from model.points import class_uncertainty, most_uncertain, neighbours, regular_grid, to_image
 
 SIDES = (28, 56, 112, 224, 448, 896)  # what a request may ask for
+COARSEST = 7  # of the coarse head's own mask; the least that `limit` leaves anything to see of
 START = 28  # below this side every cell is evaluated anyway (spec of the reference: 4·14² ≤ 784)
 GROUP_POINTS = 8 * 784  # a CPU is fastest when the temporaries of a call stay in its caches
 
@@ -47,6 +48,7 @@ class Render:
     side: int  # target
     points: int | None = None  # per level; None grows with the level's side
     logits: Tensor | None = None  # [h, h] the finest finished level
+    truncated: bool = False  # the target is below what was asked for at first
 
     @property
     def level(self) -> int:
@@ -60,6 +62,12 @@ class Render:
     def next_level(self) -> tuple[int, int]:
         """Side of the next level and how many of its cells to evaluate there."""
         return level_after(self.level, self.side, self.points)
+
+    def limit(self, side: int) -> None:
+        """Ask for less from here on: for `side`, if that is below the target, but not below what is finished."""
+        target = max(side, self.level)
+        if target < self.side:
+            self.side, self.truncated = target, True
 
     def probability(self) -> Tensor:
         """[h, h] foreground probability at the finest finished level."""

@@ -89,7 +89,7 @@ def train(
     dataset = TrainDataset(datasets, recipe.augmentation, recipe.seed, empty=recipe.empty_images)
     step_module: nn.Module = TrainingStep(network, recipe)
     network.to(device).train()
-    network.backbone.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.backbone.trunk.to(memory_format=torch.channels_last)
     optimiser = optimizer(network, recipe)
     average = Average(network, recipe.ema) if recipe.ema and process.rank == 0 else None
     averaged = average.network if average else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +23,11 @@ from service.engine import Segmented
 from service.images import ImageError
 from service.offline import NotListed, Offline, image_ids, images_in, numbered, offline
 from service.options import Ask, Format, ParameterError, SegmentQuery, explain
-from service.settings import Settings
+from service.settings import described, read_settings
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
 
 BundleDir = Annotated[Path, typer.Option("--bundle", help="Folder of an exported model.")]
 Device = Annotated[Literal["cpu", "cuda"] | None, typer.Option(help="cpu unless set.")]
@@ -32,7 +35,7 @@ _EXPECTED = (ImageError, ValueError, RuntimeError, OSError)  # the user's mistak
 Threads = Annotated[int | None, typer.Option(min=0, help="0: as many as this process may use.")]
 
 
-@app.command()
+@app.command(epilog=f"\b\nSettings, from the environment or the TOML file of --config:\n{described()}")
 def serve(
     bundle: Annotated[
         list[Path] | None, typer.Option(help="Folder of an exported model; repeat for several.")
@@ -41,16 +44,19 @@ def serve(
     port: Annotated[int | None, typer.Option(help="8000 unless set.")] = None,
     device: Device = None,
     threads: Threads = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
 ) -> None:
     """Serve models over HTTP. What is not given comes from POINTREND_… in the environment."""
-    import uvicorn
-
     from service.app import create_app
+    from service.server import run
 
     with _one_line_errors():
-        settings = _settings(bundles=bundle, host=host, port=port, device=device, threads=threads)
-        service = create_app(settings)
-        uvicorn.run(service, host=settings.host, port=settings.port)
+        settings = read_settings(
+            bundles=bundle, host=host, port=port, device=device, threads=threads, config=config
+        )
+        code = run(create_app(settings), settings)
+    if code:
+        os._exit(code)  # a second signal: not even the device's thread is waited for
 
 
 @app.command()
@@ -95,7 +101,7 @@ def segment(
             check_suffix(overlay)  # rather now than after the work
         files = images_in(image) if folder else [image]
         ids = None if annotations is None else image_ids(annotations)
-        settings = _settings(device=device, threads=threads)
+        settings = read_settings(device=device, threads=threads)
         opened = open_bundle(bundle, Execution(settings.device, settings.thread_budget))
         work = numbered(files, query.ask(opened.manifest.categories), ids)
 
@@ -155,15 +161,6 @@ async def _one(engine: Offline, file: Path, ask: Ask | None) -> tuple[Segmented,
         raise NotListed(f"{file.name} is not in the annotations")
     found, written = await engine.segment(file, ask)
     return found, written.payload
-
-
-def _settings(**given: object) -> Settings:
-    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    try:
-        return Settings(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{first['loc'][0]}: {first['msg']}, got {first['input']!r}") from error
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
@@ -17,18 +16,20 @@ from starlette.responses import Response
 
 from export.bundle import Bundle, Execution, open_bundle
 from service import problems, schemas
-from service.batching import Limits, QueueFull
-from service.edge import Edge
-from service.engine import Engine, serving
+from service.admission import QueueFull
+from service.auth import Keys
+from service.batching import Limits
+from service.edge import CLIENT_GONE, Edge
+from service.engine import Engine, Rules, serving
 from service.images import ImageError
-from service.metrics import Metrics
+from service.metrics import Metrics, ModelMetrics
 from service.options import ParameterError, explain
 from service.problems import Problem
 from service.routes import Service, router
+from service.scheduler import DeadlinePassed, Stopped
 from service.settings import Settings
 from service.workers import Workers
 
-CLIENT_GONE = 499  # nobody reads it; the metrics count it
 _log = logging.getLogger(__name__)
 
 
@@ -63,20 +64,28 @@ def _service(settings: Settings, bundles: Sequence[Bundle]) -> Service:
         raise ValueError("there is no model to serve: give --bundle DIR or set POINTREND_BUNDLES")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"two bundles have the same name: {', '.join(twice)}")
-    workers, metrics = Workers(settings.thread_budget), Metrics()
-    limits = Limits(settings.max_wait_ms / 1000, settings.batch_pixels, settings.queue_length)
+    workers, metrics = Workers(settings.thread_budget, settings.stuck_seconds), Metrics()
+    metrics.built(_version(), settings.device, settings.thread_budget)
+    rules = _rules(settings)
     engines = {
-        name: Engine(
-            bundle,
-            workers,
-            limits,
-            max_pixels=settings.max_pixels,
-            max_points=settings.max_points,
-            on_batch=partial(metrics.batch, name),
-        )
+        name: Engine(bundle, workers, rules, ModelMetrics(metrics, name))
         for name, bundle in zip(names, bundles, strict=True)
     }
-    return Service(settings, engines, workers, metrics)
+    for name, engine in engines.items():
+        metrics.watch(name, engine, rules.queue_seconds)
+    return Service(settings, engines, workers, metrics, Keys.of(settings))
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        max_pixels=settings.max_pixels,
+        max_points=settings.max_points,
+        batching=Limits(settings.max_wait_ms / 1000, settings.batch_pixels, settings.step_points),
+        queue_seconds=settings.queue_seconds,
+        queue_length=settings.queue_length,
+        degrade_at=settings.degrade_at,
+        decode_seconds=settings.decode_seconds,
+    )
 
 
 async def _warm_up(service: Service) -> None:
@@ -90,6 +99,7 @@ async def _warm_up(service: Service) -> None:
 def _add_handlers(app: FastAPI, metrics: Metrics) -> None:
     def answered(request: Request, problem: Problem) -> Response:
         metrics.rejected(problem.kind)
+        request.state.problem = problem.kind
         return problem.response(request)
 
     @app.exception_handler(Problem)
@@ -111,6 +121,14 @@ def _add_handlers(app: FastAPI, metrics: Metrics) -> None:
     @app.exception_handler(QueueFull)
     async def _(request: Request, error: QueueFull) -> Response:
         return answered(request, problems.of_queue(error))
+
+    @app.exception_handler(DeadlinePassed)
+    async def _(request: Request, error: DeadlinePassed) -> Response:
+        return answered(request, Problem("deadline", "not even coarse masks were ready; allow more time"))
+
+    @app.exception_handler(Stopped)
+    async def _(request: Request, error: Stopped) -> Response:
+        return answered(request, Problem("stopped", "the model has stopped working; ask another replica"))
 
     @app.exception_handler(HTTPException)
     async def _(request: Request, error: HTTPException) -> Response:

@@ -1,172 +1,91 @@
-"""Requests of equal padded size that arrive together share one pass; nothing here knows what a pass does.
+"""Which waiting requests share a coarse pass, and which renders share a step: pure choices, no clock, no thread.
 
-The oldest request decides: its size is the batch's size, and its age closes the batch, unless the batch is
-full before. While the device is busy requests gather, so a batch never waits longer than it must.
+Everything waits for one device. Work is done in the order of the time it is `due`: a request's arrival plus a
+multiple of what it will cost. So a small request passes a large one that came a little earlier, and a
+large one that has waited in proportion to its size passes the small ones that come later: nothing starves.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
-from service.workers import Workers
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-_STOPPED = "the batcher has stopped"
-
-
-class QueueFull(Exception):
-    """No room for another request; `retry_after` is in whole seconds."""
-
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(f"the queue is full; try again in {retry_after} s")
-        self.retry_after = retry_after
+Reason = Literal["full", "idle", "time"]
 
 
 @dataclass(frozen=True)
 class Limits:
     max_wait: float  # s, for company
     pixels: int  # padded, of a batch; one item is always allowed
-    length: int  # requests inside, from decoding to the encoded answer
+    points: int  # of a step of the renderer; one render is always allowed
+    stretch: float = 8.0  # times its cost that a request may wait before smaller ones stop passing it
+
+
+class Waiting(Protocol):
+    """A request that waits for a coarse pass."""
+
+    @property
+    def padded(self) -> tuple[int, int]: ...  # (height, width): only equal ones may share a pass
+    @property
+    def since(self) -> float: ...  # s, when it began to wait
+    @property
+    def due(self) -> float: ...  # s
+
+
+class Unfinished(Protocol):
+    """A render."""
+
+    @property
+    def done(self) -> bool: ...
+    def next_level(self) -> tuple[int, int]: ...  # side and number of points
+
+
+E = TypeVar("E", bound=Waiting)
+R = TypeVar("R", bound=Unfinished)
 
 
 @dataclass(frozen=True)
-class Done(Generic[Result]):
-    result: Result
-    waited: float  # s, from `submit` to the start of the batch
+class Batch(Generic[E]):
+    """`reason`: why it is not larger. full: no room; idle: nobody is coming; time: the first has waited enough."""
+
+    entries: tuple[E, ...]
+    reason: Reason
 
 
-@dataclass(frozen=True, eq=False)
-class _Entry(Generic[Item, Result]):
-    item: Item
-    since: float
-    future: asyncio.Future[Done[Result]]
+def form(waiting: Iterable[E], limits: Limits, now: float, coming: int) -> Batch[E] | None:
+    """The batch of whoever is due first, or None while it is worth waiting.
 
-
-class Batcher(Generic[Item, Result]):
-    """Forms batches and runs them one after the other on the device's thread.
-
-    padded: an item's (height, width) after padding. run: a batch's results, in its order.
+    `coming`: how many requests will soon wait, too (they are being decoded).
     """
+    order = sorted(waiting, key=lambda e: e.due)
+    if not order:
+        return None
+    first = order[0]
+    capacity = max(1, limits.pixels // math.prod(first.padded))
+    entries = tuple([e for e in order if e.padded == first.padded][:capacity])
+    if len(entries) == capacity:
+        return Batch(entries, "full")
+    if not coming:
+        return Batch(entries, "idle")
+    if now >= ripe(order, limits):
+        return Batch(entries, "time")
+    return None
 
-    def __init__(
-        self,
-        workers: Workers,
-        limits: Limits,
-        *,
-        padded: Callable[[Item], tuple[int, int]],
-        run: Callable[[Sequence[Item]], Sequence[Result]],
-    ) -> None:
-        self._workers = workers
-        self._limits = limits
-        self._padded = padded
-        self._run = run
-        self._waiting: list[_Entry[Item, Result]] = []  # oldest first
-        self._changed = asyncio.Event()
-        self._inside = 0
-        self._seconds_each = 0.0  # moving average of the device's time per item
-        self.alive = False
-        self._running: list[_Entry[Item, Result]] = []
-        self._stopped = False
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place among the requests inside. Raises QueueFull."""
-        if self._inside >= self._limits.length:
-            raise QueueFull(min(60, max(1, math.ceil(self._inside * self._seconds_each))))
-        self._inside += 1
-        try:
-            yield
-        finally:
-            self._inside -= 1
+def ripe(waiting: Sequence[Waiting], limits: Limits) -> float:
+    """When the one that is due first has waited enough, s."""
+    return min(waiting, key=lambda e: e.due).since + limits.max_wait
 
-    async def submit(self, item: Item) -> Done[Result]:
-        """The item's result, from a batch. Raises what `run` raises for this item alone.
 
-        Cancelled while it waits, the item leaves the queue.
-        """
-        if self._stopped:
-            raise RuntimeError(_STOPPED)
-        future: asyncio.Future[Done[Result]] = asyncio.get_running_loop().create_future()
-        entry = _Entry(item, time.perf_counter(), future)
-        self._waiting.append(entry)
-        self._changed.set()
-        try:
-            return await future
-        except asyncio.CancelledError:
-            with suppress(ValueError):  # it is in a batch already
-                self._waiting.remove(entry)
-            raise
-
-    async def serve(self) -> None:
-        """Run batches until cancelled."""
-        self.alive = True
-        try:
-            while True:
-                await self._ripen()
-                async with self._workers.turn:
-                    self._running = self._take()
-                    if self._running:
-                        await self._process(self._running)
-        finally:
-            self.alive, self._stopped = False, True
-            for entry in self._running + self._waiting:
-                if not entry.future.done():
-                    entry.future.set_exception(RuntimeError(_STOPPED))
-
-    async def _ripen(self) -> None:
-        """Until the oldest item has waited its time or its batch is full."""
-        while True:
-            self._changed.clear()
-            left = None
-            if self._waiting:
-                left = self._waiting[0].since + self._limits.max_wait - time.perf_counter()
-                if left <= 0 or len(self._batch()) == self._capacity(self._waiting[0].item):
-                    return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), left)
-
-    def _capacity(self, item: Item) -> int:
-        return max(1, self._limits.pixels // math.prod(self._padded(item)))
-
-    def _batch(self) -> list[_Entry[Item, Result]]:
-        if not self._waiting:
-            return []
-        oldest = self._waiting[0].item
-        size = self._padded(oldest)
-        return [e for e in self._waiting if self._padded(e.item) == size][: self._capacity(oldest)]
-
-    def _take(self) -> list[_Entry[Item, Result]]:
-        batch = self._batch()
-        self._waiting = [e for e in self._waiting if e not in batch]
-        return batch
-
-    async def _process(self, batch: list[_Entry[Item, Result]]) -> None:
-        """Run a batch; if it fails, each of its items alone, so that a bad one fails alone."""
-        items = [entry.item for entry in batch]
-        start = time.perf_counter()
-        try:
-            results = await self._workers.on_device(lambda: self._run(items))
-            if len(results) != len(items):
-                raise RuntimeError(f"a batch of {len(items)} has {len(results)} results")
-        except Exception as error:
-            if len(batch) > 1:
-                for entry in batch:
-                    if not entry.future.done():  # its client may have left
-                        await self._process([entry])
-            elif not batch[0].future.done():
-                batch[0].future.set_exception(error)
-            return
-        each = (time.perf_counter() - start) / len(batch)
-        self._seconds_each += 0.2 * (each - self._seconds_each) if self._seconds_each else each
-        for entry, result in zip(batch, results, strict=True):
-            if not entry.future.done():
-                entry.future.set_result(Done(result, start - entry.since))
+def step(renders: Iterable[R], limits: Limits) -> list[R]:
+    """Of renders that are not done, in the given order, those whose next levels stay within the limit of points."""
+    chosen: list[R] = []
+    total = 0
+    for render in renders:
+        total += render.next_level()[1]
+        if chosen and total > limits.points:
+            break
+        chosen.append(render)
+    return chosen

@@ -1,8 +1,9 @@
-"""The outermost layer: every answer, errors too, gets its request id and is measured."""
+"""The outermost layer: every answer, errors too, gets its request id, is measured and logged."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import time
@@ -19,7 +20,15 @@ from service.problems import Problem
 REQUEST_ID = "x-request-id"
 _ACCEPTED = re.compile(r"[!-~]([ -~]{0,126}[!-~])?")  # printable ASCII, no space at the ends
 DISCARD_BYTES, DISCARD_SECONDS = 100_000_000, 5.0
-_log = logging.getLogger(__name__)
+# The documentation page must not be framed; nothing here is ever to be taken for another type.
+_HEADERS = (
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+)
+CLIENT_GONE = 499  # nobody reads it; the metrics count it
+ACCESS = "pointrend.access"
+_log, _access = logging.getLogger(__name__), logging.getLogger(ACCESS)
 
 
 class Edge:
@@ -36,6 +45,7 @@ class Edge:
         request_id = request_id_of(Headers(scope=scope))
         scope.setdefault("state", {})["request_id"] = request_id
         begin = time.perf_counter()
+        self._metrics.in_flight.inc()
         status = 0
         body = _Body(scope, receive)
 
@@ -45,7 +55,10 @@ class Edge:
                 status = message["status"]
                 if status >= 400:
                     await body.discard()
-                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+                headers = MutableHeaders(scope=message)
+                headers[REQUEST_ID] = request_id
+                for name, value in _HEADERS:
+                    headers[name] = value
             await send(message)
 
         try:
@@ -59,7 +72,11 @@ class Edge:
             await problem.response(Request(scope))(scope, body.receive, stamped)
         finally:
             route = getattr(scope.get("route"), "path", "other")  # no label for each mistyped address
-            self._metrics.request(route, status, time.perf_counter() - begin)
+            seconds = time.perf_counter() - begin
+            self._metrics.in_flight.dec()
+            self._metrics.request(route, status, seconds)
+            if _access.isEnabledFor(logging.INFO):
+                _access.info(_line(scope, request_id, status, seconds))
 
 
 class _Body:
@@ -84,6 +101,27 @@ class _Body:
             async with asyncio.timeout(DISCARD_SECONDS):
                 while not self._complete and size < DISCARD_BYTES:
                     size += len((await self.receive()).get("body", b""))
+
+
+def _line(scope: Scope, request_id: str, status: int, seconds: float) -> str:
+    """A request as JSON, without the query's values (boxes may be long) and without keys."""
+    client = scope.get("client")
+    return json.dumps(
+        {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "id": request_id,
+            "client": client[0] if client else None,
+            "method": scope["method"],
+            "path": scope["path"],
+            "status": status,
+            "seconds": round(seconds, 4),
+        }
+        | {
+            name: scope["state"][name]
+            for name in ("stages_ms", "instances", "problem")
+            if name in scope["state"]
+        }
+    )
 
 
 def request_id_of(headers: Headers) -> str:

@@ -1,34 +1,60 @@
 """One loaded model, from bytes to masks: decode → prepare → coarse → render, each where it belongs.
 
-Decoding and resizing run in the pool; the coarse pass and the renderer run on the device's thread, for
-a whole batch at once. HTTP and the command line use the same engine.
+Decoding and resizing run in the pool; coarse passes and steps of the renderer run on the device's thread, in
+the order that the scheduler chooses. HTTP and the command line use the same engine.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass
+import logging
+import math
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 
+import torch
 from PIL import Image
 
 from export import golden
 from export.bundle import Bundle, Manifest
-from model.predict import Options, Prepared
+from model.predict import Options, Prepared, Region
 from model.preprocess import padded_size
-from service.batching import Batcher, Limits
-from service.images import decode
+from model.render import Render, advance, total_points
+from service.admission import Admission
+from service.batching import Limits, Reason
+from service.cost import CostModel
+from service.images import SlowImage, decode
 from service.masks import Mask, finished
+from service.metrics import ModelMetrics
 from service.options import check_boxes, check_cost
+from service.scheduler import Scheduler, Stage, Wish
 from service.workers import Workers
+
+DEGRADED_SIDE = 112  # under pressure; the paper's AP is the same there as at 224 (Table 3)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What an engine allows; the defaults are for one request at a time, as on the command line."""
+
+    max_pixels: int
+    max_points: int  # that the masks of one request may need
+    batching: Limits = field(default_factory=lambda: Limits(max_wait=0, pixels=1, points=8 * 784))
+    queue_seconds: float = math.inf  # of predicted work inside
+    queue_length: int = 1
+    degrade_at: float | None = None  # share of the queue from which on masks are coarser; None: never
+    decode_seconds: float = math.inf
 
 
 @dataclass(frozen=True)
 class Stages:
-    """Seconds. Of a batch, coarse and refine are the whole batch's: that is how long each request took."""
+    """Seconds. Of a batch, coarse is the whole batch's: that is how long each request took.
+
+    Refine is from there to the request's last level, other requests' steps in between included.
+    """
 
     decode: float
     queue: float
@@ -44,66 +70,86 @@ class Segmented:
     height: int
     masks: tuple[Mask, ...]
     stages: Stages
-    started: float  # time.perf_counter()
+    started: float  # s, the event loop's
+    degraded: bool = False  # masks are coarser than asked for because the service is busy
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
+class Place:
+    """A request's place inside."""
+
+    cost: float = 0.0  # predicted, s
+    at_most: int | None = None  # the side that masks may have while the service is busy
+
+
+@dataclass(eq=False)
 class _Job:
     prepared: Prepared
     options: Options
-
-
-@dataclass(frozen=True, eq=False)
-class _Rendered:
-    masks: tuple[Mask, ...]
-    coarse: float  # s
-    refine: float  # s
+    regions: Sequence[Region] = ()  # after the coarse pass
 
 
 class Engine:
     """A bundle that serves requests while `serve` runs."""
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        workers: Workers,
-        limits: Limits,
-        *,
-        max_pixels: int,
-        max_points: int,
-        on_batch: Callable[[int], None] = lambda size: None,
-    ) -> None:
+    def __init__(self, bundle: Bundle, workers: Workers, rules: Rules, metrics: ModelMetrics) -> None:
         self.providers = bundle.providers
         self.manifest: Manifest = bundle.manifest
         self.ready = False
+        self.admission = Admission(seconds=rules.queue_seconds, length=rules.queue_length)
+        self.costs = CostModel()
         self._predictor = bundle.predictor
         self._workers = workers
-        self._max_pixels = max_pixels
-        self._max_points = max_points
-        self._on_batch = on_batch  # told the size of every coarse batch, on the device's thread
-        self._batcher = Batcher[_Job, _Rendered](workers, limits, padded=self._padded, run=self._compute)
+        self._rules = rules
+        self.metrics = metrics
+        self._scheduler = Scheduler[_Job, Render](workers, rules.batching, self, self)
 
     @property
     def alive(self) -> bool:
-        return self._batcher.alive and self._workers.alive
+        return self._scheduler.alive and self._workers.alive
+
+    @property
+    def depth(self) -> dict[Stage, int]:
+        """Requests by stage."""
+        return self._scheduler.depth
 
     async def serve(self) -> None:
-        await self._batcher.serve()
+        await self._scheduler.serve()
 
-    def place(self) -> AbstractContextManager[None]:
-        """A place among the requests inside, from decoding to the encoded answer. Raises QueueFull."""
-        return self._batcher.place()
+    @contextmanager
+    def place(self, options: Options) -> Iterator[Place]:
+        """A place among the requests inside, from decoding to the encoded answer. Raises QueueFull, ParameterError."""
+        check_cost(options, self.manifest.max_detections, self._rules.max_points)
+        cost = self.costs.predict(self._most_pixels(), options)
+        rules, pressure = self._rules, self.admission.pressure
+        with self.admission.place(cost):
+            busy = rules.degrade_at is not None and pressure >= rules.degrade_at
+            yield Place(cost, DEGRADED_SIDE if busy else None)
 
-    async def segment(self, data: bytes, options: Options) -> Segmented:
-        """Raises ImageError, ParameterError (too many points, a box outside the image), or what the model raises."""
-        check_cost(options, self.manifest.max_detections, self._max_points)
-        started = time.perf_counter()
-        job = await self._workers.in_pool(lambda: self._read(data, options))
-        decoded = time.perf_counter()
-        done = await self._batcher.submit(job)
-        rendered = done.result
-        stages = Stages(decoded - started, done.waited, rendered.coarse, rendered.refine)
-        return Segmented(job.prepared.width, job.prepared.height, rendered.masks, stages, started)
+    async def segment(
+        self, data: bytes, options: Options, place: Place | None = None, deadline: float | None = None
+    ) -> Segmented:
+        """`deadline`: seconds from now. Raises ImageError, ParameterError (a box outside the image),
+        DeadlinePassed, or what the model raises."""
+        place, loop = place or Place(), asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            with self._scheduler.expected():
+                job = await self._decoded(data, options)
+        except asyncio.CancelledError:
+            self.metrics.left("decode")
+            raise
+        decoded = loop.time()
+        done = await self._scheduler.submit(
+            job,
+            Wish(
+                self._padded(job), place.cost, None if deadline is None else started + deadline, place.at_most
+            ),
+        )
+        masks = await self._workers.in_pool(lambda: tuple(map(finished, job.regions)))
+        stages = Stages(decoded - started, done.queue, done.coarse, done.refine)
+        degraded = place.at_most is not None and any(mask.truncated for mask in masks)
+        return Segmented(job.prepared.width, job.prepared.height, masks, stages, started, degraded)
 
     async def warm_up(self) -> None:
         """Ready once the golden picture went through every stage and its mask is the bundle's. Raises what fails."""
@@ -120,8 +166,52 @@ class Engine:
             )
         self.ready = True
 
+    # What the scheduler does on the device's thread.
+
+    def begin(self, items: Sequence[_Job]) -> list[list[Render]]:
+        coarse = self._predictor.coarse([job.prepared for job in items])
+        for i, job in enumerate(items):
+            job.regions = self._predictor.regions(coarse, i, job.prepared, job.options)
+        return [[region.render for region in job.regions] for job in items]
+
+    def advance(self, pieces: Sequence[Render]) -> None:
+        assert self._predictor.head is not None  # without one every render is done from the start
+        advance(pieces, self._predictor.head)
+
+    def release(self) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    # What it tells, on the event loop.
+
+    def passed(self, items: Sequence[_Job], padded: tuple[int, int], reason: Reason, seconds: float) -> None:
+        pixels = len(items) * math.prod(padded)
+        self.costs.saw_pass(pixels, seconds)
+        self.metrics.passed(
+            len(items), reason, pixels, sum(math.prod(job.prepared.pixels.shape[1:]) for job in items)
+        )
+        for job in items:
+            options = job.options
+            needed = [total_points(region.render.side, options.points) for region in job.regions]
+            self.costs.saw_instances(options, needed)
+
+    def advanced(self, points: Mapping[int, int], seconds: float) -> None:
+        self.costs.saw_points(sum(points.values()), seconds)
+        self.metrics.advanced(points, seconds)
+
+    def left(self, stage: Stage) -> None:
+        self.metrics.left(stage)
+
+    async def _decoded(self, data: bytes, options: Options) -> _Job:
+        seconds = self._rules.decode_seconds
+        try:
+            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+                return await self._workers.in_pool(lambda: self._read(data, options))
+        except TimeoutError as error:
+            raise SlowImage(f"the image takes more than {seconds:g} s to decode; save it again") from error
+
     def _read(self, data: bytes, options: Options) -> _Job:
-        image = decode(data, max_pixels=self._max_pixels)
+        image = decode(data, max_pixels=self._rules.max_pixels)
         check_boxes(options.prompts or (), image.width, image.height)
         return _Job(self._predictor.prepare(image.pixels, options.prompts), options)
 
@@ -129,18 +219,10 @@ class Engine:
         _, height, width = job.prepared.pixels.shape
         return padded_size(height, width, self.manifest.preprocessing.stride)
 
-    def _compute(self, batch: Sequence[_Job]) -> list[_Rendered]:
-        self._on_batch(len(batch))
-        start = time.perf_counter()
-        coarse = self._predictor.coarse([job.prepared for job in batch])
-        middle = time.perf_counter()
-        regions = [
-            self._predictor.regions(coarse, i, job.prepared, job.options) for i, job in enumerate(batch)
-        ]
-        self._predictor.render([region for own in regions for region in own])
-        masks = [tuple(map(finished, own)) for own in regions]
-        refine = time.perf_counter() - middle
-        return [_Rendered(own, middle - start, refine) for own in masks]
+    def _most_pixels(self) -> int:
+        """Padded, of the largest input that this model gets."""
+        pixels = self.manifest.preprocessing
+        return math.prod(padded_size(pixels.short_edge, pixels.long_edge, pixels.stride))
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ ImageError
 ├── EmptyBody          400  no bytes at all
 ├── NotAnImage         400  no image format starts like this
 ├── CorruptImage       400  an allowed format, but truncated or damaged
+├── SlowImage          400  takes too long to decode
 ├── TooManyPixels      413  by its header, before anything is decoded
 └── UnsupportedFormat  415  an image, but of a format or kind of pixels that is not allowed
 
@@ -54,6 +55,10 @@ class NotAnImage(ImageError):
 
 class CorruptImage(ImageError):
     kind = "corrupt-image"
+
+
+class SlowImage(ImageError):
+    kind = "slow-image"
 
 
 class TooManyPixels(ImageError):

@@ -33,9 +33,9 @@ class Mask:
 
 
 def finished(region: Region) -> Mask:
-    """Raises ValueError if nothing of the region is rendered."""
+    """Of a region whose render is done. Raises ValueError if nothing of it is rendered."""
     render = region.render
     if render.logits is None:
         raise ValueError("nothing is rendered yet")
     logits = render.logits.clone()  # a render's own are a view of the tensor that its whole group shares
-    return Mask(region.category, region.score, region.box, logits, render.points, not render.done)
+    return Mask(region.category, region.score, region.box, logits, render.points, render.truncated)

@@ -12,9 +12,9 @@ from typing import Any
 from export.bundle import Bundle
 from model.overlay import Layer, draw
 from service.answers import Answer, answer
-from service.batching import Limits
-from service.engine import Engine, Segmented, serving
+from service.engine import Engine, Rules, Segmented, serving
 from service.images import decode
+from service.metrics import Metrics, ModelMetrics
 from service.options import Ask
 from service.settings import Settings
 from service.workers import Workers
@@ -36,7 +36,8 @@ class Offline:
 
     async def segment(self, file: Path, ask: Ask) -> tuple[Segmented, Answer]:
         """Raises ImageError, ParameterError, OSError."""
-        found = await self.engine.segment(file.read_bytes(), ask.options)
+        with self.engine.place(ask.options) as place:
+            found = await self.engine.segment(file.read_bytes(), ask.options, place)
         return found, await self.workers.in_pool(lambda: answer(found, self.engine.manifest, ask, file.name))
 
     def overlay(self, file: Path, found: Segmented, out: Path) -> None:
@@ -54,8 +55,8 @@ class Offline:
 async def offline(bundle: Bundle, settings: Settings) -> AsyncIterator[Offline]:
     """One request at a time, so nothing waits for company."""
     workers = Workers(settings.thread_budget)
-    limits = Limits(max_wait=0, pixels=1, length=1)
-    engine = Engine(bundle, workers, limits, max_pixels=settings.max_pixels, max_points=settings.max_points)
+    rules = Rules(settings.max_pixels, settings.max_points)
+    engine = Engine(bundle, workers, rules, ModelMetrics(Metrics(), bundle.manifest.name))
     async with serving([engine], workers):
         yield Offline(engine, workers, settings)
 

@@ -37,6 +37,7 @@ class Ask:
     options: Options
     format: Format
     image_id: int
+    deadline: float | None = None  # s
 
 
 def _parsed(parse: Callable[[str], Any], schema: dict[str, Any]) -> tuple[BeforeValidator, WithJsonSchema]:
@@ -86,6 +87,13 @@ class SegmentQuery(BaseModel):
         "Without a class the model chooses. May be a form field instead.",
         examples=['[[10, 20, 110, 220], [5, 5, 50, 60, "person"]]'],
     )
+    deadline_ms: int | None = Field(
+        None,
+        ge=1,
+        le=3_600_000,
+        description="Milliseconds from the complete request, after which the finest finished masks are answered, "
+        "marked `truncated`.",
+    )
     format: Format = Field(
         "rle",
         description="`rle`: COCO run lengths, compressed; `rle_list`: uncompressed; `polygon`: COCO polygons; "
@@ -106,7 +114,8 @@ class SegmentQuery(BaseModel):
             classes=None if self.classes is None else _classes(self.classes, categories),
             prompts=None if text is None else _boxes(text, categories),
         )
-        return Ask(options, self.format, self.image_id)
+        deadline = None if self.deadline_ms is None else self.deadline_ms / 1000
+        return Ask(options, self.format, self.image_id, deadline)
 
 
 def explain(errors: Sequence[Any]) -> list[ParameterError]:

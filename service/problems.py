@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.batching import QueueFull
+from service.admission import QueueFull
 from service.images import ImageError
 from service.options import ParameterError
 
@@ -23,10 +23,13 @@ KINDS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "empty-body": (400, "The body is empty"),
         "not-an-image": (400, "The body is not an image"),
         "corrupt-image": (400, "The image is truncated or damaged"),
+        "slow-image": (400, "The image takes too long to decode"),
         "malformed-multipart": (400, "The multipart body is malformed"),
         "missing-image": (400, "The form has no image"),
+        "unauthorized": (401, "A valid API key is needed"),
         "not-found": (404, "There is no such page"),
         "method-not-allowed": (405, "The method is not allowed here"),
+        "slow-body": (408, "The body takes too long"),
         "too-many-bytes": (413, "The body is too large"),
         "too-many-pixels": (413, "The image has too many pixels"),
         "unsupported-content-type": (415, "The content type is not supported"),
@@ -36,6 +39,8 @@ KINDS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "internal-error": (500, "The service failed"),
         "starting": (503, "The service is starting"),
         "unhealthy": (503, "The service is not healthy"),
+        "stopped": (503, "The model's worker has stopped"),
+        "deadline": (504, "Nothing was ready by the deadline"),
     }
 )
 _BY_STATUS = MappingProxyType({404: "not-found", 405: "method-not-allowed"})

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from model.render import SIDES, START
 from service import schemas
 from service.answers import Answer, answer
-from service.engine import Engine
+from service.auth import Keys
+from service.engine import Engine, Place
 from service.metrics import Metrics
-from service.options import ParameterError, SegmentQuery, check_once
+from service.options import Ask, ParameterError, SegmentQuery, check_once
 from service.problems import MEDIA_TYPE, Problem
 from service.settings import Settings
 from service.upload import read_upload, unless_gone
@@ -32,6 +34,7 @@ class Service:
     engines: Mapping[str, Engine]
     workers: Workers
     metrics: Metrics
+    keys: Keys
 
     def engine(self, name: str | None) -> Engine:
         """Raises ParameterError if there is none of that name, Problem if it is not ready."""
@@ -52,25 +55,28 @@ def router(service: Service) -> APIRouter:
     @routes.post("/segment", responses=_SEGMENT, openapi_extra={"requestBody": _BODY}, tags=["masks"])
     async def segment(request: Request, query: Annotated[SegmentQuery, Query()]) -> Response:
         """Crisp masks of what is in an image. Boxes and masks are in its pixels as displayed."""
+        service.keys.check(request.headers)
         engine = service.engine(query.model)
         check_once(request.query_params.multi_items())
-        upload = await read_upload(request, service.settings.max_body_bytes)
+        limits = service.settings
+        try:
+            upload = await read_upload(request, limits.max_body_bytes, limits.body_seconds)
+        except ClientDisconnect:
+            service.metrics.cancelled("body")
+            raise
         ask = query.ask(engine.manifest.categories, upload.boxes)
-        with engine.place():
-            found = await unless_gone(request, engine.segment(upload.image, ask.options))
+        if ask.deadline is None and limits.deadline_ms is not None:
+            ask = replace(ask, deadline=limits.deadline_ms / 1000)
+        with engine.place(ask.options) as place:
+            written = await unless_gone(request, _written(service, engine, upload.image, ask, place, request))
+        headers = {"server-timing": ", ".join(f"{k};dur={1000 * v:.2f}" for k, v in written.seconds.items())}
+        return Response(written.body, media_type="application/json", headers=headers)
 
-            def encode() -> tuple[Answer, bytes]:
-                written = answer(found, engine.manifest, ask, request.state.request_id)
-                return written, written.to_json()
-
-            written, body = await service.workers.in_pool(encode)
-        service.metrics.segmented(engine.manifest.name, written.seconds, len(found.masks))
-        return Response(body, media_type="application/json")
-
-    @routes.get("/models", tags=["operation"])
-    async def models() -> list[schemas.ModelCard]:
+    @routes.get("/models", responses=_problems(401), tags=["operation"])
+    async def models(request: Request) -> list[schemas.ModelCard]:
         """The loaded models, the default first."""
-        return [_card(engine) for engine in service.engines.values()]
+        service.keys.check(request.headers)
+        return [_card(engine, service.workers.threads) for engine in service.engines.values()]
 
     @routes.get("/healthz", responses=_problems(503), tags=["operation"])
     async def healthz() -> schemas.Status:
@@ -100,7 +106,26 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def _card(engine: Engine) -> schemas.ModelCard:
+async def _written(
+    service: Service, engine: Engine, image: bytes, ask: Ask, place: Place, request: Request
+) -> Answer:
+    """The encoded answer, measured."""
+    found = await engine.segment(image, ask.options, place, ask.deadline)
+    identity = request.state.request_id
+    try:
+        written = await service.workers.in_pool(lambda: answer(found, engine.manifest, ask, identity))
+    except asyncio.CancelledError:
+        service.metrics.cancelled("encode")
+        raise
+    truncated = any(mask.truncated for mask in found.masks)
+    coarser = "pressure" if found.degraded else "deadline" if truncated else None
+    engine.metrics.answered(written.seconds, [mask.side for mask in found.masks], coarser)
+    request.state.stages_ms = {stage: round(1000 * value, 2) for stage, value in written.seconds.items()}
+    request.state.instances = len(found.masks)
+    return written
+
+
+def _card(engine: Engine, threads: int) -> schemas.ModelCard:
     manifest = engine.manifest
     pixels = manifest.preprocessing
     return schemas.ModelCard(
@@ -113,6 +138,7 @@ def _card(engine: Engine) -> schemas.ModelCard:
         score_threshold=manifest.score_threshold,
         max_detections=manifest.max_detections,
         providers=list(engine.providers),
+        threads=threads,
         parity=manifest.parity,
     )
 
@@ -122,7 +148,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": "A problem, explained", "content": content} for status in statuses}
 
 
-_SEGMENT = _problems(400, 413, 415, 422, 429, 500, 503) | {
+_SEGMENT = _problems(400, 401, 408, 413, 415, 422, 429, 500, 503, 504) | {
     200: {
         "model": schemas.SegmentAnswer | list[schemas.CocoResult],
         "description": "The instances, best first; with given boxes, one for each in their order.",

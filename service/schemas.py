@@ -50,11 +50,13 @@ class Instance(BaseModel):
     )
     resolution: int = Field(description="Side of the mask within its box, as achieved.")
     points: int | Literal["auto"] = Field(description="Points evaluated per level.")
-    truncated: bool = Field(description="Whether the mask is coarser than asked for.")
+    truncated: bool = Field(
+        description="Whether the mask is coarser than asked for: the deadline came, or the service is busy."
+    )
 
 
 class Timings(BaseModel):
-    """Milliseconds. `coarse` and `refine` are the whole batch's."""
+    """Milliseconds. `coarse` is the whole batch's; `refine` is from there to the request's last level."""
 
     model_config = ConfigDict(json_schema_extra={"example": _TIMINGS})
 
@@ -71,6 +73,9 @@ class SegmentAnswer(BaseModel):
     model: str = Field(examples=["people"])
     width: int = Field(description="Of the image as displayed: EXIF orientation applied.", examples=[5])
     height: int = Field(examples=[4])
+    degraded: bool = Field(
+        description="Whether masks are coarser than asked for because the service is busy.", examples=[False]
+    )
     instances: list[Instance]
     timings_ms: Timings
 
@@ -137,6 +142,7 @@ class ModelCard(BaseModel):
     score_threshold: float = Field(description="It finds nothing below this score.", examples=[0.05])
     max_detections: int = Field(examples=[100])
     providers: list[str] = Field(description="What runs its graph.", examples=[["CPUExecutionProvider"]])
+    threads: int = Field(description="Threads that its work may use.", examples=[2])
     parity: dict[str, Any] = Field(description="How far the exported model is from the trained one.")
 
 

@@ -1,53 +1,143 @@
-"""What the operator may set: environment variables POINTREND_…, or the command line."""
+"""What the operator may set: the command line, environment variables POINTREND_…, or a TOML file, in this order."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from service.threads import available
 
+PREFIX = "POINTREND_"
+
 
 class Settings(BaseSettings):
-    """Settings of one service; keyword arguments win over the environment."""
+    """Settings of one service; keyword arguments win over the environment, and that over the file."""
 
-    model_config = SettingsConfigDict(env_prefix="POINTREND_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
+    config: Path | None = Field(default=None, description="TOML file with settings by these names.")
     bundles: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description="Folders of exported models, comma-separated; the first is the default."
     )
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
-    device: Literal["cpu", "cuda"] = "cpu"
+    host: str = Field(default="127.0.0.1", description="Address to listen at.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen at; 0 picks one.")
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where the coarse network runs.")
     threads: int = Field(
         default=0, ge=0, description="0: as many as the CPU affinity and the cgroup's quota allow."
     )
+
     max_wait_ms: float = Field(
-        default=5.0, ge=0, description="How long the first of a batch waits for company."
+        default=5.0, ge=0, description="How long the first of a batch waits for those that are being decoded."
     )
     batch_pixels: int = Field(
         default=4_500_000, ge=1, description="Padded pixels of a coarse batch; one image is always allowed."
     )
-    queue_length: int = Field(
-        default=64, ge=1, description="Requests a model has at once, before it answers 429."
+    step_points: int = Field(
+        default=8 * 784, ge=1, description="Points of a step of the renderer; more suits a GPU."
     )
-    max_body_bytes: int = Field(default=25_000_000, ge=1)
-    max_pixels: int = Field(default=50_000_000, ge=1)
+
+    queue_seconds: float = Field(
+        default=20.0, gt=0, description="Predicted work that a model has inside before it answers 429."
+    )
+    queue_length: int = Field(
+        default=64, ge=1, description="Requests a model has inside before it answers 429."
+    )
+    degrade_at: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Share of the queue from which on masks have side 112 at most. Unset: never.",
+    )
+    deadline_ms: int | None = Field(
+        default=None, ge=1, description="Deadline of requests that name none. Unset: none."
+    )
+
+    max_body_bytes: int = Field(default=25_000_000, ge=1, description="Bytes of a request's body.")
+    body_seconds: float = Field(default=60.0, gt=0, description="Time for a client to send its body.")
+    max_pixels: int = Field(default=50_000_000, ge=1, description="Pixels of an image, by its header.")
+    decode_seconds: float = Field(default=20.0, gt=0, description="Time to decode an image.")
     max_points: int = Field(
         default=4_000_000, ge=1, description="Points that the masks of one request may need at most."
     )
 
-    @field_validator("bundles", mode="before")
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(), description="Keys that clients must send, comma-separated. Unset: none is needed."
+    )
+    api_keys_file: Path | None = Field(default=None, description="File with more keys, one a line.")
+
+    grace_seconds: int = Field(
+        default=30, ge=0, description="After SIGTERM, time to finish what was accepted."
+    )
+    stuck_seconds: float = Field(
+        default=120.0, gt=0, description="A pass of the device that takes longer makes /healthz answer 503."
+    )
+    access_log: bool = Field(default=True, description="A line of JSON a request, on standard output.")
+
+    @field_validator("bundles", "api_keys", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (
             [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        assert isinstance(init_settings, InitSettingsSource)
+        path = init_settings.init_kwargs.get("config") or os.environ.get(f"{PREFIX}CONFIG")
+        file = () if path is None else (TomlConfigSettingsSource(settings_cls, path),)
+        return (init_settings, env_settings, *file)
+
     @property
     def thread_budget(self) -> int:
         """Shared by ONNX Runtime and torch, which take turns."""
         return self.threads or available()
+
+
+def read_settings(**given: object) -> Settings:
+    """Settings, None meaning not given. Raises ValueError with a line for each mistake."""
+    values = {name: value for name, value in given.items() if value is not None}
+    path = values.get("config") or os.environ.get(f"{PREFIX}CONFIG")
+    if path is not None and not Path(str(path)).is_file():
+        raise ValueError(f"config: there is no file {path}")
+    try:
+        return Settings(**values)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise ValueError("\n".join(_line(found) for found in error.errors())) from error
+    except ValueError as error:  # the TOML file cannot be parsed
+        raise ValueError(f"config: {path}: {error}") from error
+
+
+def _line(found: object) -> str:
+    assert isinstance(found, dict)
+    name = ".".join(map(str, found["loc"]))
+    if found["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting; there are: {', '.join(Settings.model_fields)}"
+    secret = name.startswith("api_keys")
+    return f"{name}: {found['msg']}" + ("" if secret else f", got {str(found['input'])[:80]!r}")
+
+
+def described() -> str:
+    """Every setting with its default, for `serve --help`."""
+    lines = []
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default in (None, ()) else f" [{field.default}]"
+        lines.append(f"{PREFIX}{name.upper()}{default}\n    {field.description}")
+    return "\n".join(lines)

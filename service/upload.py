@@ -24,11 +24,19 @@ class Upload:
     boxes: str | None = None
 
 
-async def read_upload(request: Request, limit: int) -> Upload:
-    """A raw image body, or a form with the field `image` and perhaps `boxes`.
+async def read_upload(request: Request, limit: int, seconds: float) -> Upload:
+    """A raw image body, or a form with the field `image` and perhaps `boxes`, sent within `seconds`.
 
     Raises Problem; ClientDisconnect if the client leaves. Never holds more than `limit` bytes and a chunk.
     """
+    try:
+        async with asyncio.timeout(seconds):
+            return await _read(request, limit)
+    except TimeoutError as error:
+        raise Problem("slow-body", f"the body was not complete after {seconds:g} s") from error
+
+
+async def _read(request: Request, limit: int) -> Upload:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:

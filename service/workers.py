@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -16,7 +18,10 @@ T = TypeVar("T")
 class Workers:
     """One thread that owns the device, for all models, and a pool that decodes and encodes."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, stuck_after: float = math.inf) -> None:
+        self.threads = threads
+        self._stuck_after = stuck_after  # s
+        self._since: float | None = None  # what runs on the device began
         self._owner: threading.Thread | None = None
         self._device = ThreadPoolExecutor(1, "device", self._adopt, (threads,))
         self._pool = ThreadPoolExecutor(max(2, threads), "pool")
@@ -28,11 +33,22 @@ class Workers:
 
     @property
     def alive(self) -> bool:
-        """Whether the device's thread runs; it starts with its first call."""
-        return self._owner is None or self._owner.is_alive()
+        """Whether the device's thread runs and is not stuck; it starts with its first call."""
+        since = self._since
+        stuck = since is not None and time.monotonic() - since > self._stuck_after
+        return not stuck and (self._owner is None or self._owner.is_alive())
 
     async def on_device(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._device, call)
+        """Run it alone on the device."""
+
+        def timed() -> T:
+            self._since = time.monotonic()
+            try:
+                return call()
+            finally:
+                self._since = None
+
+        return await asyncio.get_running_loop().run_in_executor(self._device, timed)
 
     async def in_pool(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +12,9 @@ from fastapi.testclient import TestClient
 
 from export.golden import golden
 from service.app import create_app
+from service.edge import ACCESS
 from service.problems import KINDS
 from service.schemas import ModelCard
-from service.settings import Settings
 from tests.service.support import Discs, disc_bundle, encoded, picture, settings, wait_for
 
 
@@ -93,13 +95,56 @@ def test_models_must_exist_and_differ(discs: Discs) -> None:
 
 
 def test_metrics(client: TestClient) -> None:
-    client.post("/segment", content=encoded(picture()), headers={"content-type": "image/png"})
+    headers = {"content-type": "image/png"}
+    client.post("/segment", content=encoded(picture()), headers=headers)
+    client.post("/segment", content=b"no image", headers=headers)
     text = client.get("/metrics").text
-    assert 'pointrend_request_seconds_count{route="/segment",status="200"} 1.0' in text
-    for stage in ("decode", "queue", "coarse", "refine", "encode", "total"):
-        assert f'pointrend_stage_seconds_count{{model="discs",stage="{stage}"}} 1.0' in text
-    assert 'pointrend_batch_images_count{model="discs"} 2.0' in text  # one of them the warm-up
-    assert 'pointrend_instances_sum{model="discs"} 2.0' in text
+    for line in (
+        'pointrend_request_seconds_count{route="/segment",status="200"} 1.0',
+        *(
+            f'pointrend_stage_seconds_count{{model="discs",stage="{stage}"}} 1.0'
+            for stage in ("decode", "queue", "coarse", "refine", "encode", "total")
+        ),
+        'pointrend_batch_images_count{model="discs"} 2.0',  # one of them the warm-up
+        'pointrend_batches_total{model="discs",reason="idle"}',
+        'pointrend_batch_pixels_total{kind="image",model="discs"}',
+        'pointrend_batch_pixels_total{kind="padding",model="discs"}',
+        'pointrend_instances_sum{model="discs"} 2.0',
+        'pointrend_masks_total{model="discs",side="28"} 2.0',
+        'pointrend_rejected_total{problem="not-an-image"} 1.0',
+        "pointrend_requests_in_flight 1.0",  # the one for the metrics
+        'pointrend_queue_requests{model="discs",stage="queue"} 0.0',
+        'pointrend_queue_seconds{model="discs"} 0.0',
+        'pointrend_queue_limit_seconds{model="discs"} 20.0',
+        'pointrend_model_alive{model="discs"} 1.0',
+        'pointrend_model_ready{model="discs"} 1.0',
+        'pointrend_model_info{checkpoint="",model="discs",providers="Stub",task="instance"} 1.0',
+        "pointrend_threads 1.0",
+        "process_resident_memory_bytes",
+    ):
+        assert line in text, line
+
+
+def test_answers_carry_timings_and_safe_headers(client: TestClient) -> None:
+    answered = client.post("/segment", content=encoded(picture()), headers={"content-type": "image/png"})
+    stages = [part.partition(";")[0] for part in answered.headers["server-timing"].split(", ")]
+    assert stages == ["decode", "queue", "coarse", "refine", "encode", "total"]
+    for response in (answered, client.get("/docs"), client.get("/nowhere")):
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["x-frame-options"] == "DENY"
+        assert "access-control-allow-origin" not in response.headers
+
+
+def test_the_access_log_is_json(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, ACCESS)
+    headers = {"content-type": "image/png", "x-request-id": "mine", "x-api-key": "secret"}
+    client.post("/segment?score=0.7", content=encoded(picture()), headers=headers)
+    client.post("/segment?boxes=nonsense", content=encoded(picture()), headers=headers)
+    good, bad = (json.loads(record.message) for record in caplog.records if record.name == ACCESS)
+    assert (good["id"], good["method"], good["path"], good["status"]) == ("mine", "POST", "/segment", 200)
+    assert (good["instances"], "coarse" in good["stages_ms"]) == (1, True)
+    assert (bad["status"], bad["problem"]) == (422, "invalid-parameter")
+    assert "secret" not in caplog.text
 
 
 def test_home_leads_to_the_documentation(client: TestClient) -> None:
@@ -111,7 +156,8 @@ def test_openapi_is_complete(client: TestClient) -> None:
     document: dict[str, Any] = client.get("/openapi.json").json()
     operation = document["paths"]["/segment"]["post"]
     assert {p["name"] for p in operation["parameters"]} == {
-        "model", "resolution", "points", "score", "max_instances", "classes", "boxes", "format", "image_id"
+        "model", "resolution", "points", "score", "max_instances", "classes", "boxes", "deadline_ms", "format",
+        "image_id",
     }  # fmt: skip
     assert all(p["description"] for p in operation["parameters"])
     assert set(operation["requestBody"]["content"]) >= {"multipart/form-data", "image/*"}
@@ -122,12 +168,3 @@ def test_openapi_is_complete(client: TestClient) -> None:
         assert f"#/components/schemas/{name}" in text, f"{name} is not used"
     for reference in text.split("#/components/schemas/")[1:]:
         assert reference.split("'")[0] in document["components"]["schemas"]
-
-
-def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("POINTREND_BUNDLES", "a, b/c")
-    monkeypatch.setenv("POINTREND_QUEUE_LENGTH", "3")
-    found = Settings(port=9)
-    assert [str(path) for path in found.bundles] == ["a", "b/c"]
-    assert (found.queue_length, found.port) == (3, 9)
-    assert found.thread_budget >= 1

@@ -119,7 +119,8 @@ def test_forms(client: TestClient) -> None:
         ("boxes", json.dumps([[0, 0, 9, 9]] * 1001), "at most 1000 are allowed, got 1001"),
         ("boxes", "[[0,0,9,9],[120,0,200,9]]", "box 2, [120, 0, 200, 9], is not within the 120 × 80 image"),
         ("boxes", "[[0,-9,9,0]]", "not within"),
-        ("deadline_ms", "100", "there is no such parameter; allowed: model, resolution"),
+        ("deadline_ms", "0", "greater than or equal to 1"),
+        ("deadline", "100", "there is no such parameter; allowed: model, resolution"),
         ("colour", "red", "there is no such parameter"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -18,17 +19,36 @@ from export.bundle import Bundle
 from model.coarse import Coarse
 from tests.service.support import POISON, Discs, disc_bundle, encoded, picture, running, wait_for
 
-COMPANY = 3000.0  # ms: clients surely arrive together
-
 
 def post(url: str, image: bytes, **params: Any) -> httpx.Response:
     headers = {"content-type": "image/png"}
     return httpx.post(f"{url}/segment", content=image, params=params, headers=headers, timeout=30)
 
 
-def post_all(url: str, images: Sequence[bytes], **params: Any) -> list[httpx.Response]:
-    with ThreadPoolExecutor(len(images)) as clients:
-        return list(clients.map(lambda image: post(url, image, **params), images))
+def post_together(
+    url: str, gate: threading.Event, images: Sequence[bytes], **params: Any
+) -> list[httpx.Response]:
+    """All of them wait for the device, which is busy with another one (and its other size), before any begins."""
+    gate.clear()
+    with ThreadPoolExecutor(1) as other:
+        busy = other.submit(post, url, encoded(picture(60, 180)))
+        wait_for(lambda: waiting(url, "coarse") == 1)
+        with ThreadPoolExecutor(len(images)) as clients:
+            answers = [clients.submit(post, url, image, **params) for image in images]
+            wait_for(lambda: waiting(url, "queue") == len(images))
+            gate.set()
+            assert busy.result().status_code == 200
+            return [answer.result() for answer in answers]
+
+
+def waiting(url: str, stage: str) -> int:
+    """Requests in a stage of the scheduler."""
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    return sum(
+        int(float(line.split()[-1]))
+        for line in lines
+        if line.startswith("pointrend_queue_requests{") and f'stage="{stage}"' in line
+    )
 
 
 def ready(url: str) -> bool:
@@ -43,47 +63,46 @@ def masks(response: httpx.Response) -> list[Any]:
 
 def test_clients_share_a_batch_and_get_their_own_masks(discs: Discs) -> None:
     images = [encoded(picture(brightness=value)) for value in (40, 120, 220)]
-    with running(disc_bundle(discs), max_wait_ms=COMPANY, batch_pixels=3 * 64 * 96) as url:
+    with running(disc_bundle(discs)) as url:
         wait_for(lambda: ready(url))
         discs.batches.clear()
-        together = [masks(response) for response in post_all(url, images)]
-        assert discs.batches == [3]
-        alone = []
-        for image in images:  # a budget of one batch: each of three waits for nobody
-            alone += [masks(response) for response in post_all(url, [image] * 3)[:1]]
+        together = [masks(response) for response in post_together(url, discs.gate, images)]
+        assert discs.batches == [1, 3]
+        alone = [masks(post(url, image)) for image in images]
     assert together == alone
     assert len({each[0]["area"] for each in together}) == 3
 
 
 def test_different_sizes_do_not_share(discs: Discs) -> None:
     wide, tall = encoded(picture(120, 80)), encoded(picture(80, 120))
-    with running(disc_bundle(discs), max_wait_ms=COMPANY, batch_pixels=2 * 64 * 96) as url:
+    with running(disc_bundle(discs)) as url:
         wait_for(lambda: ready(url))
         discs.batches.clear()
-        for response in post_all(url, [wide, tall, wide, tall]):
+        for response in post_together(url, discs.gate, [wide, tall, wide, tall]):
             assert len(masks(response)) == 2
-    assert sum(discs.batches) == 4
-    assert len(discs.batches) >= 2
-    assert max(discs.batches) == 2
+    assert discs.batches == [1, 2, 2]
 
 
 def test_a_batch_gives_what_single_requests_give(tiny: Bundle) -> None:
     """With the real renderer, at several resolutions in one batch."""
     runs: list[int] = []
+    gate = threading.Event()
+    gate.set()
 
     def counting(*inputs: Any) -> Coarse:
         runs.append(len(inputs[0]))
+        assert gate.wait(20)
         return tiny.predictor.run(*inputs)
 
     bundle = replace(tiny, predictor=replace(tiny.predictor, run=counting))
     noise = np.random.default_rng(0)
     images = [encoded(noise.integers(0, 255, (128, 128, 3), np.uint8)) for _ in range(2)]
     asked = {"score": 0.0, "max_instances": 4, "resolution": 112}
-    with running(bundle, max_wait_ms=COMPANY, batch_pixels=2 * 320 * 320) as url:
+    with running(bundle) as url:
         wait_for(lambda: ready(url))
         runs.clear()
-        together = [masks(response) for response in post_all(url, images, **asked)]
-        assert runs == [2]
+        together = [masks(response) for response in post_together(url, gate, images, **asked)]
+        assert runs == [1, 2]
     with running(bundle, batch_pixels=1) as url:
         wait_for(lambda: ready(url))
         alone = [masks(post(url, image, **asked)) for image in images]
@@ -99,11 +118,13 @@ def test_a_batch_gives_what_single_requests_give(tiny: Bundle) -> None:
 def test_a_bad_image_fails_alone(discs: Discs) -> None:
     poison = np.full((80, 120, 3), POISON, np.uint8)
     images = [encoded(picture()), encoded(poison), encoded(picture())]
-    with running(disc_bundle(discs), max_wait_ms=COMPANY, batch_pixels=3 * 64 * 96) as url:
+    with running(disc_bundle(discs)) as url:
         wait_for(lambda: ready(url))
         discs.batches.clear()
-        assert [response.status_code for response in post_all(url, images)] == [200, 500, 200]
-    assert discs.batches == [3, 1, 1, 1]
+        answers = post_together(url, discs.gate, images)
+        assert sorted(response.status_code for response in answers) == [200, 200, 500]
+        assert answers[1].status_code == 500
+    assert discs.batches[:2] == [1, 3]  # then its halves
 
 
 def test_a_full_queue_says_when_to_come_back(discs: Discs) -> None:
@@ -113,7 +134,7 @@ def test_a_full_queue_says_when_to_come_back(discs: Discs) -> None:
         with ThreadPoolExecutor(2) as clients:
             inside = [clients.submit(post, url, encoded(picture())) for _ in range(2)]
             try:
-                wait_for(lambda: post(url, b"").status_code == 429)
+                wait_for(lambda: waiting(url, "coarse") == waiting(url, "queue") == 1)
                 refused = post(url, encoded(picture()))
             finally:
                 discs.gate.set()

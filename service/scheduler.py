@@ -1,0 +1,318 @@
+"""One model's requests on one device: coarse passes in batches, then renders level by level, interleaved.
+
+The loop does one small thing at a time (a coarse pass, or a step of the renderer) for whoever is due first, see
+`batching.py`. Between two things requests come, leave, or meet their deadline; each is answered when its
+last render is done, not when its batch is. Everything but the work itself happens on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Generic, Literal, Protocol, TypeVar
+
+from model.render import COARSEST
+from service import batching
+from service.batching import Batch, Limits, Unfinished
+from service.cost import Mean
+from service.workers import Workers
+
+Stage = Literal["queue", "coarse", "refine"]
+RESTARTS = 1
+_log = logging.getLogger(__name__)
+
+
+class DeadlinePassed(Exception):
+    """Not even a coarse mask was ready in time."""
+
+
+class Stopped(RuntimeError):
+    """The scheduler has ended; what it had is lost."""
+
+
+class Piece(Unfinished, Protocol):
+    def limit(self, side: int) -> None: ...
+
+
+Item = TypeVar("Item")
+P = TypeVar("P", bound=Piece)
+Item_contra = TypeVar("Item_contra", contravariant=True)
+
+
+class Model(Protocol[Item_contra, P]):
+    """What the device does; both run on its thread."""
+
+    def begin(self, items: Sequence[Item_contra]) -> Sequence[Sequence[P]]:
+        """A coarse pass over items of equal padded size: the renders of each."""
+        ...
+
+    def advance(self, pieces: Sequence[P]) -> None:
+        """One level further for each; none is done."""
+        ...
+
+    def release(self) -> None:
+        """Give back memory that is only kept for speed; called when the device has no more."""
+        ...
+
+
+class Observer(Protocol[Item_contra]):
+    """Told what happened, on the event loop."""
+
+    def passed(
+        self, items: Sequence[Item_contra], padded: tuple[int, int], reason: batching.Reason, seconds: float
+    ) -> None: ...
+    def advanced(self, points: Mapping[int, int], seconds: float) -> None: ...  # by side
+    def left(self, stage: Stage) -> None: ...
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a request wants to be served. Times are the event loop's, in seconds."""
+
+    padded: tuple[int, int]  # (height, width)
+    cost: float  # predicted, s
+    deadline: float | None = None  # be done with what there is
+    at_most: int | None = None  # the side that its renders may have
+
+
+@dataclass(frozen=True)
+class Done(Generic[P]):
+    """A request's renders. Seconds: waiting for a pass, its batch's whole pass, and from there to the last level."""
+
+    pieces: Sequence[P]
+    queue: float
+    coarse: float
+    refine: float
+
+
+@dataclass(eq=False)
+class _Entry(Generic[Item, P]):
+    item: Item
+    wish: Wish
+    since: float
+    due: float
+    future: asyncio.Future[Done[P]]
+    stage: Stage = "queue"
+    pieces: Sequence[P] = ()
+    begun: float = 0.0  # its coarse pass
+    passed: float = 0.0  # the same, its end
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        return self.wish.padded
+
+    def pending(self) -> list[P]:
+        return [piece for piece in self.pieces if not piece.done]
+
+
+@dataclass(eq=False)
+class Scheduler(Generic[Item, P]):
+    """See the module. `coming` counts requests that will be submitted soon."""
+
+    workers: Workers
+    limits: Limits
+    model: Model[Item, P]
+    observer: Observer[Item]
+    alive: bool = False
+    coming: int = 0
+    _waiting: list[_Entry[Item, P]] = field(default_factory=list)
+    _passing: list[_Entry[Item, P]] = field(default_factory=list)
+    _refining: list[_Entry[Item, P]] = field(default_factory=list)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _stopped: bool = False
+    _step: Mean = field(default_factory=lambda: Mean(0.0))  # s of a step of the renderer
+
+    @property
+    def depth(self) -> dict[Stage, int]:
+        """Requests by stage."""
+        return {"queue": len(self._waiting), "coarse": len(self._passing), "refine": len(self._refining)}
+
+    @contextmanager
+    def expected(self) -> Iterator[None]:
+        """Inside, a request prepares to submit: a batch may wait for it."""
+        self.coming += 1
+        try:
+            yield
+        finally:
+            self.coming -= 1
+            self._changed.set()
+
+    async def submit(self, item: Item, wish: Wish) -> Done[P]:
+        """The item's renders, finished or as far as the deadline allows.
+
+        Raises DeadlinePassed, Stopped, or what the model raises for this item alone. Cancelled, it leaves.
+        """
+        if self._stopped:
+            raise Stopped("the scheduler has stopped")
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        entry = _Entry[Item, P](item, wish, now, now + self.limits.stretch * wish.cost, loop.create_future())
+        self._waiting.append(entry)
+        self._changed.set()
+        timer = None if wish.deadline is None else loop.call_at(wish.deadline, self._too_late, entry)
+        try:
+            return await entry.future
+        except asyncio.CancelledError:
+            self.observer.left(entry.stage)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            for stage in (self._waiting, self._refining):
+                if entry in stage:
+                    stage.remove(entry)
+
+    async def serve(self) -> None:
+        """Work until cancelled. Should the loop itself fail, who is inside fails and it starts once more."""
+        self.alive = True
+        try:
+            for _ in range(1 + RESTARTS):
+                try:
+                    await self._loop()
+                except Exception:
+                    _log.exception("the scheduler failed")
+                    self._fail_all()
+        finally:
+            self.alive, self._stopped = False, True
+            self._fail_all()
+
+    async def _loop(self) -> None:
+        while True:
+            await self._something_to_do()
+            async with self.workers.turn:  # other models' schedulers take turns with this one
+                await self._work()
+
+    async def _something_to_do(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._changed.clear()
+            if self._refining:
+                await asyncio.sleep(0)  # whoever left in the meantime is gone now
+                return
+            if batching.form(self._waiting, self.limits, loop.time(), self.coming):
+                return
+            left = batching.ripe(self._waiting, self.limits) - loop.time() if self._waiting else None
+            try:
+                await asyncio.wait_for(self._changed.wait(), left)
+            except TimeoutError:
+                continue
+
+    async def _work(self) -> None:
+        """One pass or one step, whichever is due first."""
+        now = asyncio.get_running_loop().time()
+        for entry in self._refining:
+            # One more step would end too late: show the finest finished level, or the coarsest there is.
+            if entry.wish.deadline is not None and now + self._step.value >= entry.wish.deadline:
+                entry.due = float("-inf")
+                for piece in entry.pieces:
+                    piece.limit(COARSEST)
+        self._answer()
+        batch = batching.form(self._waiting, self.limits, now, self.coming)
+        first = min(self._refining, key=lambda e: e.due, default=None)
+        if first is not None and (batch is None or first.due <= batch.entries[0].due):
+            await self._refine()
+        elif batch is not None:
+            await self._pass(batch)
+        self._answer()
+
+    async def _pass(self, batch: Batch[_Entry[Item, P]]) -> None:
+        self._passing = list(batch.entries)
+        self._waiting = [e for e in self._waiting if e not in self._passing]
+        await self._begin(self._passing, batch.reason)
+        self._passing = []  # not when the loop is ended: who is in it must be told
+
+    async def _begin(self, entries: Sequence[_Entry[Item, P]], reason: batching.Reason) -> None:
+        """A pass; if it fails, one over each half, so that a bad item fails alone and a full device copes."""
+        entries = [e for e in entries if not e.future.done()]
+        if not entries:
+            return
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        for entry in entries:
+            entry.stage, entry.begun = "coarse", start
+        items = [entry.item for entry in entries]
+        try:
+            found = await self.workers.on_device(lambda: self.model.begin(items))
+            if len(found) != len(items):
+                raise RuntimeError(f"a batch of {len(items)} has {len(found)} results")
+        except Exception as error:
+            await self._release(error)
+            if len(entries) == 1:
+                _fail(entries[0], error)
+                return
+            middle = len(entries) // 2
+            await self._begin(entries[:middle], reason)
+            await self._begin(entries[middle:], reason)
+            return
+        end = loop.time()
+        self.observer.passed(items, entries[0].padded, reason, end - start)
+        for entry, pieces in zip(entries, found, strict=True):
+            if not entry.future.done():
+                entry.stage, entry.pieces, entry.passed = "refine", pieces, end
+                if entry.wish.at_most is not None:
+                    for piece in pieces:
+                        piece.limit(entry.wish.at_most)
+                self._refining.append(entry)
+
+    async def _refine(self) -> None:
+        order = sorted(self._refining, key=lambda e: e.due)
+        # A request's renders keep abreast, so that a deadline finds none of them without a mask.
+        pieces = batching.step(
+            [piece for e in order for piece in sorted(e.pending(), key=lambda p: p.next_level()[0])],
+            self.limits,
+        )
+        try:
+            await self._advance(pieces)
+        except Exception as error:
+            await self._release(error)
+            chosen = set(map(id, pieces))
+            for entry in order:
+                own = [piece for piece in entry.pieces if id(piece) in chosen and not piece.done]
+                try:
+                    for piece in own:  # the step may have got some of them further before it failed
+                        await self._advance([piece])
+                except Exception as error:
+                    _fail(entry, error)
+
+    async def _advance(self, pieces: Sequence[P]) -> None:
+        loop = asyncio.get_running_loop()
+        points: Counter[int] = Counter()
+        for side, count in (piece.next_level() for piece in pieces):
+            points[side] += count
+        start = loop.time()
+        await self.workers.on_device(lambda: self.model.advance(pieces))
+        seconds = loop.time() - start
+        self._step.add(seconds)
+        self.observer.advanced(points, seconds)
+
+    async def _release(self, error: Exception) -> None:
+        if "out of memory" in str(error).lower() or "failed to allocate" in str(error).lower():
+            await self.workers.on_device(self.model.release)
+
+    def _answer(self) -> None:
+        """Whoever is done, failed or gone makes room."""
+        now = asyncio.get_running_loop().time()
+        for entry in self._refining:
+            if not entry.pending() and not entry.future.done():
+                waited, coarse = entry.begun - entry.since, entry.passed - entry.begun
+                entry.future.set_result(Done(entry.pieces, waited, coarse, now - entry.passed))
+        self._refining = [e for e in self._refining if not e.future.done()]
+
+    def _too_late(self, entry: _Entry[Item, P]) -> None:
+        """At the deadline. One whose pass has begun gets what comes out of it."""
+        if entry.stage == "queue":
+            _fail(entry, DeadlinePassed())
+
+    def _fail_all(self) -> None:
+        for entry in (*self._passing, *self._refining, *self._waiting):
+            _fail(entry, Stopped("the scheduler has stopped"))
+        self._passing, self._refining, self._waiting = [], [], []
+
+
+def _fail(entry: _Entry[Item, P], error: Exception) -> None:
+    if not entry.future.done():
+        entry.future.set_exception(error)
