@@ -31,7 +31,15 @@ from model.recipe import Recipe
 from model.run_files import Log, TrainingError, cut, restore, store
 from model.validation import Validation, validate
 
-__all__ = ["TrainingError", "export_checkpoint", "lr_factor", "optimizer", "train"]
+__all__ = [
+    "TrainingError",
+    "export_checkpoint",
+    "lr_factor",
+    "optimizer",
+    "train",
+    "training_batches",
+    "training_step",
+]
 
 LOG_EVERY = 20  # steps
 
@@ -107,7 +115,7 @@ def train(
         process.say(line)
     if process.world_size > 1:
         step_module = DistributedDataParallel(step_module)
-    batches = _batches(dataset, recipe, process, start, workers)
+    batches = training_batches(dataset, recipe, process, start, workers)
     if process.rank == 0:
         out.mkdir(parents=True, exist_ok=True)
         (out / "recipe.json").write_text(json.dumps(recipes.to_dict(recipe), indent=1))
@@ -117,7 +125,7 @@ def train(
     # Closed also when the run breaks off, so that what is said then has a line of its own.
     with tqdm(steps, initial=start, total=recipe.steps, unit="step", disable=process.rank != 0) as progress:
         for step in progress:
-            values = _step(step_module, optimiser, next(batches), step, recipe, process)
+            values = training_step(step_module, optimiser, next(batches), step, recipe, process)
             if process.rank:
                 continue
             if average:
@@ -150,7 +158,7 @@ def export_checkpoint(
     return path
 
 
-def _step(
+def training_step(
     module: nn.Module,
     optimiser: torch.optim.Optimizer,
     batch: Batch,
@@ -158,6 +166,7 @@ def _step(
     recipe: Recipe,
     process: Process,
 ) -> dict[str, float]:
+    """Forward, backward and update; the losses. Raises TrainingError if they are not finite."""
     device = process.device()
     step_module: nn.Module = module.module if isinstance(module, DistributedDataParallel) else module
     network = cast(TrainingStep, step_module).network
@@ -182,9 +191,10 @@ def _step(
     return {name: value.item() for name, value in found.items()}
 
 
-def _batches(
+def training_batches(
     dataset: TrainDataset, recipe: Recipe, process: Process, start: int, workers: int
 ) -> Iterator[Batch]:
+    """This process's batches from a step on. Raises TrainingError, and DataError when one is read."""
     if recipe.batch_size % process.world_size:
         raise TrainingError(
             f"batch size {recipe.batch_size} does not divide by {process.world_size} processes"

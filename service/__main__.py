@@ -11,18 +11,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from pydantic import ValidationError
-from tqdm import tqdm
 
 from export.bundle import Execution, open_bundle
 from model.overlay import check_suffix
-from service.engine import Segmented
+from service.client import ClientError
 from service.images import ImageError
-from service.offline import NotListed, Offline, image_ids, images_in, numbered, offline
-from service.options import Ask, Format, ParameterError, SegmentQuery, explain
+from service.offline import image_ids, images_in, numbered, segment_files
+from service.options import Format, SegmentQuery, explain
+from service.remote import Remote
 from service.settings import described, read_settings
 
 app = typer.Typer(
@@ -31,7 +31,13 @@ app = typer.Typer(
 
 BundleDir = Annotated[Path, typer.Option("--bundle", help="Folder of an exported model.")]
 Device = Annotated[Literal["cpu", "cuda"] | None, typer.Option(help="cpu unless set.")]
-_EXPECTED = (ImageError, ValueError, RuntimeError, OSError)  # the user's mistake, or the device's trouble
+_EXPECTED = (
+    ImageError,
+    ClientError,
+    ValueError,
+    RuntimeError,
+    OSError,
+)  # the user's mistake, or the device's trouble
 Threads = Annotated[int | None, typer.Option(min=0, help="0: as many as this process may use.")]
 
 
@@ -61,9 +67,14 @@ def serve(
 
 @app.command()
 def segment(
-    bundle: BundleDir,
     image: Annotated[Path, typer.Option(help="An image, or a folder: every image in it, in name order.")],
     out: Annotated[Path, typer.Option(help="JSON file to write.")],
+    bundle: Annotated[Path | None, typer.Option(help="Folder of an exported model.")] = None,
+    url: Annotated[str | None, typer.Option(help="Instead: the address of a running server.")] = None,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="POINTREND_API_KEY", help="Of that server, if it needs one.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Of that server; its first if absent.")] = None,
     resolution: Annotated[str, typer.Option(help="native, or the side of the box masks.")] = "native",
     points: Annotated[str, typer.Option(help="auto, or points per level.")] = "auto",
     score: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.5,
@@ -77,23 +88,31 @@ def segment(
         Path | None,
         typer.Option(help="COCO file whose image ids to use, by file name; without it they count from 1."),
     ] = None,
-    overlay: Annotated[Path | None, typer.Option(help="Also draw the masks (one image only).")] = None,
+    overlay: Annotated[
+        Path | None, typer.Option(help="Also draw the masks (one image, --bundle only).")
+    ] = None,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
-    """Segment an image or a folder, without a server."""
+    """Segment an image or a folder, here (--bundle) or through a server (--url)."""
     with _one_line_errors():
-        query = SegmentQuery.model_validate(
-            {
-                "resolution": resolution,
-                "points": points,
-                "score": score,
-                "max_instances": max_instances,
-                "classes": classes,
-                "boxes": boxes,
-                "format": format,
-            }
-        )
+        if (bundle is None) == (url is None):
+            raise ValueError("give either --bundle or --url")
+        if url is not None and overlay is not None:
+            raise ValueError("--overlay goes with --bundle")
+        if url is None and model is not None:
+            raise ValueError("--model goes with --url: a bundle has one")
+        given = {
+            "model": model,
+            "resolution": resolution,
+            "points": points,
+            "score": score,
+            "max_instances": max_instances,
+            "classes": classes,
+            "boxes": boxes,
+            "format": format,
+        }
+        query = SegmentQuery.model_validate(given)
         folder = image.is_dir()
         if folder and overlay is not None:
             raise ValueError("--overlay draws one image, but --image is a folder")
@@ -101,21 +120,28 @@ def segment(
             check_suffix(overlay)  # rather now than after the work
         files = images_in(image) if folder else [image]
         ids = None if annotations is None else image_ids(annotations)
-        settings = read_settings(device=device, threads=threads)
-        opened = open_bundle(bundle, Execution(settings.device, settings.thread_budget))
-        work = numbered(files, query.ask(opened.manifest.categories), ids)
-
-        async def run() -> tuple[list[Any], bool]:
-            async with offline(opened, settings) as engine:
-                return await (_folder(engine, work) if folder else _single(engine, *work[0], overlay))
-
         out.parent.mkdir(parents=True, exist_ok=True)  # rather now than after an hour's work
-        payloads, complete = asyncio.run(run())
+        if url is not None:
+            # Names of classes are the server's to check: a request without them numbers the files.
+            work = numbered(files, query.model_copy(update={"classes": None, "boxes": None}).ask(()), ids)
+            found = asyncio.run(Remote(url, api_key, given).segment(work))
+        else:
+            assert bundle is not None
+            settings = read_settings(device=device, threads=threads)
+            opened = open_bundle(bundle, Execution(settings.device, settings.thread_budget))
+            work = numbered(files, query.ask(opened.manifest.categories), ids)
+            found = asyncio.run(segment_files(opened, settings, work, overlay))
+        payloads = [payload for payload in found if not isinstance(payload, Exception)]
+        for file, payload in zip(files, found, strict=True):
+            if isinstance(payload, Exception):
+                if not folder:
+                    raise ValueError(f"{file}: {payload}") from payload
+                typer.echo(f"skipped {file.name}: {payload}", err=True)
         if format == "coco":
             payloads = [result for results in payloads for result in results]
         answered = payloads if folder or format == "coco" else payloads[0]
         out.write_text(json.dumps(answered, ensure_ascii=False), encoding="utf-8", errors="replace")
-    if not complete:
+    if any(isinstance(payload, Exception) for payload in found):
         raise typer.Exit(1)
 
 
@@ -131,36 +157,6 @@ def demo(
 
     with _one_line_errors():
         run(bundle, image, out, score)
-
-
-async def _single(
-    engine: Offline, file: Path, ask: Ask | None, overlay: Path | None
-) -> tuple[list[Any], bool]:
-    try:
-        found, payload = await _one(engine, file, ask)
-    except ImageError as error:
-        raise ValueError(f"{file}: {error}") from error
-    if overlay is not None:
-        engine.overlay(file, found, overlay)
-    return [payload], True
-
-
-async def _folder(engine: Offline, work: list[tuple[Path, Ask | None]]) -> tuple[list[Any], bool]:
-    """Payloads, and whether every image has one."""
-    payloads = []
-    for file, ask in tqdm(work, unit="image"):
-        try:
-            payloads.append((await _one(engine, file, ask))[1])
-        except (ImageError, ParameterError, NotListed, OSError) as error:  # this file's own trouble
-            tqdm.write(f"skipped {file.name}: {error}", file=typer.get_text_stream("stderr"))
-    return payloads, len(payloads) == len(work)
-
-
-async def _one(engine: Offline, file: Path, ask: Ask | None) -> tuple[Segmented, Any]:
-    if ask is None:
-        raise NotListed(f"{file.name} is not in the annotations")
-    found, written = await engine.segment(file, ask)
-    return found, written.payload
 
 
 @contextmanager

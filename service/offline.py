@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from export.bundle import Bundle
 from model.overlay import Layer, draw
 from service.answers import Answer, answer
 from service.engine import Engine, Rules, Segmented, serving
-from service.images import decode
+from service.images import ImageError, decode
 from service.metrics import Metrics, ModelMetrics
-from service.options import Ask
+from service.options import Ask, ParameterError
 from service.settings import Settings
 from service.workers import Workers
 
@@ -59,6 +61,26 @@ async def offline(bundle: Bundle, settings: Settings) -> AsyncIterator[Offline]:
     engine = Engine(bundle, workers, rules, ModelMetrics(Metrics(), bundle.manifest.name))
     async with serving([engine], workers):
         yield Offline(engine, workers, settings)
+
+
+async def segment_files(
+    bundle: Bundle, settings: Settings, work: Sequence[tuple[Path, Ask | None]], overlay: Path | None
+) -> list[Any | Exception]:
+    """For each file the answer, ready for JSON, or why there is none; `overlay`: draw the masks there."""
+    found: list[Any | Exception] = []
+    async with offline(bundle, settings) as engine:
+        for file, ask in tqdm(work, unit="image", disable=len(work) == 1):
+            try:
+                if ask is None:
+                    raise NotListed(f"{file.name} is not in the annotations")
+                segmented, written = await engine.segment(file, ask)
+            except (ImageError, ParameterError, NotListed, OSError) as error:  # this file's own trouble
+                found.append(error)
+                continue
+            found.append(written.payload)
+            if overlay is not None:
+                engine.overlay(file, segmented, overlay)
+    return found
 
 
 def images_in(folder: Path) -> list[Path]:

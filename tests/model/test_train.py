@@ -252,4 +252,4 @@ def test_a_diverging_run_stops_with_its_reason(file: Path, tmp_path: Path) -> No
 def test_batches_must_divide_among_processes(data: CocoDataset, tmp_path: Path) -> None:
     dataset = TrainDataset([data], tiny.RECIPE.augmentation)
     with pytest.raises(TrainingError, match="batch size 2 does not divide by 3"):
-        training._batches(dataset, tiny.RECIPE, Process(0, 3), 0, 0)
+        training.training_batches(dataset, tiny.RECIPE, Process(0, 3), 0, 0)

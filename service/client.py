@@ -1,0 +1,261 @@
+"""A client of the service: `Client`, and `AsyncClient` for asyncio.
+
+    with Client("http://127.0.0.1:8000") as client:
+        found = client.segment("photo.jpg", resolution=224)
+        for instance in found.instances:
+            instance.mask  # bool [height, width]
+
+    ClientError
+    ├── Refused       a 4xx that trying again does not change; `problem` says what is wrong
+    └── Unavailable   429, 502, 503, 504 or no connection, also after the last attempt
+
+Requests only read, so every one of them may be sent again; Retry-After is honoured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from model import rle
+
+if TYPE_CHECKING:
+    import supervision
+
+Image = bytes | str | Path
+AGAIN = frozenset((429, 502, 503, 504))
+LONGEST_WAIT = 60.0  # s, between two attempts
+
+
+class ClientError(Exception):
+    """See the module. `problem` is the service's problem+json, empty if there is none."""
+
+    def __init__(self, message: str, problem: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.problem = dict(problem or {})
+
+
+class Refused(ClientError):
+    """The request will never work."""
+
+
+class Unavailable(ClientError):
+    """It might work later, or elsewhere."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One instance; `mask` is decoded when it is asked for."""
+
+    category: str
+    category_id: int
+    score: float
+    bbox: tuple[float, float, float, float]  # x, y, width, height in image pixels
+    area: int
+    counts: str
+    size: tuple[int, int]  # height, width of the image
+    resolution: int
+    truncated: bool
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """[height, width] of the whole image."""
+        height, width = self.size
+        return rle.decode(rle.decompress(self.counts), width, height)
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """An answer of format `rle`."""
+
+    id: str
+    model: str
+    width: int
+    height: int
+    instances: tuple[Instance, ...]
+    degraded: bool
+    timings_ms: Mapping[str, float]
+
+    def masks(self) -> NDArray[np.bool_]:
+        """All of them, [N, height, width]."""
+        return np.array([i.mask for i in self.instances], bool).reshape(-1, self.height, self.width)
+
+    def detections(self) -> supervision.Detections:
+        """For the library `supervision`, which must be installed."""
+        from supervision import Detections
+
+        corners = [(x, y, x + w, y + h) for x, y, w, h in (i.bbox for i in self.instances)]
+        return Detections(
+            xyxy=np.array(corners, np.float32).reshape(-1, 4),
+            mask=self.masks(),
+            confidence=np.array([i.score for i in self.instances], np.float32),
+            class_id=np.array([i.category_id for i in self.instances], int),
+            data={"class_name": np.array([i.category for i in self.instances], dtype=str)},
+        )
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How often to try, and how long to wait: Retry-After if it is given, else twice as long each time."""
+
+    attempts: int = 5
+    first_wait: float = 0.2  # s
+
+    def waits(self) -> Iterator[float]:
+        """Seconds before each further attempt, unless the service says otherwise."""
+        for n in range(self.attempts - 1):
+            # Jitter, so that clients who were refused together do not come back together.
+            yield min(LONGEST_WAIT, self.first_wait * 2**n * random.uniform(0.5, 1.5))
+
+
+class Client:
+    """Blocking. `parameters` of `segment` are those of POST /segment."""
+
+    def __init__(
+        self, url: str, *, api_key: str | None = None, timeout: float = 120.0, retries: Retries | None = None
+    ) -> None:
+        self._http = httpx.Client(base_url=url, headers=_headers(api_key), timeout=timeout)
+        self._retries = retries or Retries()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def segment(self, image: Image, **parameters: Any) -> Segmentation:
+        """Masks of an image: its bytes, or a path. Raises ClientError, OSError."""
+        return parse(self.post(image, **(parameters | {"format": "rle"})).json())
+
+    def post(self, image: Image, **parameters: Any) -> httpx.Response:
+        """The successful answer as it is, for other formats. Raises ClientError, OSError."""
+        body = _bytes(image)
+        waits = self._retries.waits()
+        while True:
+            response: httpx.Response | httpx.TransportError
+            try:
+                response = self._http.post("/segment", params=_plain(parameters), content=body)
+            except httpx.TransportError as error:
+                response = error
+            wait = _verdict(response, waits)
+            if isinstance(wait, httpx.Response):
+                return wait
+            time.sleep(wait)
+
+
+class AsyncClient:
+    """The same for asyncio."""
+
+    def __init__(
+        self, url: str, *, api_key: str | None = None, timeout: float = 120.0, retries: Retries | None = None
+    ) -> None:
+        self._http = httpx.AsyncClient(base_url=url, headers=_headers(api_key), timeout=timeout)
+        self._retries = retries or Retries()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def segment(self, image: Image, **parameters: Any) -> Segmentation:
+        """Masks of an image: its bytes, or a path. Raises ClientError, OSError."""
+        return parse((await self.post(image, **(parameters | {"format": "rle"}))).json())
+
+    async def post(self, image: Image, **parameters: Any) -> httpx.Response:
+        """The successful answer as it is, for other formats. Raises ClientError, OSError."""
+        body = await asyncio.to_thread(_bytes, image)
+        waits = self._retries.waits()
+        while True:
+            response: httpx.Response | httpx.TransportError
+            try:
+                response = await self._http.post("/segment", params=_plain(parameters), content=body)
+            except httpx.TransportError as error:
+                response = error
+            wait = _verdict(response, waits)
+            if isinstance(wait, httpx.Response):
+                return wait
+            await asyncio.sleep(wait)
+
+
+def parse(answer: Mapping[str, Any]) -> Segmentation:
+    """An answer of format `rle`."""
+    instances = tuple(
+        Instance(
+            category=each["category"],
+            category_id=each["category_id"],
+            score=each["score"],
+            bbox=tuple(each["bbox"]),
+            area=each["area"],
+            counts=each["segmentation"]["counts"],
+            size=tuple(each["segmentation"]["size"]),
+            resolution=each["resolution"],
+            truncated=each["truncated"],
+        )
+        for each in answer["instances"]
+    )
+    return Segmentation(
+        answer["id"],
+        answer["model"],
+        answer["width"],
+        answer["height"],
+        instances,
+        answer["degraded"],
+        answer["timings_ms"],
+    )
+
+
+def _verdict(
+    response: httpx.Response | httpx.TransportError, waits: Iterator[float]
+) -> httpx.Response | float:
+    """The response if it is good, or seconds until the next attempt. Raises ClientError."""
+    if isinstance(response, httpx.Response):
+        if response.is_success:
+            return response
+        problem = _problem(response)
+        message = f"{response.status_code}: {problem.get('detail', response.reason_phrase)}"
+        if response.status_code not in AGAIN:
+            raise Refused(message, problem)
+        failure = Unavailable(message, problem)
+        asked = response.headers.get("retry-after", "")
+    else:
+        failure, asked = Unavailable(f"no answer: {response!r}"), ""
+    wait = next(waits, None)
+    if wait is None:
+        raise failure
+    return min(LONGEST_WAIT, float(asked)) if asked.isdecimal() else wait
+
+
+def _problem(response: httpx.Response) -> dict[str, Any]:
+    try:
+        found = response.json()
+    except ValueError:  # a proxy's own page
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _headers(api_key: str | None) -> dict[str, str]:
+    key = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
+    return {"content-type": "application/octet-stream"} | key
+
+
+def _bytes(image: Image) -> bytes:
+    return image if isinstance(image, bytes) else Path(image).read_bytes()
+
+
+def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if value is not None}

@@ -1,0 +1,46 @@
+"""Segmenting files through a server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from service.client import AsyncClient, Refused
+from service.offline import NotListed
+from service.options import Ask
+
+CONCURRENCY = 4  # requests at once: enough to keep a server's device busy while others decode
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A server, and what to ask of it for every file."""
+
+    url: str
+    api_key: str | None
+    parameters: Mapping[str, Any]
+
+    async def segment(self, work: Sequence[tuple[Path, Ask | None]]) -> list[Any | Exception]:
+        """For each file the answer as JSON, or why there is none. Raises Unavailable if the server is not there."""
+        places = asyncio.Semaphore(CONCURRENCY)
+        async with AsyncClient(self.url, api_key=self.api_key) as client:
+            with tqdm(total=len(work), unit="image", disable=len(work) == 1) as progress:
+
+                async def one(file: Path, ask: Ask | None) -> Any | Exception:
+                    async with places:
+                        try:
+                            if ask is None:
+                                raise NotListed(f"{file.name} is not in the annotations")
+                            parameters = {**self.parameters, "image_id": ask.image_id}
+                            return (await client.post(file, **parameters)).json()
+                        except (Refused, NotListed, OSError) as error:  # this file's own trouble
+                            return error
+                        finally:
+                            progress.update()
+
+                return list(await asyncio.gather(*(one(*each) for each in work)))
