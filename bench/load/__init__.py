@@ -1,0 +1,1 @@
+"""The service under load, beside other ways to serve the same engine (docs/load.md)."""

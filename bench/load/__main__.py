@@ -1,0 +1,164 @@
+"""Command line: `python -m bench.load`, the measurements of docs/load.md."""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from tqdm import tqdm
+
+from bench.load import report, workload
+from bench.load.driver import Run, arriving, closed, cpu_seconds, resident
+from bench.load.peers import opened, read, segment, written
+from bench.load.servers import KINDS, Server, serving
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+BundleDir = Annotated[Path, typer.Option("--bundle", help="Folder of an exported model.")]
+Seconds = Annotated[float, typer.Option(min=1, help="Of each run.")]
+Out = Annotated[Path, typer.Option(help="Folder for the JSON files.")]
+BUNDLE, OUT = Path("bundles/people"), Path("docs/load")
+
+
+@app.command()
+def overhead(bundle: BundleDir = BUNDLE, seconds: Seconds = 20, out: Out = OUT) -> None:
+    """The engine alone in a loop, against the service at one client and at sixteen."""
+    times = _engine_alone(bundle, seconds)
+    with serving("ours", bundle) as server:
+        warm(server)
+        one = closed(server.url, workload.same(), 1, seconds)
+        many = closed(server.url, workload.same(), 16, seconds)
+    _write(
+        out / "overhead.json",
+        {
+            "engine": {"p50": statistics.median(times), "throughput": 1 / statistics.fmean(times)},
+            "one": report.figures(one),
+            "sixteen": report.figures(many),
+        },
+    )
+
+
+@app.command()
+def peers(bundle: BundleDir = BUNDLE, seconds: Seconds = 20, out: Out = OUT) -> None:
+    """Ours, a plain handler and LitServe around the same engine: sixteen clients, then a third of them hang up."""
+    found: dict[str, Any] = {}
+    for kind in KINDS:
+        with serving(kind, bundle) as server:
+            warm(server)
+            steady = metered(server, workload.same(), seconds)
+            leaving = metered(server, workload.leaving(workload.same(), 0.3), seconds)
+        found[kind] = {"steady": report.figures(steady), "leaving": report.figures(leaving)}
+    _write(out / "peers.json", found)
+
+
+@app.command()
+def overload(
+    bundle: BundleDir = BUNDLE,
+    seconds: Seconds = 40,
+    queue: Annotated[float, typer.Option(help="The setting queue_seconds.")] = 4.0,
+    out: Out = OUT,
+) -> None:
+    """Twice as many requests as can be served: what is still answered, and how late."""
+    with serving("ours", bundle, queue_seconds=queue) as server:
+        warm(server)
+        peak = closed(server.url, workload.mixed(), 16, seconds)
+        rates = {}
+        for factor in (0.5, 1.0, 1.5, 2.0, 3.0):
+            rates[factor] = report.figures(
+                arriving(server.url, workload.mixed(), factor * peak.goodput, seconds)
+            )
+    _write(out / "overload.json", {"queue_seconds": queue, "peak": report.figures(peak), "rates": rates})
+
+
+@app.command()
+def soak(
+    bundle: BundleDir = BUNDLE,
+    seconds: Seconds = 300,
+    clients: Annotated[int, typer.Option(help="At once; a third of their requests are abandoned.")] = 64,
+    out: Out = OUT,
+) -> None:
+    """Mixed sizes and resolutions, departures, a full queue: all is answered, nothing differs, memory stays."""
+    requests = workload.mixed()
+    with serving("ours", bundle) as server:
+        warm(server)
+        single = {r: closed(server.url, [r], 1, 0.01, keep=True).answers[0].body for r in tqdm(requests)}
+        order = workload.leaving(requests, 1.0)
+        random.Random(0).shuffle(order)
+        memory: list[tuple[float, int]] = []
+        ended = threading.Event()
+
+        def watch() -> None:
+            begin = time.monotonic()
+            while not ended.wait(2):
+                memory.append((time.monotonic() - begin, resident(server.pid)))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        run = closed(server.url, order, clients, seconds, keep=True)
+        ended.set()
+        watcher.join()
+    compared = [
+        report.differ(a.body, single[replace(a.request, leaves_after=None)]) for a in run.answers if a.body
+    ]
+    worst = max((share for share, _ in compared), default=0.0)
+    found = report.figures(run) | {
+        "clients": clients,
+        "masks_compared": sum(masks for _, masks in compared),
+        "worst_mask_difference": worst,
+        "memory": memory,
+    }
+    _write(out / "soak.json", found)
+
+
+@app.command()
+def plot(out: Out = OUT, figures: Annotated[Path, typer.Option()] = Path("docs/images")) -> None:
+    """Tables on standard output, plots into a folder."""
+    print(report.tables(out))
+    for path in report.plots(out, figures):
+        print(path)
+
+
+def warm(server: Server) -> None:
+    """A few requests, so that nothing is measured that only happens once."""
+    run = closed(server.url, workload.same(), 4, 3, keep=True)
+    if failed := next((a for a in run.answers if a.outcome == "failed"), None):
+        raise RuntimeError(f"{server.kind} fails: {failed.note} {failed.body[:500]!r}")
+
+
+def metered(server: Server, requests: list[Any], seconds: float) -> Run:
+    """Sixteen clients, with the CPU time of the server."""
+    begin = cpu_seconds(server.pid)
+    run = closed(server.url, requests, 16, seconds)
+    return replace(run, cpu=cpu_seconds(server.pid) - begin)
+
+
+def _engine_alone(bundle: Path, seconds: float) -> list[float]:
+    """Seconds of decode, predict and encode, one request after the other, in this process."""
+    model, body = opened(bundle), workload.same()[0].body
+    times: list[float] = []
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < seconds or len(times) < 5:
+        start = time.perf_counter()
+        written(model, segment(model, [read(body)])[0])
+        times.append(time.perf_counter() - start)
+    return times[2:]
+
+
+def _write(path: Path, found: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1))
+    print(path)
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except (ValueError, RuntimeError, OSError) as error:
+        sys.exit(f"error: {error}")

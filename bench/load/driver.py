@@ -1,0 +1,177 @@
+"""Clients: closed loops, arrivals at a rate, and those that hang up."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import numpy as np
+from tqdm import tqdm
+
+Outcome = Literal["ok", "refused", "late", "left", "failed"]
+_OUTCOMES: dict[int, Outcome] = {200: "ok", 429: "refused", 503: "refused", 504: "late"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it will be sent: a body with its content type and query."""
+
+    path: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...]
+    query: tuple[tuple[str, str | int | float], ...] = ()
+    leaves_after: float | None = None  # s; hangs up then
+
+
+@dataclass(frozen=True)
+class Answer:
+    request: Request
+    outcome: Outcome
+    begin: float  # s
+    seconds: float
+    body: bytes = b""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What clients saw."""
+
+    answers: tuple[Answer, ...]
+    seconds: float
+    cpu: float = 0.0  # s, of the server's processes
+
+    def count(self, outcome: Outcome) -> int:
+        return sum(a.outcome == outcome for a in self.answers)
+
+    @property
+    def goodput(self) -> float:
+        """Good answers a second."""
+        return self.count("ok") / self.seconds
+
+    def latency(self, percent: float) -> float:
+        """Of good answers, s; NaN if there is none."""
+        times = [a.seconds for a in self.answers if a.outcome == "ok"]
+        return float(np.percentile(times, percent)) if times else float("nan")
+
+
+@dataclass
+class Client:
+    """Sends requests to one server, each on a connection of its own if it will hang up."""
+
+    url: str
+    keep_bodies: bool = False
+    answers: list[Answer] = field(default_factory=list)
+
+    async def send(self, http: httpx.AsyncClient, request: Request) -> None:
+        begin = time.perf_counter()
+        outcome: Outcome = "failed"
+        body, note = b"", ""
+        try:
+            async with asyncio.timeout(request.leaves_after):
+                response = await http.post(
+                    request.path,
+                    content=request.body,
+                    headers=dict(request.headers),
+                    params=dict(request.query),
+                )
+            outcome = _OUTCOMES.get(response.status_code, "failed")
+            body = response.content if self.keep_bodies or outcome == "failed" else b""
+            note = response.headers.get("retry-after", "")
+        except TimeoutError:
+            outcome = "left"
+        except httpx.HTTPError as error:
+            note = repr(error)
+        self.answers.append(Answer(request, outcome, begin, time.perf_counter() - begin, body, note))
+
+
+def closed(url: str, requests: Sequence[Request], clients: int, seconds: float, *, keep: bool = False) -> Run:
+    """`clients` that each send the next request when they have their answer, for a time. In turn, from the first."""
+
+    async def play() -> Run:
+        client, turn = Client(url, keep), iter(range(1_000_000))
+        begin = time.perf_counter()
+
+        async def loop(http: httpx.AsyncClient) -> None:
+            while time.perf_counter() - begin < seconds:
+                await client.send(http, requests[next(turn) % len(requests)])
+
+        async with _http(url, clients) as http, _Progress(seconds, f"{clients} clients"):
+            await asyncio.gather(*(loop(http) for _ in range(clients)))
+        return Run(tuple(client.answers), time.perf_counter() - begin)
+
+    return asyncio.run(play())
+
+
+def arriving(url: str, requests: Sequence[Request], rate: float, seconds: float) -> Run:
+    """Requests that arrive at random, `rate` a second on average, whether or not earlier ones are answered."""
+
+    async def play() -> Run:
+        client, draw, tasks = Client(url), random.Random(0), []
+        begin = time.perf_counter()
+        due = begin
+        async with _http(url, 2000) as http, _Progress(seconds, f"{rate:.1f} requests/s"):
+            for i in range(int(rate * seconds)):
+                due += draw.expovariate(rate)
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                tasks.append(asyncio.create_task(client.send(http, requests[i % len(requests)])))
+            length = time.perf_counter() - begin
+            await asyncio.gather(*tasks)
+        return Run(tuple(client.answers), length)
+
+    return asyncio.run(play())
+
+
+def _http(url: str, connections: int) -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=connections + 1, max_keepalive_connections=connections)
+    return httpx.AsyncClient(base_url=url, timeout=120, limits=limits, trust_env=False)
+
+
+class _Progress:
+    """A bar of seconds."""
+
+    def __init__(self, seconds: float, text: str) -> None:
+        self._seconds, self._text = seconds, text
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def __aexit__(self, *_: Any) -> None:
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _run(self) -> None:
+        with tqdm(total=round(self._seconds), desc=self._text, unit="s", leave=False) as bar:
+            while True:
+                await asyncio.sleep(1)
+                bar.update()
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process and its living children (Linux)."""
+    ticks = 0
+    waiting = [pid]
+    while waiting:
+        process = Path(f"/proc/{waiting.pop()}")
+        with suppress(OSError):
+            fields = (process / "stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+            for task in (process / "task").iterdir():
+                waiting += map(int, (task / "children").read_text().split())
+    return ticks / 100
+
+
+def resident(pid: int) -> int:
+    """Bytes of a process in memory (Linux)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0

@@ -1,0 +1,153 @@
+"""Figures of runs, tables and plots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.load.driver import Run
+from service.client import parse
+
+Json = dict[str, Any]
+
+
+def figures(run: Run) -> Json:
+    """What is told of a run."""
+    good = run.count("ok")
+    return {
+        "seconds": run.seconds,
+        "outcomes": {o: run.count(o) for o in ("ok", "refused", "late", "left", "failed")},
+        "goodput": run.goodput,
+        "p50": run.latency(50),
+        "p99": run.latency(99),
+        "cpu_per_answer": run.cpu / good if run.cpu and good else None,
+        "retry_after": sorted({a.note for a in run.answers if a.outcome == "refused" and a.note}),
+    }
+
+
+def differ(answer: bytes, expected: bytes) -> tuple[float, int]:
+    """Largest share of pixels in which a mask differs from the same request's alone, and how many masks.
+
+    The share is of the mask's area, 1 if instances differ in number or class.
+    """
+    one, other = parse(json.loads(answer)), parse(json.loads(expected))
+    if [i.category for i in one.instances] != [i.category for i in other.instances]:
+        return 1.0, len(one.instances)
+    shares = [
+        (a.mask != b.mask).sum() / max(b.area, 1) for a, b in zip(one.instances, other.instances, strict=True)
+    ]
+    return float(max(shares, default=0.0)), len(shares)
+
+
+def tables(folder: Path) -> str:
+    """All measurements in `folder`, as Markdown."""
+    parts: list[str] = []
+    rows: list[tuple[str, ...]]
+    if found := _read(folder / "overhead.json"):
+        engine, one, many = found["engine"], found["one"], found["sixteen"]
+        rows = [
+            ("engine alone, in a loop", f"{1000 * engine['p50']:.0f}", f"{engine['throughput']:.2f}", "1.00"),
+            (
+                "service, 1 client",
+                f"{1000 * one['p50']:.0f}",
+                f"{one['goodput']:.2f}",
+                f"{one['goodput'] / engine['throughput']:.2f}",
+            ),
+            (
+                "service, 16 clients",
+                f"{1000 * many['p50']:.0f}",
+                f"{many['goodput']:.2f}",
+                f"{many['goodput'] / engine['throughput']:.2f}",
+            ),
+        ]
+        parts.append(_table(("", "p50, ms", "answers/s", "of the loop's"), rows))
+    if found := _read(folder / "peers.json"):
+        rows = [
+            (
+                kind,
+                load,
+                f"{f['goodput']:.2f}",
+                f"{1000 * f['p50']:.0f}",
+                f"{1000 * f['p99']:.0f}",
+                f"{f['cpu_per_answer']:.2f}",
+                str(f["outcomes"]["left"]),
+                str(f["outcomes"]["failed"]),
+            )
+            for kind, loads in found.items()
+            for load, f in loads.items()
+        ]
+        parts.append(
+            _table(("", "", "answers/s", "p50, ms", "p99, ms", "CPU s/answer", "left", "failed"), rows)
+        )
+    if found := _read(folder / "overload.json"):
+        peak = found["peak"]["goodput"]
+        rows = [
+            (
+                f"{float(factor):g} ×",
+                f"{f['goodput']:.2f}",
+                f"{f['goodput'] / peak:.2f}",
+                f"{f['p50']:.2f}",
+                f"{f['p99']:.2f}",
+                str(f["outcomes"]["refused"]),
+                str(f["outcomes"]["failed"]),
+            )
+            for factor, f in found["rates"].items()
+        ]
+        parts.append(
+            _table(("offered", "answers/s", "of the peak", "p50, s", "p99, s", "refused", "failed"), rows)
+        )
+    if found := _read(folder / "soak.json"):
+        outcomes = ", ".join(f"{count} {outcome}" for outcome, count in found["outcomes"].items())
+        memory = [size for _, size in found["memory"]]
+        third = len(memory) // 3
+        first, last = max(memory[:third]) / 1e6, max(memory[-third:]) / 1e6
+        parts.append(
+            f"{found['clients']} clients, {found['seconds']:.0f} s: {outcomes}. {found['masks_compared']} masks "
+            f"compared with those of single requests, worst difference {found['worst_mask_difference']:.2%} of "
+            f"the area. Memory: at most {first:.0f} MB in the first third, {last:.0f} MB in the last."
+        )
+    return "\n\n".join(parts)
+
+
+def plots(folder: Path, out: Path) -> list[Path]:
+    """Goodput and latency by offered load, and memory over the soak."""
+    from matplotlib import pyplot as plt
+
+    made = []
+    out.mkdir(parents=True, exist_ok=True)
+    if found := _read(folder / "overload.json"):
+        peak = found["peak"]["goodput"]
+        offered = [float(f) * peak for f in found["rates"]]
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+        left.plot(offered, [f["goodput"] for f in found["rates"].values()], "o-")
+        left.plot(offered, [min(o, peak) for o in offered], ":", color="grey", label="ideal")
+        left.set(xlabel="requests offered per second", ylabel="good answers per second", ylim=(0, None))
+        left.legend(frameon=False)
+        right.plot(offered, [f["p50"] for f in found["rates"].values()], "o-", label="median")
+        right.plot(offered, [f["p99"] for f in found["rates"].values()], "o-", label="99th percentile")
+        right.axhline(found["queue_seconds"], linestyle=":", color="grey", label="queue_seconds")
+        right.set(xlabel="requests offered per second", ylabel="latency of good answers, s", ylim=(0, None))
+        right.legend(frameon=False)
+        made.append(_save(figure, out / "load_overload.png"))
+    if found := _read(folder / "soak.json"):
+        figure, axes = plt.subplots(figsize=(6, 2.6), layout="constrained")
+        axes.plot([t for t, _ in found["memory"]], [size / 1e6 for _, size in found["memory"]])
+        axes.set(xlabel="seconds", ylabel="resident memory, MB", ylim=(0, None))
+        made.append(_save(figure, out / "load_memory.png"))
+    return made
+
+
+def _save(figure: Any, path: Path) -> Path:
+    figure.savefig(path, dpi=110)
+    return path
+
+
+def _read(path: Path) -> Json | None:
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
