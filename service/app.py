@@ -26,8 +26,8 @@ from service.metrics import Metrics, ModelMetrics
 from service.options import ParameterError, explain
 from service.problems import Problem
 from service.routes import Service, router
-from service.scheduler import DeadlinePassed, Stopped
 from service.settings import Settings
+from service.work import DeadlinePassed, Stopped
 from service.workers import Workers
 
 _log = logging.getLogger(__name__)

@@ -21,16 +21,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
-import numpy as np
-from numpy.typing import NDArray
 
-from model import rle
+from service.segmentation import Instance, Segmentation, parse
 
-if TYPE_CHECKING:
-    import supervision
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "ClientError",
+    "Instance",
+    "Refused",
+    "Retries",
+    "Segmentation",
+    "Unavailable",
+]
 
 Image = bytes | str | Path
 AGAIN = frozenset((429, 502, 503, 504))
@@ -51,57 +57,6 @@ class Refused(ClientError):
 
 class Unavailable(ClientError):
     """It might work later, or elsewhere."""
-
-
-@dataclass(frozen=True)
-class Instance:
-    """One instance; `mask` is decoded when it is asked for."""
-
-    category: str
-    category_id: int
-    score: float
-    bbox: tuple[float, float, float, float]  # x, y, width, height in image pixels
-    area: int
-    counts: str
-    size: tuple[int, int]  # height, width of the image
-    resolution: int
-    truncated: bool
-
-    @property
-    def mask(self) -> NDArray[np.bool_]:
-        """[height, width] of the whole image."""
-        height, width = self.size
-        return rle.decode(rle.decompress(self.counts), width, height)
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """An answer of format `rle`."""
-
-    id: str
-    model: str
-    width: int
-    height: int
-    instances: tuple[Instance, ...]
-    degraded: bool
-    timings_ms: Mapping[str, float]
-
-    def masks(self) -> NDArray[np.bool_]:
-        """All of them, [N, height, width]."""
-        return np.array([i.mask for i in self.instances], bool).reshape(-1, self.height, self.width)
-
-    def detections(self) -> supervision.Detections:
-        """For the library `supervision`, which must be installed."""
-        from supervision import Detections
-
-        corners = [(x, y, x + w, y + h) for x, y, w, h in (i.bbox for i in self.instances)]
-        return Detections(
-            xyxy=np.array(corners, np.float32).reshape(-1, 4),
-            mask=self.masks(),
-            confidence=np.array([i.score for i in self.instances], np.float32),
-            class_id=np.array([i.category_id for i in self.instances], int),
-            data={"class_name": np.array([i.category for i in self.instances], dtype=str)},
-        )
 
 
 @dataclass(frozen=True)
@@ -190,33 +145,6 @@ class AsyncClient:
             if isinstance(wait, httpx.Response):
                 return wait
             await asyncio.sleep(wait)
-
-
-def parse(answer: Mapping[str, Any]) -> Segmentation:
-    """An answer of format `rle`."""
-    instances = tuple(
-        Instance(
-            category=each["category"],
-            category_id=each["category_id"],
-            score=each["score"],
-            bbox=tuple(each["bbox"]),
-            area=each["area"],
-            counts=each["segmentation"]["counts"],
-            size=tuple(each["segmentation"]["size"]),
-            resolution=each["resolution"],
-            truncated=each["truncated"],
-        )
-        for each in answer["instances"]
-    )
-    return Segmentation(
-        answer["id"],
-        answer["model"],
-        answer["width"],
-        answer["height"],
-        instances,
-        answer["degraded"],
-        answer["timings_ms"],
-    )
 
 
 def _verdict(

@@ -29,7 +29,8 @@ from service.images import SlowImage, decode
 from service.masks import Mask, finished
 from service.metrics import ModelMetrics
 from service.options import check_boxes, check_cost
-from service.scheduler import Scheduler, Stage, Wish
+from service.scheduler import Scheduler
+from service.work import Stage, Wish
 from service.workers import Workers
 
 DEGRADED_SIDE = 112  # under pressure; the paper's AP is the same there as at 224 (Table 3)

@@ -12,7 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from export.bundle import Manifest
 from service.admission import Admission
 from service.batching import Reason
-from service.scheduler import Stage
+from service.work import Stage
 
 M = TypeVar("M", bound=MetricWrapperBase)
 

@@ -10,83 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic
 
 from model.render import COARSEST
 from service import batching
-from service.batching import Batch, Limits, Unfinished
+from service.batching import Batch, Limits
 from service.cost import Mean
+from service.work import DeadlinePassed, Done, Item, Model, Observer, P, Stage, Stopped, Wish
 from service.workers import Workers
 
-Stage = Literal["queue", "coarse", "refine"]
 RESTARTS = 1
 _log = logging.getLogger(__name__)
-
-
-class DeadlinePassed(Exception):
-    """Not even a coarse mask was ready in time."""
-
-
-class Stopped(RuntimeError):
-    """The scheduler has ended; what it had is lost."""
-
-
-class Piece(Unfinished, Protocol):
-    def limit(self, side: int) -> None: ...
-
-
-Item = TypeVar("Item")
-P = TypeVar("P", bound=Piece)
-Item_contra = TypeVar("Item_contra", contravariant=True)
-
-
-class Model(Protocol[Item_contra, P]):
-    """What the device does; both run on its thread."""
-
-    def begin(self, items: Sequence[Item_contra]) -> Sequence[Sequence[P]]:
-        """A coarse pass over items of equal padded size: the renders of each."""
-        ...
-
-    def advance(self, pieces: Sequence[P]) -> None:
-        """One level further for each; none is done."""
-        ...
-
-    def release(self) -> None:
-        """Give back memory that is only kept for speed; called when the device has no more."""
-        ...
-
-
-class Observer(Protocol[Item_contra]):
-    """Told what happened, on the event loop."""
-
-    def passed(
-        self, items: Sequence[Item_contra], padded: tuple[int, int], reason: batching.Reason, seconds: float
-    ) -> None: ...
-    def advanced(self, points: Mapping[int, int], seconds: float) -> None: ...  # by side
-    def left(self, stage: Stage) -> None: ...
-
-
-@dataclass(frozen=True)
-class Wish:
-    """How a request wants to be served. Times are the event loop's, in seconds."""
-
-    padded: tuple[int, int]  # (height, width)
-    cost: float  # predicted, s
-    deadline: float | None = None  # be done with what there is
-    at_most: int | None = None  # the side that its renders may have
-
-
-@dataclass(frozen=True)
-class Done(Generic[P]):
-    """A request's renders. Seconds: waiting for a pass, its batch's whole pass, and from there to the last level."""
-
-    pieces: Sequence[P]
-    queue: float
-    coarse: float
-    refine: float
 
 
 @dataclass(eq=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.load.driver import Run
-from service.client import parse
+from service.segmentation import parse
 
 Json = dict[str, Any]
 

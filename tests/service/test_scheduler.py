@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from service.batching import Limits, Reason
-from service.scheduler import DeadlinePassed, Scheduler, Stage, Stopped, Wish
+from service.scheduler import Scheduler
+from service.work import DeadlinePassed, Stage, Stopped, Wish
 from service.workers import Workers
 
 WISH = Wish(padded=(10, 10), cost=0.0)
