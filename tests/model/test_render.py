@@ -13,6 +13,7 @@ from model.config import PointRendMask
 from model.point_head import PointHead
 from model.points import regular_grid, sample, to_image
 from model.render import (
+    COARSEST,
     SIDES,
     FineMap,
     Render,
@@ -292,3 +293,28 @@ def test_results_of_a_render_that_left_stay_as_they_were(head: PointHead) -> Non
     kept = logits(leaves).clone()
     render([stays], head)
     assert leaves.level == 28 and torch.equal(logits(leaves), kept)
+
+
+def test_a_limit_lowers_the_target_but_not_below_what_is_finished(head: PointHead) -> None:
+    r = Scene(head).render(0, 0, 224)
+    r.limit(448)
+    assert (r.side, r.truncated, r.done) == (224, False, False)
+    advance([r], head)
+    advance([r], head)
+    r.limit(112)
+    assert (r.side, r.truncated, r.done) == (112, True, False)
+    r.limit(COARSEST)
+    assert (r.side, r.level, r.done) == (56, 56, True)
+    assert r.probability().shape == (56, 56)
+
+
+def test_the_coarsest_mask_is_what_the_head_says_at_seven_by_seven(
+    head: PointHead, counted: list[int]
+) -> None:
+    hurried, dense = (Scene(head).render(1, 0, side) for side in (224, COARSEST))
+    hurried.limit(COARSEST)
+    render([hurried], head)
+    assert counted == [COARSEST**2]
+    render_dense([dense], head)
+    torch.testing.assert_close(logits(hurried), logits(dense), atol=1e-5, rtol=1e-5)
+    assert hurried.truncated

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -168,3 +170,13 @@ def test_openapi_is_complete(client: TestClient) -> None:
         assert f"#/components/schemas/{name}" in text, f"{name} is not used"
     for reference in text.split("#/components/schemas/")[1:]:
         assert reference.split("'")[0] in document["components"]["schemas"]
+
+
+def test_every_metric_is_documented(client: TestClient) -> None:
+    families = {
+        line.split()[2]
+        for line in client.get("/metrics").text.splitlines()
+        if line.startswith("# TYPE pointrend_")
+    }
+    documented = set(re.findall(r"^\| `(pointrend_\w+)`", Path("docs/metrics.md").read_text(), re.MULTILINE))
+    assert {name for name in families if not name.endswith("_created")} == documented
