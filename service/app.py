@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -30,11 +31,21 @@ from service.settings import Settings
 from service.work import DeadlinePassed, Stopped
 from service.workers import Workers
 
+if TYPE_CHECKING:
+    from service.traces import Traces
+
 _log = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, bundles: Sequence[Bundle] | None = None) -> FastAPI:
-    """The service of these bundles, or of the settings'. Raises BundleError, or ValueError if there is none."""
+def create_app(
+    settings: Settings,
+    bundles: Sequence[Bundle] | None = None,
+    tracing: Callable[[FastAPI], Traces] | None = None,
+) -> FastAPI:
+    """The service of these bundles, or of the settings'. Raises BundleError, or ValueError if there is none.
+
+    `tracing` makes an app's traces, by default as the settings say.
+    """
     if bundles is None:
         execution = Execution(settings.device, settings.thread_budget)
         bundles = [open_bundle(folder, execution) for folder in settings.bundles]
@@ -49,9 +60,12 @@ def create_app(settings: Settings, bundles: Sequence[Bundle] | None = None) -> F
             finally:
                 warming.cancel()
                 await asyncio.gather(warming, return_exceptions=True)
+                if traces is not None:
+                    await asyncio.to_thread(traces.close)
 
     app = FastAPI(title="PointRend, served", version=_version(), lifespan=lifespan)
-    app.include_router(router(service))
+    traces = (tracing or _tracing(settings))(app)
+    app.include_router(router(service, None if traces is None else traces.answered))
     app.add_middleware(Edge, metrics=service.metrics)
     _add_handlers(app, service.metrics)
     _describe_problems(app)
@@ -86,6 +100,19 @@ def _rules(settings: Settings) -> Rules:
         degrade_at=settings.degrade_at,
         decode_seconds=settings.decode_seconds,
     )
+
+
+def _tracing(settings: Settings) -> Callable[[FastAPI], Traces | None]:
+    """Raises ValueError if traces are wanted and their packages are not there."""
+    if not settings.traces:
+        return lambda app: None
+    try:
+        from service.traces import Traces
+    except ImportError as error:
+        raise ValueError(
+            f"traces: {error.name} is not installed: pip install 'pointrend-served[traces]'"
+        ) from error
+    return Traces.of
 
 
 async def _warm_up(service: Service) -> None:

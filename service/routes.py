@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -49,7 +49,11 @@ class Service:
         return engine
 
 
-def router(service: Service) -> APIRouter:
+Traced = Callable[[Mapping[str, float], str], None]  # seconds by stage, model
+
+
+def router(service: Service, traced: Traced | None = None) -> APIRouter:
+    """`traced` is told of every answer, inside its request's span."""
     routes = APIRouter()
 
     @routes.post("/segment", responses=_SEGMENT, openapi_extra={"requestBody": _BODY}, tags=["masks"])
@@ -69,6 +73,8 @@ def router(service: Service) -> APIRouter:
             ask = replace(ask, deadline=limits.deadline_ms / 1000)
         with engine.place(ask.options) as place:
             written = await unless_gone(request, _written(service, engine, upload.image, ask, place, request))
+        if traced is not None:
+            traced(written.seconds, engine.manifest.name)
         headers = {"server-timing": ", ".join(f"{k};dur={1000 * v:.2f}" for k, v in written.seconds.items())}
         return Response(written.body, media_type="application/json", headers=headers)
 
@@ -88,6 +94,8 @@ def router(service: Service) -> APIRouter:
     @routes.get("/readyz", responses=_problems(503), tags=["operation"])
     async def readyz() -> schemas.Status:
         """Whether every model has segmented its warm-up picture."""
+        if dead := [name for name, engine in service.engines.items() if engine.ready and not engine.alive]:
+            raise Problem("unhealthy", f"the workers of {', '.join(dead)} are not running")
         if waiting := [name for name, engine in service.engines.items() if not engine.ready]:
             raise Problem(
                 "starting", f"not warmed up yet: {', '.join(waiting)}", headers={"Retry-After": "1"}
@@ -163,6 +171,7 @@ _BODY = {
             "schema": {
                 "type": "object",
                 "required": ["image"],
+                "additionalProperties": False,
                 "properties": {
                     "image": _BINARY["schema"],
                     "boxes": {"type": "string", "description": "As the parameter `boxes`."},

@@ -83,6 +83,9 @@ class Settings(BaseSettings):
         default=120.0, gt=0, description="A pass of the device that takes longer makes /healthz answer 503."
     )
     access_log: bool = Field(default=True, description="A line of JSON a request, on standard output.")
+    traces: bool = Field(
+        default=False, description="OpenTelemetry traces (extra `traces`), sent where OTEL_… variables say."
+    )
 
     @field_validator("bundles", "api_keys", mode="before")
     @classmethod
