@@ -119,6 +119,7 @@ async def _warm_up(service: Service) -> None:
     for name, engine in service.engines.items():
         try:
             await engine.warm_up()
+            _log.info("model %s is ready on %s", name, ", ".join(engine.providers))
         except Exception:  # the service lives on, unready: /readyz says so
             _log.exception("model %s failed to warm up", name)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-import sys
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
 from service.edge import ACCESS
 from service.settings import Settings
+from service.threads import available
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -29,13 +30,6 @@ class Server(uvicorn.Server):
 
 def run(app: FastAPI, settings: Settings) -> int:
     """Serve until a signal. Returns the exit code: 0 if nothing accepted was lost."""
-    if settings.access_log:
-        handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        access = logging.getLogger(ACCESS)
-        access.addHandler(handler)
-        access.setLevel(logging.INFO)
-        access.propagate = False
     server = Server(
         uvicorn.Config(
             app,
@@ -44,8 +38,43 @@ def run(app: FastAPI, settings: Settings) -> int:
             ws="none",
             access_log=False,  # the edge's is JSON
             server_header=False,
+            log_config=_logging(settings.access_log),
             timeout_graceful_shutdown=settings.grace_seconds,
         )
     )
+    _log.info(
+        "device %s, %d threads for its work (%d allowed by affinity and cgroup)",
+        settings.device,
+        settings.thread_budget,
+        available(),
+    )
     server.run()
     return 1 if server.force_exit else 0
+
+
+def _logging(access: bool) -> dict[str, Any]:
+    """Requests as JSON on standard output, everything else as text on standard error."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+            "json": {"format": "%(message)s"},
+        },
+        "handlers": {
+            "errors": {"class": "logging.StreamHandler", "formatter": "text"},
+            "output": {
+                "class": "logging.StreamHandler",
+                "formatter": "json",
+                "stream": "ext://sys.stdout",
+            },
+        },
+        "loggers": {
+            ACCESS: {
+                "handlers": ["output"],
+                "level": "INFO" if access else "WARNING",
+                "propagate": False,
+            }
+        },
+        "root": {"handlers": ["errors"], "level": "INFO"},
+    }

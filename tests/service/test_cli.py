@@ -17,6 +17,7 @@ from export.bundle import BundleError
 from service.demo import table
 from service.offline import image_ids
 from service.schemas import CocoResult, SegmentAnswer
+from service.settings import Settings
 from tests.service.support import Discs, disc_bundle, encoded, picture
 
 
@@ -171,3 +172,22 @@ def test_table(folder: Path) -> None:
     assert "2 instances in 120 × 60" in text
     assert "disc      0.900  30, 15, 60, 30" in text
     assert "decode" in text
+
+
+def test_serve_tells_every_setting() -> None:
+    told = CliRunner().invoke(cli.app, ["serve", "--help"]).output
+    for name in Settings.model_fields:
+        assert f"POINTREND_{name.upper()}" in told
+
+
+def test_bad_settings_are_refused_at_the_start_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POINTREND_QUEUE_LENGTH", "none")
+    monkeypatch.setenv("POINTREND_MAX_PIXELS", "-1")
+    done = CliRunner().invoke(cli.app, ["serve", "--bundle", "b"])
+    assert done.exit_code == 2
+    assert [
+        line.split(":")[-2 if "error" not in line else 1].strip() for line in done.output.splitlines()
+    ] == [
+        "queue_length",
+        "max_pixels",
+    ]

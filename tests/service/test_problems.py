@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from service import engine
+from service.app import create_app
 from service.problems import KINDS
 from service.schemas import ProblemDetails
-from tests.service.support import POISON, Discs, encoded, picture
+from tests.service.support import POISON, Discs, disc_bundle, encoded, picture, settings, wait_for
 from tests.service.test_images import png
 
 PNG = {"content-type": "image/png"}
@@ -197,3 +200,18 @@ def test_rejections_are_counted(client: TestClient, discs: Discs) -> None:
     assert 'pointrend_rejected_total{problem="not-an-image"} 1.0' in text
     assert 'pointrend_request_seconds_count{route="other",status="404"} 1.0' in text
     assert discs.batches == []
+
+
+def test_an_image_that_takes_too_long_to_decode(discs: Discs, monkeypatch: pytest.MonkeyPatch) -> None:
+    with TestClient(create_app(settings(decode_seconds=0.2), [disc_bundle(discs)])) as client:
+        wait_for(lambda: client.get("/readyz").is_success)
+        quick = engine.decode
+
+        def slow(data: bytes, *, max_pixels: int) -> Any:
+            time.sleep(0.5)
+            return quick(data, max_pixels=max_pixels)
+
+        monkeypatch.setattr(engine, "decode", slow)
+        check(client.post("/segment", content=GOOD, headers=PNG), 400, "slow-image", "more than 0.2 s")
+        monkeypatch.setattr(engine, "decode", quick)
+        assert client.post("/segment", content=GOOD, headers=PNG).status_code == 200
