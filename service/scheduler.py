@@ -42,6 +42,10 @@ class _Entry(Generic[Item, P]):
     def padded(self) -> tuple[int, int]:
         return self.wish.padded
 
+    @property
+    def done(self) -> bool:
+        return all(piece.done for piece in self.pieces)
+
     def pending(self) -> list[P]:
         return [piece for piece in self.pieces if not piece.done]
 
@@ -198,10 +202,9 @@ class Scheduler(Generic[Item, P]):
     async def _refine(self) -> None:
         order = sorted(self._refining, key=lambda e: e.due)
         # A request's renders keep abreast, so that a deadline finds none of them without a mask.
-        pieces = batching.step(
-            [piece for e in order for piece in sorted(e.pending(), key=lambda p: p.next_level()[0])],
-            self.limits,
-        )
+        # Lazily: of a long queue only the first few requests are looked at.
+        abreast = (piece for e in order for piece in sorted(e.pending(), key=lambda p: p.next_level()[0]))
+        pieces = batching.step(abreast, self.limits)
         try:
             await self._advance(pieces)
         except Exception as error:
@@ -234,7 +237,7 @@ class Scheduler(Generic[Item, P]):
         """Whoever is done, failed or gone makes room."""
         now = asyncio.get_running_loop().time()
         for entry in self._refining:
-            if not entry.pending() and not entry.future.done():
+            if entry.done and not entry.future.done():
                 waited, coarse = entry.begun - entry.since, entry.passed - entry.begun
                 entry.future.set_result(Done(entry.pieces, waited, coarse, now - entry.passed))
         self._refining = [e for e in self._refining if not e.future.done()]
