@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from model.mask_heads import PointRendMaskHead, own_class
 from model.predict import Options, Predictor, Prepared, Region
 from model.preprocess import network_input
 from model.rcnn import MaskRCNN, build
-from model.render import native_side
+from model.render import advance, native_side
 
 
 @dataclass(frozen=True)
@@ -112,3 +112,26 @@ def masks(predictor: Predictor, head: Head, seen: Seen, coarse: Coarse, options:
         finer = F.interpolate(own, size=(side, side), mode="bilinear", align_corners=False)
         region.render.logits = finer[0, 0]
     return regions
+
+
+@torch.inference_mode()
+def masks_by_output(
+    predictor: Predictor, head: Head, seen: Seen, coarse: Coarse, options: Mapping[str, Options]
+) -> dict[str, list[Region]]:
+    """`masks` at several resolutions with the same points.
+
+    PointRend's heads get there in one render, of which every resolution is a level.
+    """
+    if not isinstance(head, PointRendMaskHead):
+        return {name: masks(predictor, head, seen, coarse, asked) for name, asked in options.items()}
+    served = replace(predictor, head=head.point)
+    found = {name: served.regions(coarse, 0, seen.prepared, asked) for name, asked in options.items()}
+    renders = list(zip(*([region.render for region in regions] for regions in found.values()), strict=True))
+    finest = [max(own, key=lambda r: r.side) for own in renders]
+    while pending := [i for i, render in enumerate(finest) if not render.done]:
+        advance([finest[i] for i in pending], head.point)
+        for i in pending:
+            for render in renders[i]:
+                if render.side == finest[i].level:
+                    render.logits = finest[i].logits
+    return found

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle_codec
 
-from bench.paper.detector import Detector, coarse_pass, given, masks
+from bench.paper.detector import Detector, coarse_pass, given, masks, masks_by_output
 from bench.paper.heads import BIASED, COARSE, CONV, Head
 from bench.paper.overlap import Floats, mean, overlaps
 from model import evaluation
@@ -41,8 +41,9 @@ def average_precision(
         detections = detector.detect(seen)
         for name, head in heads.items():
             coarse = coarse_pass(head, seen, detections)
-            for output, asked in options.items():
-                for region in masks(detector.predictor, head, seen, coarse, asked):
+            drawn = masks_by_output(detector.predictor, head, seen, coarse, options)
+            for output, regions in drawn.items():
+                for region in regions:
                     category = classes[region.category]
                     entry = coco_result(region, category, record.image_id, record.width, record.height)
                     found[name, output].append(entry)
