@@ -134,7 +134,7 @@ _PEOPLE = ModelConfig(
     rpn=RPN(anchor_sizes=(20, 40, 80, 160, 320), pre_nms=500, post_nms=200),
     box=BoxHead(fc_dim=512),
     mask=PointRendMask(conv_dim=64, fc_dim=512, point_dim=128),
-    preprocessing=Preprocessing("RGB", (127.0,) * 3, (128.0,) * 3, short_edge=416, long_edge=624),
+    preprocessing=Preprocessing("RGB", (127.0,) * 3, (128.0,) * 3, short_edge=448, long_edge=640),
 )
 _POINTREND = {
     "pointrend_rcnn_r50_fpn": ModelConfig(ResNet(50)),
