@@ -216,6 +216,35 @@ def label(
     print(f"{out}: masks for {count} of {boxes} boxes")
 
 
+@app.command()
+def calibrate(
+    checkpoint: Annotated[Path, typer.Option(help="Native .safetensors of a trained model.")],
+    data: Annotated[Path, typer.Option(help="COCO-format annotations it was not trained on.")],
+    results: Annotated[Path, typer.Option(help="What `evaluate --checkpoint … --out` wrote of it on them.")],
+    out: Annotated[Path, typer.Option(help="The same model with scores that are probabilities.")],
+) -> None:
+    """Make scores mean what they say: of detections at 0.7, seven in ten shall be right. AP stays as it is."""
+    import json
+
+    import torch
+
+    from model import calibrate as calibration
+    from model.checkpoint import open_checkpoint, save
+    from model.evaluation import read_results
+
+    found = read_results(results).entries
+    scores, hits = calibration.right(json.loads(data.read_text(encoding="utf-8")), found)
+    platt = calibration.fit(scores, hits)
+    baked = calibration.bake(open_checkpoint(checkpoint), platt)
+    save(out, baked, torch.float16)
+    print(f"{out}: scores become sigmoid({platt.scale:.3f} · logit + {platt.shift:.3f}); right are")
+    for low, high, count, share in calibration.reliability(
+        scores, hits, (0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 1.01)
+    ):
+        new = f"{platt(low):.3f}–{platt(min(high, 0.9999)):.3f}"
+        print(f"  {share:4.0%} of {count} with scores of {low:g}–{min(high, 1.0):g}, which become {new}")
+
+
 def _open(checkpoint: Path, preset: str | None, config: Path | None) -> Checkpoint:
     """With the network of the preset or the reference's config.yaml, if one is named."""
     from model.categories import CITYSCAPES

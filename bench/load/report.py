@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure  # without pyplot: no window, no global state
+
 from bench.load.driver import Run
+from bench.paper.report import table
 from service.segmentation import parse
 
 Json = dict[str, Any]
@@ -62,7 +64,7 @@ def tables(folder: Path) -> str:
                 f"{many['goodput'] / engine['throughput']:.2f}",
             ),
         ]
-        parts.append(_table(("", "p50, ms", "answers/s", "of the loop's"), rows))
+        parts.append(table(("", "p50, ms", "answers/s", "of the loop's"), rows))
     if found := _read(folder / "peers.json"):
         rows = [
             (
@@ -79,7 +81,7 @@ def tables(folder: Path) -> str:
             for load, f in loads.items()
         ]
         parts.append(
-            _table(("", "", "answers/s", "p50, ms", "p99, ms", "CPU s/answer", "left", "failed"), rows)
+            table(("", "", "answers/s", "p50, ms", "p99, ms", "CPU s/answer", "left", "failed"), rows)
         )
     if found := _read(folder / "overload.json"):
         peak = found["peak"]["goodput"]
@@ -96,7 +98,7 @@ def tables(folder: Path) -> str:
             for factor, f in found["rates"].items()
         ]
         parts.append(
-            _table(("offered", "answers/s", "of the peak", "p50, s", "p99, s", "refused", "failed"), rows)
+            table(("offered", "answers/s", "of the peak", "p50, s", "p99, s", "refused", "failed"), rows)
         )
     if found := _read(folder / "soak.json"):
         outcomes = ", ".join(f"{count} {outcome}" for outcome, count in found["outcomes"].items())
@@ -113,14 +115,13 @@ def tables(folder: Path) -> str:
 
 def plots(folder: Path, out: Path) -> list[Path]:
     """Goodput and latency by offered load, and memory over the soak."""
-    from matplotlib import pyplot as plt
-
     made = []
     out.mkdir(parents=True, exist_ok=True)
     if found := _read(folder / "overload.json"):
         peak = found["peak"]["goodput"]
         offered = [float(f) * peak for f in found["rates"]]
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+        figure = Figure(figsize=(9, 3.4), layout="constrained")
+        left, right = figure.subplots(1, 2)
         left.plot(offered, [f["goodput"] for f in found["rates"].values()], "o-")
         left.plot(offered, [min(o, peak) for o in offered], ":", color="grey", label="ideal")
         left.set(xlabel="requests offered per second", ylabel="good answers per second", ylim=(0, None))
@@ -132,22 +133,18 @@ def plots(folder: Path, out: Path) -> list[Path]:
         right.legend(frameon=False)
         made.append(_save(figure, out / "load_overload.png"))
     if found := _read(folder / "soak.json"):
-        figure, axes = plt.subplots(figsize=(6, 2.6), layout="constrained")
+        figure = Figure(figsize=(6, 2.6), layout="constrained")
+        axes = figure.subplots()
         axes.plot([t for t, _ in found["memory"]], [size / 1e6 for _, size in found["memory"]])
         axes.set(xlabel="seconds", ylabel="resident memory, MB", ylim=(0, None))
         made.append(_save(figure, out / "load_memory.png"))
     return made
 
 
-def _save(figure: Any, path: Path) -> Path:
+def _save(figure: Figure, path: Path) -> Path:
     figure.savefig(path, dpi=110)
     return path
 
 
 def _read(path: Path) -> Json | None:
     return json.loads(path.read_text()) if path.is_file() else None
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

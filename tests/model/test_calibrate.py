@@ -1,0 +1,132 @@
+"""Calibration: what counts as right, the fit, and that the network then says what was fitted."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from model.__main__ import app
+from model.calibrate import Platt, bake, fit, reliability, right
+from model.categories import Category
+from model.checkpoint import Checkpoint, open_checkpoint, save
+from model.rcnn import build
+from tests.model import tiny
+
+
+def found(image: int, score: float, *box: float, category: int = 1) -> dict[str, Any]:
+    return {"image_id": image, "category_id": category, "score": score, "bbox": list(box)}
+
+
+def truth(image: int, *box: float, category: int = 1, crowd: int = 0) -> dict[str, Any]:
+    return {"image_id": image, "category_id": category, "bbox": list(box), "iscrowd": crowd}
+
+
+def test_a_true_box_is_found_once_and_by_the_best_score() -> None:
+    data = {
+        "annotations": [truth(1, 0, 0, 10, 10), truth(1, 50, 0, 10, 10), truth(2, 0, 0, 10, 10, category=2)]
+    }
+    results = [
+        found(1, 0.6, 0, 0, 10, 10),  # a duplicate of the next, worse
+        found(1, 0.9, 1, 0, 10, 10),
+        found(1, 0.8, 50, 0, 10, 4),  # IoU 0.4
+        found(2, 0.7, 0, 0, 10, 10),  # of another class
+        found(3, 0.5, 0, 0, 10, 10),  # nobody there
+    ]
+    scores, hits = right(data, results)
+    assert dict(zip(scores, hits, strict=True)) == {0.9: True, 0.8: False, 0.7: False, 0.6: False, 0.5: False}
+
+
+def test_detections_on_crowds_count_neither_way() -> None:
+    data = {"annotations": [truth(1, 0, 0, 10, 10, crowd=1), truth(1, 0, 0, 10, 10)]}
+    scores, hits = right(data, [found(1, 0.9, 0, 0, 10, 10), found(1, 0.8, 0, 0, 10, 10)])
+    assert (scores.tolist(), hits.tolist()) == ([0.9], [True])
+
+
+def test_nothing_found() -> None:
+    scores, hits = right({"annotations": [truth(1, 0, 0, 1, 1)]}, [])
+    assert len(scores) == len(hits) == 0
+    with pytest.raises(ValueError, match="0 of 0 detections are right"):
+        fit(scores, hits)
+
+
+def test_the_fit_finds_the_scaling_that_made_the_data() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(0.02, 0.98, 20_000)
+    true = Platt(0.7, -1.2)
+    hits = rng.random(20_000) < np.array([true(score) for score in scores])
+    platt = fit(scores, hits)
+    assert (platt.scale, platt.shift) == (pytest.approx(0.7, abs=0.05), pytest.approx(-1.2, abs=0.05))
+    calibrated = np.array([platt(score) for score in scores])
+    for low, high, count, share in reliability(calibrated, hits, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)):
+        assert count > 300
+        assert low - 0.03 < share < high + 0.03
+
+
+def tiny_checkpoint(classes: int) -> Checkpoint:
+    torch.manual_seed(0)
+    config = dataclasses.replace(tiny.CONFIG, num_classes=classes)
+    network = tiny.MaskRCNN(config)
+    torch.nn.init.normal_(network.box_head.cls_score.weight, std=0.02)
+    torch.nn.init.normal_(network.box_head.cls_score.bias, std=0.5)
+    categories = tuple(Category(i + 1, f"class {i}") for i in range(classes))
+    return Checkpoint(config, categories, dict(network.state_dict()))
+
+
+def scores(checkpoint: Checkpoint) -> torch.Tensor:
+    """[N, K] of regions here and there."""
+    network = build(checkpoint.config, checkpoint.tensors)
+    torch.manual_seed(1)
+    corners = torch.rand(40, 2) * 40
+    boxes = torch.cat([corners, corners + 4 + torch.rand(40, 2) * 20], 1)
+    with torch.inference_mode():
+        pyramid = network.backbone(torch.randn(1, 3, 64, 64))
+        logits, _ = network.box_head(pyramid, boxes, torch.zeros(40, dtype=torch.int64))
+    return logits.softmax(1)[:, :-1]
+
+
+def test_the_network_says_what_was_fitted() -> None:
+    checkpoint, platt = tiny_checkpoint(1), Platt(1.3, -0.8)
+    before, after = scores(checkpoint), scores(bake(checkpoint, platt))
+    expected = torch.tensor([[platt(float(score))] for score in before[:, 0]])
+    torch.testing.assert_close(after, expected, atol=1e-5, rtol=1e-4)
+    assert before.std() > 0.01
+    threshold = bake(checkpoint, platt).config.box.score_threshold
+    assert threshold == pytest.approx(platt(checkpoint.config.box.score_threshold), rel=0.06)
+
+
+def test_several_classes_keep_their_order() -> None:
+    checkpoint = tiny_checkpoint(3)
+    before, after = scores(checkpoint), scores(bake(checkpoint, Platt(0.8, -0.5)))
+    assert torch.equal(before.argsort(1), after.argsort(1))
+    assert (after < before).float().mean() > 0.5
+
+
+def test_the_command(tmp_path: Path) -> None:
+    save(tmp_path / "a.safetensors", tiny_checkpoint(1))
+    data = {
+        "images": [{"id": i, "file_name": f"{i}.jpg", "width": 100, "height": 100} for i in range(1, 41)],
+        "categories": [{"id": 1, "name": "class 0"}],
+        "annotations": [{"id": i, **truth(i, 0, 0, 10, 10)} for i in range(1, 21)],
+    }
+    results = [found(i, 0.95 if i % 4 else 0.3, 0, 0, 10, 10) for i in range(1, 41)]
+    (tmp_path / "data.json").write_text(json.dumps(data))
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    command = [
+        "calibrate",
+        "--checkpoint",
+        str(tmp_path / "a.safetensors"),
+        "--data",
+        str(tmp_path / "data.json"),
+    ]
+    out = tmp_path / "b.safetensors"
+    done = CliRunner().invoke(app, [*command, "--results", str(tmp_path / "results.json"), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "50% of 30 with scores of 0.9–0.98" in done.output
+    assert "calibration" in open_checkpoint(out).notes
