@@ -34,33 +34,35 @@ class Platt:
     shift: float
 
     def __call__(self, score: float) -> float:
-        return 1 / (1 + math.exp(-(self.scale * math.log(score / (1 - score)) + self.shift)))
+        inside = min(max(score, _EDGE), 1 - _EDGE)
+        return 1 / (1 + math.exp(-(self.scale * math.log(inside / (1 - inside)) + self.shift)))
 
 
 def right(data: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Scores [N] of a COCO results list, and whether each is right [N].
 
     In the order of scores a detection takes the true box that it overlaps most, if by at least IOU and not taken yet.
-    Those on crowds count neither way and are left out.
+    Those without one that lie on a crowd (by at least IOU of their own area, as COCO has it) are left out.
     """
     scores, hits = [], []
     for key in sorted({(r["image_id"], r["category_id"]) for r in results}):
         mine = [a for a in data["annotations"] if (a["image_id"], a["category_id"]) == key]
-        mine.sort(key=lambda a: a.get("iscrowd", 0))  # true boxes first, so that they win a tie
+        true = _corners([a for a in mine if not a.get("iscrowd", 0)])
+        crowds = _corners([a for a in mine if a.get("iscrowd", 0)])
         found = sorted(
             (r for r in results if (r["image_id"], r["category_id"]) == key), key=lambda r: -r["score"]
         )
-        free = [True] * len(mine)
-        overlaps = box_iou(_corners(found), _corners(mine)).numpy() if mine else np.zeros((len(found), 0))
-        for result, row in zip(found, overlaps, strict=True):
-            open_ones = [(float(iou), -i) for i, iou in enumerate(row) if free[i] and iou >= IOU]
-            best = -max(open_ones)[1] if open_ones else None
-            if best is not None and mine[best].get("iscrowd", 0):
+        boxes = _corners(found)
+        overlaps, on_crowd = box_iou(boxes, true), _covered(boxes, crowds)
+        for i, result in enumerate(found):
+            best = int(overlaps[i].argmax()) if len(true) else 0
+            hit = bool(len(true)) and float(overlaps[i, best]) >= IOU
+            if hit:
+                overlaps[:, best] = 0  # taken
+            elif float(on_crowd[i]) >= IOU:
                 continue
-            if best is not None:
-                free[best] = False
             scores.append(result["score"])
-            hits.append(best is not None)
+            hits.append(hit)
     return np.array(scores, float), np.array(hits, bool)
 
 
@@ -80,6 +82,8 @@ def fit(scores: NDArray[Any], hits: NDArray[Any]) -> Platt:
         weights = weights - step / max(1.0, float(np.abs(step).max()))  # a full step may overshoot for ever
         if np.abs(step).max() < 1e-9:
             break
+    if weights[0] <= 0:
+        raise ValueError("the more sure the model is, the less it is right: such scores cannot be calibrated")
     return Platt(float(weights[0]), float(weights[1]))
 
 
@@ -96,9 +100,9 @@ def bake(checkpoint: Checkpoint, platt: Platt) -> Checkpoint:
         against[-1] = 0
         tensors[name] = against
     box = checkpoint.config.box
-    threshold = platt(box.score_threshold)
+    threshold = math.floor(1e4 * platt(box.score_threshold)) / 1e4  # down: no box may be lost
     notes = checkpoint.notes | {"calibration": f"scale {platt.scale:.4f}, shift {platt.shift:.4f}"}
-    config = replace(checkpoint.config, box=replace(box, score_threshold=float(f"{threshold:.2g}")))
+    config = replace(checkpoint.config, box=replace(box, score_threshold=threshold))
     return replace(checkpoint, config=config, tensors=tensors, notes=notes)
 
 
@@ -111,6 +115,14 @@ def reliability(
         chosen = (scores >= low) & (scores < high)
         rows.append((low, high, int(chosen.sum()), float(hits[chosen].mean()) if chosen.any() else math.nan))
     return rows
+
+
+def _covered(boxes: torch.Tensor, crowds: torch.Tensor) -> torch.Tensor:
+    """Largest share [N] of each box's own area that lies in one of the crowds."""
+    low = torch.maximum(boxes[:, None, :2], crowds[None, :, :2])
+    high = torch.minimum(boxes[:, None, 2:], crowds[None, :, 2:])
+    shared = (high - low).clamp(min=0).prod(-1) / (boxes[:, 2:] - boxes[:, :2]).prod(-1)[:, None]
+    return torch.cat([shared, shared.new_zeros(len(boxes), 1)], 1).amax(1)
 
 
 def _corners(entries: Sequence[Mapping[str, Any]]) -> torch.Tensor:

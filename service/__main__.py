@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
+import httpx
 import typer
 from pydantic import ValidationError
 
@@ -34,6 +35,7 @@ Device = Annotated[Literal["cpu", "cuda"] | None, typer.Option(help="cpu unless 
 _EXPECTED = (
     ImageError,
     ClientError,
+    httpx.InvalidURL,
     ValueError,
     RuntimeError,
     OSError,
@@ -62,7 +64,7 @@ def serve(
         )
         code = run(create_app(settings), settings)
     if code:
-        os._exit(code)  # a second signal: not even the device's thread is waited for
+        os._exit(code)  # requests were lost: something is stuck, and is not waited for
 
 
 @app.command()

@@ -28,14 +28,21 @@ class Admission:
         """Share of the queue that is taken, by cost or by number, whichever is more."""
         return max(self.backlog / self._limit, self.inside / self._length)
 
+    def check(self) -> None:
+        """Raises QueueFull if nobody could come in, whatever the cost."""
+        if self.inside and (self.backlog >= self._limit or self.inside >= self._length):
+            raise self._full(self.backlog - self._limit)
+
+    def _full(self, over: float) -> QueueFull:
+        # One place is free when the mean request is done; room for the cost, when that much is.
+        return QueueFull(min(60, max(1, math.ceil(max(over, self.backlog / self.inside)))))
+
     @contextmanager
     def place(self, cost: float) -> Iterator[None]:
         """A place for a request of `cost` seconds. One is always let in when nobody else is. Raises QueueFull."""
         over = self.backlog + cost - self._limit
         if self.inside and (over > 0 or self.inside >= self._length):
-            # One place is free when the mean request is done; room for the cost, when that much is.
-            wait = max(over, self.backlog / self.inside)
-            raise QueueFull(min(60, max(1, math.ceil(wait))))
+            raise self._full(over)
         self.inside += 1
         self.backlog += cost
         try:

@@ -120,7 +120,8 @@ async def _warm_up(service: Service) -> None:
         try:
             await engine.warm_up()
             _log.info("model %s is ready on %s", name, ", ".join(engine.providers))
-        except Exception:  # the service lives on, unready: /readyz says so
+        except Exception as error:  # the service lives on for the other models; /healthz says so
+            engine.failure = f"it failed to warm up: {error}"
             _log.exception("model %s failed to warm up", name)
 
 

@@ -56,6 +56,6 @@ def _any_equal(given: bytes, digests: Iterable[bytes]) -> bool:
 def _lines(path: Path) -> list[str]:
     keys = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     keys = [key for key in keys if key and not key.startswith("#")]
-    if not keys:
-        raise ValueError(f"{path} has no API key (one a line)")
+    if not keys or not all(key.isascii() for key in keys):
+        raise ValueError(f"{path} must have an API key a line, of ASCII characters")
     return keys

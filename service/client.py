@@ -6,7 +6,7 @@
             instance.mask  # bool [height, width]
 
     ClientError
-    ├── Refused       a 4xx that trying again does not change; `problem` says what is wrong
+    ├── Refused       trying again would not change it (4xx, 500); `problem` says what is wrong
     └── Unavailable   429, 502, 503, 504 or no connection, also after the last attempt
 
 Requests only read, so every one of them may be sent again; Retry-After is honoured.
@@ -52,7 +52,7 @@ class ClientError(Exception):
 
 
 class Refused(ClientError):
-    """The request will never work."""
+    """Trying again would not help."""
 
 
 class Unavailable(ClientError):

@@ -97,6 +97,7 @@ class Engine:
         self.providers = bundle.providers
         self.manifest: Manifest = bundle.manifest
         self.ready = False
+        self.failure: str | None = None  # why it will never be ready
         self.admission = Admission(seconds=rules.queue_seconds, length=rules.queue_length)
         self.costs = CostModel()
         self._predictor = bundle.predictor
@@ -120,12 +121,13 @@ class Engine:
     @contextmanager
     def place(self, options: Options) -> Iterator[Place]:
         """A place among the requests inside, from decoding to the encoded answer. Raises QueueFull, ParameterError."""
-        check_cost(options, self.manifest.max_detections, self._rules.max_points)
-        cost = self.costs.predict(self._most_pixels(), options)
         rules, pressure = self._rules, self.admission.pressure
+        check_cost(options, self.manifest.max_detections, rules.max_points)
+        busy = rules.degrade_at is not None and pressure >= rules.degrade_at
+        at_most = DEGRADED_SIDE if busy else None
+        cost = self.costs.predict(self._most_pixels(), options, at_most)
         with self.admission.place(cost):
-            busy = rules.degrade_at is not None and pressure >= rules.degrade_at
-            yield Place(cost, DEGRADED_SIDE if busy else None)
+            yield Place(cost, at_most)
 
     async def segment(
         self, data: bytes, options: Options, place: Place | None = None, deadline: float | None = None
@@ -206,8 +208,7 @@ class Engine:
     async def _decoded(self, data: bytes, options: Options) -> _Job:
         seconds = self._rules.decode_seconds
         try:
-            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
-                return await self._workers.in_pool(lambda: self._read(data, options))
+            return await self._workers.decode(lambda: self._read(data, options), seconds)
         except TimeoutError as error:
             raise SlowImage(f"the image takes more than {seconds:g} s to decode; save it again") from error
 
@@ -236,4 +237,4 @@ async def serving(engines: Iterable[Engine], workers: Workers) -> AsyncIterator[
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        workers.close()
+        await workers.close()

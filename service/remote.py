@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from service.client import AsyncClient, Refused
+from service.client import AsyncClient, ClientError
 from service.offline import NotListed
 from service.options import Ask
 
@@ -26,7 +26,7 @@ class Remote:
     parameters: Mapping[str, Any]
 
     async def segment(self, work: Sequence[tuple[Path, Ask | None]]) -> list[Any | Exception]:
-        """For each file the answer as JSON, or why there is none. Raises Unavailable if the server is not there."""
+        """For each file the answer as JSON, or why there is none."""
         places = asyncio.Semaphore(CONCURRENCY)
         async with AsyncClient(self.url, api_key=self.api_key) as client:
             with tqdm(total=len(work), unit="image", disable=len(work) == 1) as progress:
@@ -38,7 +38,7 @@ class Remote:
                                 raise NotListed(f"{file.name} is not in the annotations")
                             parameters = {**self.parameters, "image_id": ask.image_id}
                             return (await client.post(file, **parameters)).json()
-                        except (Refused, NotListed, OSError) as error:  # this file's own trouble
+                        except (ClientError, NotListed, OSError) as error:  # this file's own trouble
                             return error
                         finally:
                             progress.update()

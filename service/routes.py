@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import ClientDisconnect, Request
@@ -44,9 +44,23 @@ class Service:
                 "model", f"there is no model {chosen[:80]!r}; loaded: {', '.join(self.engines)}"
             )
         engine = self.engines[chosen]
+        if engine.failure is not None:
+            raise Problem("unhealthy", f"model {chosen!r} cannot serve: {engine.failure}")
         if not engine.ready:
             raise Problem("starting", f"model {chosen!r} is warming up", headers={"Retry-After": "5"})
         return engine
+
+    def check_health(self) -> None:
+        """Raises Problem if a model's worker is dead or stuck, or it failed to warm up."""
+        for name, engine in self.engines.items():
+            if engine.failure is not None:
+                raise Problem("unhealthy", f"model {name!r} cannot serve: {engine.failure}")
+            if not engine.alive:
+                raise Problem("unhealthy", f"the worker of {name!r} is not running, or stuck")
+
+    def check_key(self, request: Request) -> None:
+        """Raises Problem unless the request has a valid API key, if one is needed."""
+        self.keys.check(request.headers)
 
 
 Traced = Callable[[Mapping[str, float], str], None]  # seconds by stage, model
@@ -56,11 +70,19 @@ def router(service: Service, traced: Traced | None = None) -> APIRouter:
     """`traced` is told of every answer, inside its request's span."""
     routes = APIRouter()
 
-    @routes.post("/segment", responses=_SEGMENT, openapi_extra={"requestBody": _BODY}, tags=["masks"])
+    keyed = [Depends(service.check_key)]  # before the query is looked at
+
+    @routes.post(
+        "/segment",
+        responses=_SEGMENT,
+        openapi_extra={"requestBody": _BODY},
+        tags=["masks"],
+        dependencies=keyed,
+    )
     async def segment(request: Request, query: Annotated[SegmentQuery, Query()]) -> Response:
         """Crisp masks of what is in an image. Boxes and masks are in its pixels as displayed."""
-        service.keys.check(request.headers)
         engine = service.engine(query.model)
+        engine.admission.check()  # rather before the body is sent than after
         check_once(request.query_params.multi_items())
         limits = service.settings
         try:
@@ -78,24 +100,21 @@ def router(service: Service, traced: Traced | None = None) -> APIRouter:
         headers = {"server-timing": ", ".join(f"{k};dur={1000 * v:.2f}" for k, v in written.seconds.items())}
         return Response(written.body, media_type="application/json", headers=headers)
 
-    @routes.get("/models", responses=_problems(401), tags=["operation"])
-    async def models(request: Request) -> list[schemas.ModelCard]:
+    @routes.get("/models", responses=_problems(401), tags=["operation"], dependencies=keyed)
+    async def models() -> list[schemas.ModelCard]:
         """The loaded models, the default first."""
-        service.keys.check(request.headers)
         return [_card(engine, service.workers.threads) for engine in service.engines.values()]
 
     @routes.get("/healthz", responses=_problems(503), tags=["operation"])
     async def healthz() -> schemas.Status:
         """Whether the threads and tasks that compute are alive."""
-        if dead := [name for name, engine in service.engines.items() if not engine.alive]:
-            raise Problem("unhealthy", f"the workers of {', '.join(dead)} are not running")
+        service.check_health()
         return schemas.Status(status="ok")
 
     @routes.get("/readyz", responses=_problems(503), tags=["operation"])
     async def readyz() -> schemas.Status:
         """Whether every model has segmented its warm-up picture."""
-        if dead := [name for name, engine in service.engines.items() if engine.ready and not engine.alive]:
-            raise Problem("unhealthy", f"the workers of {', '.join(dead)} are not running")
+        service.check_health()
         if waiting := [name for name, engine in service.engines.items() if not engine.ready]:
             raise Problem(
                 "starting", f"not warmed up yet: {', '.join(waiting)}", headers={"Retry-After": "1"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic
@@ -91,6 +91,8 @@ class Scheduler(Generic[Item, P]):
             raise Stopped("the scheduler has stopped")
         loop = asyncio.get_running_loop()
         now = loop.time()
+        if wish.deadline is not None and wish.deadline <= now:
+            raise DeadlinePassed
         entry = _Entry[Item, P](item, wish, now, now + self.limits.stretch * wish.cost, loop.create_future())
         self._waiting.append(entry)
         self._changed.set()
@@ -98,7 +100,7 @@ class Scheduler(Generic[Item, P]):
         try:
             return await entry.future
         except asyncio.CancelledError:
-            self.observer.left(entry.stage)
+            self._tell(lambda: self.observer.left(entry.stage))
             raise
         finally:
             if timer is not None:
@@ -190,7 +192,7 @@ class Scheduler(Generic[Item, P]):
             await self._begin(entries[middle:], reason)
             return
         end = loop.time()
-        self.observer.passed(items, entries[0].padded, reason, end - start)
+        self._tell(lambda: self.observer.passed(items, entries[0].padded, reason, end - start))
         for entry, pieces in zip(entries, found, strict=True):
             if not entry.future.done():
                 entry.stage, entry.pieces, entry.passed = "refine", pieces, end
@@ -227,11 +229,21 @@ class Scheduler(Generic[Item, P]):
         await self.workers.on_device(lambda: self.model.advance(pieces))
         seconds = loop.time() - start
         self._step.add(seconds)
-        self.observer.advanced(points, seconds)
+        self._tell(lambda: self.observer.advanced(points, seconds))
 
     async def _release(self, error: Exception) -> None:
         if "out of memory" in str(error).lower() or "failed to allocate" in str(error).lower():
-            await self.workers.on_device(self.model.release)
+            try:
+                await self.workers.on_device(self.model.release)
+            except Exception:
+                _log.exception("memory could not be released")
+
+    def _tell(self, call: Callable[[], None]) -> None:
+        """What goes wrong with counting must not reach those who are counted."""
+        try:
+            call()
+        except Exception:
+            _log.exception("the observer failed")
 
     def _answer(self) -> None:
         """Whoever is done, failed or gone makes room."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+from socket import socket
 from types import FrameType
 from typing import Any
 
@@ -19,10 +21,16 @@ _log = logging.getLogger("uvicorn.error")
 class Server(uvicorn.Server):
     """On SIGTERM or SIGINT stop accepting and finish what was accepted, within the grace time."""
 
+    lost = False  # accepted requests that the grace time did not suffice for
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        self.lost = any(not task.done() for task in self.server_state.tasks)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:
             _log.warning("a second signal: ending at once")
-            self.force_exit = True
+            os._exit(1)  # nothing is waited for, not even a device that is stuck
         else:
             _log.info("draining: finishing what was accepted")
             self.should_exit = True
@@ -49,7 +57,7 @@ def run(app: FastAPI, settings: Settings) -> int:
         available(),
     )
     server.run()
-    return 1 if server.force_exit else 0
+    return 1 if server.lost else 0
 
 
 def _logging(access: bool) -> dict[str, Any]:

@@ -94,6 +94,14 @@ class Settings(BaseSettings):
             [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         )
 
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _usable(cls, value: object) -> object:
+        """An empty secret must not open the door, and headers carry ASCII only."""
+        if isinstance(value, str) and not (value.strip(", ") and value.isascii()):
+            raise ValueError("is set, so it must hold at least one key, of ASCII characters")
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 import torch
@@ -24,7 +25,8 @@ class Workers:
         self._since: float | None = None  # what runs on the device began
         self._owner: threading.Thread | None = None
         self._device = ThreadPoolExecutor(1, "device", self._adopt, (threads,))
-        self._pool = ThreadPoolExecutor(max(2, threads), "pool")
+        self._pool = ThreadPoolExecutor(max(2, threads), "encode")
+        self._decoders = ThreadPoolExecutor(max(2, threads), "decode")  # slow images hold up no answer
         self.turn = asyncio.Lock()  # held by the model whose batch is formed and run
 
     def _adopt(self, threads: int) -> None:
@@ -53,7 +55,28 @@ class Workers:
     async def in_pool(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
-    def close(self) -> None:
-        """Wait for what runs; drop what has not begun."""
-        for executor in (self._device, self._pool):
-            executor.shutdown(wait=True, cancel_futures=True)
+    async def decode(self, call: Callable[[], T], seconds: float) -> T:
+        """Among the decoders. Raises TimeoutError `seconds` after it began; the thread goes on to its end."""
+        loop = asyncio.get_running_loop()
+        began = asyncio.Event()
+
+        def noted() -> T:
+            loop.call_soon_threadsafe(began.set)
+            return call()
+
+        running = loop.run_in_executor(self._decoders, noted)
+        try:
+            await began.wait()  # a place in the queue is not the image's fault
+            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+                return await running
+        finally:
+            running.cancel()  # if it has not begun
+
+    async def close(self, seconds: float = 5.0) -> None:
+        """Drop what has not begun, and wait for what runs, but not longer than this."""
+        executors = (self._device, self._pool, self._decoders)
+        for executor in executors:
+            executor.shutdown(wait=False, cancel_futures=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*(asyncio.to_thread(executor.shutdown) for executor in executors))

@@ -38,7 +38,7 @@ def test_keys_come_from_the_settings_and_a_file(tmp_path: Path) -> None:
 
 def test_an_empty_file_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("\n# none\n")
-    with pytest.raises(ValueError, match="has no API key"):
+    with pytest.raises(ValueError, match="must have an API key a line"):
         Keys.of(settings(api_keys_file=tmp_path / "keys"))
 
 
@@ -55,3 +55,14 @@ def test_what_needs_a_key_and_what_does_not(discs: Discs) -> None:
             headers = PNG | {"authorization": f"Bearer {key}"}
             assert client.post("/segment", content=encoded(picture()), headers=headers).status_code == 200
             assert client.get("/models", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("value", ["", " , ", "schlüssel"])
+def test_keys_that_could_never_match_are_a_mistake(value: str) -> None:
+    with pytest.raises(ValueError, match="at least one key, of ASCII"):
+        settings(api_keys=value)
+
+
+def test_without_a_key_nothing_is_said_about_the_query(discs: Discs) -> None:
+    with TestClient(create_app(settings(api_keys="a"), [disc_bundle(discs)])) as client:
+        assert client.post("/segment?score=7", content=b"", headers=PNG).status_code == 401

@@ -108,7 +108,7 @@ def play(scenario: Scenario, fake: Fake, *, open_gate: bool = True, **limits: An
             fake.gate.set()
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
-            workers.close()
+            await workers.close()
 
     asyncio.run(run())
 
@@ -335,10 +335,13 @@ def test_masks_may_be_limited() -> None:
     play(scenario, Fake())
 
 
-def test_a_loop_that_fails_starts_once_more_and_then_is_dead(caplog: pytest.LogCaptureFixture) -> None:
-    class Broken(Fake):
-        def passed(self, *_: Any) -> None:
-            raise RuntimeError("a mistake in the scheduler itself")
+def test_a_loop_that_fails_starts_once_more_and_then_is_dead(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("a mistake in the scheduler itself")
+
+    monkeypatch.setattr("service.batching.step", broken)
 
     async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
         for alive in (True, False):
@@ -349,8 +352,21 @@ def test_a_loop_that_fails_starts_once_more_and_then_is_dead(caplog: pytest.LogC
         with pytest.raises(Stopped):
             await scheduler.submit(Item("a"), WISH)
 
-    play(scenario, Broken())
+    play(scenario, Fake())
     assert caplog.text.count("the scheduler failed") == 2
+
+
+def test_what_goes_wrong_with_counting_reaches_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Fake):
+        def passed(self, *_: Any) -> None:
+            raise RuntimeError("a mistake in the metrics")
+
+    async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
+        done = await scheduler.submit(Item("a"), WISH)
+        assert all(piece.done for piece in done.pieces)
+
+    play(scenario, Broken())
+    assert "a mistake in the metrics" in caplog.text
 
 
 def test_who_waits_fails_when_the_scheduler_ends() -> None:
