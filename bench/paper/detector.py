@@ -118,10 +118,11 @@ def masks(predictor: Predictor, head: Head, seen: Seen, coarse: Coarse, options:
 def masks_by_output(
     predictor: Predictor, head: Head, seen: Seen, coarse: Coarse, options: Mapping[str, Options]
 ) -> dict[str, list[Region]]:
-    """`masks` at several resolutions with the same points.
+    """`masks` at several resolutions, with as many points as `auto` takes.
 
     PointRend's heads get there in one render, of which every resolution is a level.
     """
+    assert all(asked.points is None for asked in options.values())  # other points have other levels
     if not isinstance(head, PointRendMaskHead):
         return {name: masks(predictor, head, seen, coarse, asked) for name, asked in options.items()}
     served = replace(predictor, head=head.point)
