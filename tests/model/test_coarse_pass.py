@@ -150,7 +150,8 @@ def test_every_class_can_be_given(name: str) -> None:
     found = run(network(name, 1.0), prompts(*(([10.0, 10, 90, 110], 0, c) for c in range(-1, 5))))
     assert found.classes[1:].tolist() == [0, 1, 2, 3, 4]
     assert torch.equal(found.classes[0], found.scores[1:].argmax())
-    assert found.scores[0] == found.scores[1:].max()
+    # A row of a matrix product may differ in its last bit from the same row further down.
+    torch.testing.assert_close(found.scores[0], found.scores[1:].max(), atol=1e-6, rtol=1e-5)
 
 
 def test_the_baselines_deconvolution_starts_without_bias() -> None:
