@@ -199,11 +199,15 @@ def test_a_large_request_does_not_starve() -> None:
 
     async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
         large = asyncio.create_task(scheduler.submit(Item("large", levels=10), Wish((10, 10), 0.05)))
+        small = 0
         while not large.done():
             await scheduler.submit(Item("small", levels=2), Wish((10, 10), 0.0))
-        await large
+            small += 1
+        assert all(piece.done for piece in large.result().pieces)
+        assert small > 1  # they did pass it at first
 
-    play(scenario, Fake(slow=0.001), points=100)
+    play(scenario, fake := Fake(slow=0.001), points=100)
+    assert "".join(fake.steps).count("l") == 10
 
 
 def test_a_bad_item_fails_alone() -> None:
