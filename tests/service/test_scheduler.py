@@ -198,7 +198,7 @@ def test_a_large_request_does_not_starve() -> None:
     """Small ones keep coming; the large one's turn comes once it has waited in proportion to its cost."""
 
     async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
-        large = asyncio.create_task(scheduler.submit(Item("large", levels=10), Wish((10, 10), 0.05)))
+        large = asyncio.create_task(scheduler.submit(Item("large", levels=10), Wish((10, 10), 0.1)))
         small = 0
         while not large.done():
             await scheduler.submit(Item("small", levels=2), Wish((10, 10), 0.0))
