@@ -20,6 +20,7 @@ from service import problems, schemas
 from service.admission import QueueFull
 from service.auth import Keys
 from service.batching import Limits
+from service.bodies import Bodies
 from service.edge import CLIENT_GONE, Edge
 from service.engine import Engine, Rules, serving
 from service.images import ImageError
@@ -87,14 +88,14 @@ def _service(settings: Settings, bundles: Sequence[Bundle]) -> Service:
     }
     for name, engine in engines.items():
         metrics.watch(name, engine, rules.queue_seconds)
-    return Service(settings, engines, workers, metrics, Keys.of(settings))
+    return Service(settings, engines, workers, Bodies(settings.held_bytes), metrics, Keys.of(settings))
 
 
 def _rules(settings: Settings) -> Rules:
     return Rules(
         max_pixels=settings.max_pixels,
         max_points=settings.max_points,
-        batching=Limits(settings.max_wait_ms / 1000, settings.batch_pixels, settings.step_points),
+        batching=Limits(settings.max_wait_ms / 1000, settings.batch_budget, settings.step_points),
         queue_seconds=settings.queue_seconds,
         queue_length=settings.queue_length,
         degrade_at=settings.degrade_at,

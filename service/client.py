@@ -15,6 +15,7 @@ Requests only read, so every one of them may be sent again; Retry-After is honou
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Iterator, Mapping
@@ -101,7 +102,7 @@ class Client:
         while True:
             response: httpx.Response | httpx.TransportError
             try:
-                response = self._http.post("/segment", params=_plain(parameters), content=body)
+                response = self._http.post("/segment", **_asked(body, parameters))
             except httpx.TransportError as error:
                 response = error
             wait = _verdict(response, waits)
@@ -138,7 +139,7 @@ class AsyncClient:
         while True:
             response: httpx.Response | httpx.TransportError
             try:
-                response = await self._http.post("/segment", params=_plain(parameters), content=body)
+                response = await self._http.post("/segment", **_asked(body, parameters))
             except httpx.TransportError as error:
                 response = error
             wait = _verdict(response, waits)
@@ -177,13 +178,22 @@ def _problem(response: httpx.Response) -> dict[str, Any]:
 
 
 def _headers(api_key: str | None) -> dict[str, str]:
-    key = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
-    return {"content-type": "application/octet-stream"} | key
+    return {} if api_key is None else {"authorization": f"Bearer {api_key}"}
 
 
 def _bytes(image: Image) -> bytes:
     return image if isinstance(image, bytes) else Path(image).read_bytes()
 
 
-def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in parameters.items() if value is not None}
+def _asked(body: bytes, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What httpx is to send. Boxes go into a form: a thousand of them are too long for a URL."""
+    query = {name: value for name, value in parameters.items() if value is not None}
+    boxes = query.pop("boxes", None)
+    if boxes is None:
+        return {
+            "params": query,
+            "content": body,
+            "headers": {"content-type": "application/octet-stream"},
+        }
+    text = boxes if isinstance(boxes, str) else json.dumps(boxes)
+    return {"params": query, "files": {"image": body}, "data": {"boxes": text}}

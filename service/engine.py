@@ -146,16 +146,25 @@ class Engine:
         done = await self._scheduler.submit(
             job,
             Wish(
-                self._padded(job), place.cost, None if deadline is None else started + deadline, place.at_most
+                padded := self._padded(job),
+                place.cost,
+                None if deadline is None else started + deadline,
+                place.at_most,
+                math.prod(padded) * self.costs.pixel.value,
             ),
         )
-        masks = await self._workers.in_pool(lambda: tuple(map(finished, job.regions)))
+        try:
+            masks = await self._workers.in_pool(lambda: tuple(map(finished, job.regions)))
+        except asyncio.CancelledError:
+            self.metrics.left("encode")
+            raise
         stages = Stages(decoded - started, done.queue, done.coarse, done.refine)
         degraded = place.at_most is not None and any(mask.truncated for mask in masks)
         return Segmented(job.prepared.width, job.prepared.height, masks, stages, started, degraded)
 
     async def warm_up(self) -> None:
         """Ready once the golden picture went through every stage and its mask is the bundle's. Raises what fails."""
+        await self._workers.on_device(self._largest_pass)
         file = io.BytesIO()
         Image.fromarray(golden.picture()).save(file, "PNG")
         masks = (await self.segment(file.getvalue(), golden.OPTIONS)).masks
@@ -225,6 +234,13 @@ class Engine:
         """Padded, of the largest input that this model gets."""
         pixels = self.manifest.preprocessing
         return math.prod(padded_size(pixels.short_edge, pixels.long_edge, pixels.stride))
+
+    def _largest_pass(self) -> None:
+        """What keeps memory for speed takes the most that it will need at once, not in ever larger pieces."""
+        pixels = self.manifest.preprocessing
+        blank = torch.zeros(3, pixels.short_edge, pixels.long_edge, dtype=torch.uint8)
+        batch = max(1, self._rules.batching.pixels // self._most_pixels())
+        self._predictor.coarse([Prepared(blank, pixels.long_edge, pixels.short_edge)] * batch)
 
 
 @asynccontextmanager

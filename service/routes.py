@@ -17,6 +17,7 @@ from model.render import SIDES, START
 from service import schemas
 from service.answers import Answer, answer
 from service.auth import Keys
+from service.bodies import Bodies
 from service.engine import Engine, Place
 from service.metrics import Metrics
 from service.options import Ask, ParameterError, SegmentQuery, check_once
@@ -33,6 +34,7 @@ class Service:
     settings: Settings
     engines: Mapping[str, Engine]
     workers: Workers
+    bodies: Bodies
     metrics: Metrics
     keys: Keys
 
@@ -85,16 +87,19 @@ def router(service: Service, traced: Traced | None = None) -> APIRouter:
         engine.admission.check()  # rather before the body is sent than after
         check_once(request.query_params.multi_items())
         limits = service.settings
-        try:
-            upload = await read_upload(request, limits.max_body_bytes, limits.body_seconds)
-        except ClientDisconnect:
-            service.metrics.cancelled("body")
-            raise
-        ask = query.ask(engine.manifest.categories, upload.boxes)
-        if ask.deadline is None and limits.deadline_ms is not None:
-            ask = replace(ask, deadline=limits.deadline_ms / 1000)
-        with engine.place(ask.options) as place:
-            written = await unless_gone(request, _written(service, engine, upload.image, ask, place, request))
+        with service.bodies.room() as take:
+            try:
+                upload = await read_upload(request, limits.max_body_bytes, limits.body_seconds, take)
+            except ClientDisconnect:
+                service.metrics.cancelled("body")
+                raise
+            ask = query.ask(engine.manifest.categories, upload.boxes)
+            if ask.deadline is None and limits.deadline_ms is not None:
+                ask = replace(ask, deadline=limits.deadline_ms / 1000)
+            with engine.place(ask.options) as place:
+                written = await unless_gone(
+                    request, _written(service, engine, upload.image, ask, place, request)
+                )
         if traced is not None:
             traced(written.seconds, engine.manifest.name)
         headers = {"server-timing": ", ".join(f"{k};dur={1000 * v:.2f}" for k, v in written.seconds.items())}

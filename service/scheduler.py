@@ -154,6 +154,7 @@ class Scheduler(Generic[Item, P]):
                 for piece in entry.pieces:
                     piece.limit(COARSEST)
         self._answer()
+        self._give_up(now)
         batch = batching.form(self._waiting, self.limits, now, self.coming)
         first = min(self._refining, key=lambda e: e.due, default=None)
         if first is not None and (batch is None or first.due <= batch.entries[0].due):
@@ -161,6 +162,21 @@ class Scheduler(Generic[Item, P]):
         elif batch is not None:
             await self._pass(batch)
         self._answer()
+
+    def _give_up(self, now: float) -> None:
+        """Whose pass would end after the deadline has none, if it would hold others up: nothing would be gained.
+
+        With nobody else inside it is tried all the same, so that a prediction once too high does not stay so.
+        """
+        for entry in list(self._waiting):
+            alone = not self._refining and len(self._waiting) == 1
+            if (
+                not alone
+                and entry.wish.deadline is not None
+                and now + entry.wish.coarse > entry.wish.deadline
+            ):
+                _fail(entry, DeadlinePassed())
+                self._waiting.remove(entry)
 
     async def _pass(self, batch: Batch[_Entry[Item, P]]) -> None:
         self._passing = list(batch.entries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 from typing import Annotated, Literal
@@ -40,8 +41,11 @@ class Settings(BaseSettings):
     max_wait_ms: float = Field(
         default=5.0, ge=0, description="How long the first of a batch waits for those that are being decoded."
     )
-    batch_pixels: int = Field(
-        default=4_500_000, ge=1, description="Padded pixels of a coarse batch; one image is always allowed."
+    batch_pixels: int | None = Field(
+        default=None,
+        ge=1,
+        description="Padded pixels of a coarse batch; one image is always allowed. "
+        "Unset: 600000 on a CPU, where large batches are no faster, 4500000 on CUDA.",
     )
     step_points: int = Field(
         default=8 * 784, ge=1, description="Points of a step of the renderer; more suits a GPU."
@@ -64,6 +68,11 @@ class Settings(BaseSettings):
     )
 
     max_body_bytes: int = Field(default=25_000_000, ge=1, description="Bytes of a request's body.")
+    held_bytes: int = Field(
+        default=1_000_000_000,
+        ge=1,
+        description="Bytes of all bodies that are being received or worked on; beyond it 429.",
+    )
     body_seconds: float = Field(default=60.0, gt=0, description="Time for a client to send its body.")
     max_pixels: int = Field(default=50_000_000, ge=1, description="Pixels of an image, by its header.")
     decode_seconds: float = Field(default=20.0, gt=0, description="Time to decode an image.")
@@ -117,6 +126,11 @@ class Settings(BaseSettings):
         return (init_settings, env_settings, *file)
 
     @property
+    def batch_budget(self) -> int:
+        """Padded pixels of a coarse batch."""
+        return self.batch_pixels or {"cpu": 600_000, "cuda": 4_500_000}[self.device]
+
+    @property
     def thread_budget(self) -> int:
         """Shared by ONNX Runtime and torch, which take turns."""
         return self.threads or available()
@@ -128,12 +142,25 @@ def read_settings(**given: object) -> Settings:
     path = values.get("config") or os.environ.get(f"{PREFIX}CONFIG")
     if path is not None and not Path(str(path)).is_file():
         raise ValueError(f"config: there is no file {path}")
+    if unknown := _misspelt():
+        raise ValueError("\n".join(unknown))
     try:
         return Settings(**values)  # type: ignore[arg-type]
     except ValidationError as error:
         raise ValueError("\n".join(_line(found) for found in error.errors())) from error
     except ValueError as error:  # the TOML file cannot be parsed
         raise ValueError(f"config: {path}: {error}") from error
+
+
+def _misspelt() -> list[str]:
+    """A line for each variable of the environment that no setting reads, POINTREND_API_KEY of a client's included."""
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    lines = []
+    for name in sorted(os.environ):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, 1)
+            lines.append(f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else ""))
+    return lines
 
 
 def _line(found: object) -> str:

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
+from service.bodies import Take
 from service.problems import Problem
 
 T = TypeVar("T")
@@ -24,24 +25,25 @@ class Upload:
     boxes: str | None = None
 
 
-async def read_upload(request: Request, limit: int, seconds: float) -> Upload:
+async def read_upload(request: Request, limit: int, seconds: float, take: Take) -> Upload:
     """A raw image body, or a form with the field `image` and perhaps `boxes`, sent within `seconds`.
 
-    Raises Problem; ClientDisconnect if the client leaves. Never holds more than `limit` bytes and a chunk.
+    Raises Problem; ClientDisconnect if the client leaves; what `take` raises, which is told of every part's
+    bytes. Never holds more than `limit` bytes and a chunk.
     """
     try:
         async with asyncio.timeout(seconds):
-            return await _read(request, limit)
+            return await _read(request, limit, take)
     except TimeoutError as error:
         raise Problem("slow-body", f"the body was not complete after {seconds:g} s") from error
 
 
-async def _read(request: Request, limit: int) -> Upload:
+async def _read(request: Request, limit: int, take: Take) -> Upload:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         raise _too_many_bytes(limit)
-    limited = _limited(request, limit)
+    limited = _limited(request, limit, take)
     if content_type == "multipart/form-data":
         return await _form(limited)
     if content_type.startswith("image/") or content_type == "application/octet-stream":
@@ -73,16 +75,18 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-def _limited(request: Request, limit: int) -> Request:
+def _limited(request: Request, limit: int, take: Take) -> Request:
     """The same request, whose body may not pass the limit, whatever its headers say."""
     total = 0
 
     async def receive() -> Message:
         nonlocal total
         message = await request.receive()
-        total += len(message.get("body", b""))
+        size = len(message.get("body", b""))
+        total += size
         if total > limit:
             raise _too_many_bytes(limit)
+        take(size)
         return message
 
     return Request(request.scope, receive)

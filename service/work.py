@@ -62,6 +62,7 @@ class Wish:
     cost: float  # predicted, s
     deadline: float | None = None  # be done with what there is
     at_most: int | None = None  # the side that its renders may have
+    coarse: float = 0.0  # predicted, s, of a pass over it alone
 
 
 @dataclass(frozen=True)

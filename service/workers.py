@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
+ABANDONED = 4  # decodes that may go on after their time beside those that count
 
 
 class Workers:
@@ -26,7 +27,10 @@ class Workers:
         self._owner: threading.Thread | None = None
         self._device = ThreadPoolExecutor(1, "device", self._adopt, (threads,))
         self._pool = ThreadPoolExecutor(max(2, threads), "encode")
-        self._decoders = ThreadPoolExecutor(max(2, threads), "decode")  # slow images hold up no answer
+        # Slow images hold up no answer, and those given up on hold up no other image.
+        self._decoding = asyncio.Semaphore(max(2, threads))
+        self._decoders = ThreadPoolExecutor(max(2, threads) + ABANDONED, "decode")
+        self._abandoned = 0
         self.turn = asyncio.Lock()  # held by the model whose batch is formed and run
 
     def _adopt(self, threads: int) -> None:
@@ -56,21 +60,37 @@ class Workers:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     async def decode(self, call: Callable[[], T], seconds: float) -> T:
-        """Among the decoders. Raises TimeoutError `seconds` after it began; the thread goes on to its end."""
-        loop = asyncio.get_running_loop()
-        began = asyncio.Event()
+        """Among the decoders. Raises TimeoutError `seconds` after it began.
 
-        def noted() -> T:
-            loop.call_soon_threadsafe(began.set)
-            return call()
-
-        running = loop.run_in_executor(self._decoders, noted)
+        No thread can be stopped: one that is given up on goes on to its end, and a spare one takes its place
+        while there are any.
+        """
+        await self._decoding.acquire()  # a place in the queue is not the image's fault
+        running = asyncio.get_running_loop().run_in_executor(self._decoders, call)
         try:
-            await began.wait()  # a place in the queue is not the image's fault
             async with asyncio.timeout(None if math.isinf(seconds) else seconds):
-                return await running
+                return await asyncio.shield(running)
         finally:
-            running.cancel()  # if it has not begun
+            if running.done():
+                self._decoding.release()
+            else:
+                self._abandon(running)
+
+    def _abandon(self, running: asyncio.Future[T]) -> None:
+        spare = self._abandoned < ABANDONED
+        self._abandoned += spare
+
+        def ended(future: asyncio.Future[T]) -> None:
+            if not future.cancelled():
+                future.exception()  # nobody waits for it any more
+            if spare:
+                self._abandoned -= 1
+            else:
+                self._decoding.release()
+
+        running.add_done_callback(ended)
+        if spare:
+            self._decoding.release()
 
     async def close(self, seconds: float = 5.0) -> None:
         """Drop what has not begun, and wait for what runs, but not longer than this."""

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from fastapi import FastAPI, Request, Response
 
 from export.bundle import Bundle, Execution, open_bundle
 from model.predict import Options
@@ -76,7 +77,6 @@ def written(bundle: Bundle, found: Segmented) -> bytes:
 def plain(bundle: BundleDir, port: Port) -> None:
     """A FastAPI handler with the work in it."""
     import uvicorn
-    from fastapi import FastAPI, Request, Response
 
     model, service = opened(bundle), FastAPI()
 
@@ -96,7 +96,6 @@ def plain(bundle: BundleDir, port: Port) -> None:
 def litserve(bundle: BundleDir, port: Port) -> None:
     """LitServe with its own batching."""
     import litserve
-    from fastapi import Request, Response
 
     class Api(litserve.LitAPI):  # type: ignore[misc]  # it has no types
         def setup(self, device: Any) -> None:

@@ -77,6 +77,15 @@ def test_async(url: str) -> None:
     assert asyncio.run(several()) == [2] * 6
 
 
+def test_as_many_boxes_as_are_allowed(url: str) -> None:
+    """Too many for a URL."""
+    boxes = [[1.5, 1, 60 + i / 100, 60, "ring"] for i in range(1000)]
+    with Client(url, api_key="key") as client:
+        found = client.segment(GOOD, boxes=boxes, resolution=28)
+    assert len(found.instances) == 1000
+    assert {instance.category for instance in found.instances} == {"ring"}
+
+
 def test_what_cannot_work_is_not_tried_again(url: str) -> None:
     with Client(url, api_key="key") as client:
         with pytest.raises(Refused, match="400: the body is not an image") as caught:

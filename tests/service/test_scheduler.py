@@ -387,3 +387,25 @@ def test_who_waits_fails_when_the_scheduler_ends() -> None:
         fake.gate.set()
 
     play(scenario, fake := Fake(), open_gate=False)
+
+
+def test_a_pass_that_would_end_too_late_is_not_begun_for_nothing() -> None:
+    async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
+        loop = asyncio.get_running_loop()
+        first = asyncio.create_task(scheduler.submit(Item("first"), WISH))
+        await until(lambda: fake.passes)
+        hopeless = Wish((10, 10), 0.0, deadline=loop.time() + 5, coarse=60.0)
+        others = [
+            asyncio.create_task(scheduler.submit(Item(n), w)) for n, w in (("h", hopeless), ("o", WISH))
+        ]
+        await asyncio.sleep(0.01)
+        fake.gate.set()
+        with pytest.raises(DeadlinePassed):
+            await others[0]
+        assert (await others[1]).pieces
+        assert (await first).pieces
+        # With the device to itself there is nothing to lose, and the prediction may be wrong.
+        assert (await scheduler.submit(Item("h"), hopeless)).pieces
+
+    play(scenario, fake := Fake(), open_gate=False)
+    assert fake.passes == ["f", "o", "h"]

@@ -128,7 +128,7 @@ def test_a_bad_image_fails_alone(discs: Discs) -> None:
 
 
 def test_a_full_queue_says_when_to_come_back(discs: Discs) -> None:
-    with running(disc_bundle(discs), queue_length=2) as url:
+    with running(disc_bundle(discs), queue_length=2, batch_pixels=1) as url:
         wait_for(lambda: ready(url))
         discs.gate.clear()
         with ThreadPoolExecutor(2) as clients:

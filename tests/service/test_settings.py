@@ -52,3 +52,18 @@ def test_every_setting_is_described() -> None:
     for name, field in Settings.model_fields.items():
         assert f"{PREFIX}{name.upper()}" in text
         assert field.description, name
+
+
+def test_a_misspelt_variable_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above all POINTREND_API_KEY, which would leave the door open."""
+    monkeypatch.setenv("POINTREND_API_KEY", "secret")
+    monkeypatch.setenv("POINTREND_WHATEVER", "1")
+    with pytest.raises(ValueError, match="did you mean POINTREND_API_KEYS") as caught:
+        read_settings()
+    assert len(str(caught.value).splitlines()) == 2
+    assert "secret" not in str(caught.value)
+
+
+def test_batches_are_small_on_a_cpu_unless_set() -> None:
+    assert Settings(device="cpu").batch_budget < Settings(device="cuda").batch_budget
+    assert Settings(device="cpu", batch_pixels=7).batch_budget == 7

@@ -1,0 +1,56 @@
+"""The threads: what was given up on holds up nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from service.workers import ABANDONED, Workers
+
+
+def test_decodes_given_up_on_leave_their_place_to_others() -> None:
+    """As many as there are spare threads; one more keeps its place until it ends."""
+    gate = threading.Event()
+
+    async def scenario() -> None:
+        workers = Workers(1)  # two decoders
+        try:
+            for _ in range(ABANDONED):
+                with pytest.raises(TimeoutError):
+                    await workers.decode(lambda: gate.wait(20), 0.01)
+            assert await asyncio.gather(*(workers.decode(lambda: 7, 5) for _ in range(4))) == [7] * 4
+            for _ in range(2):
+                with pytest.raises(TimeoutError):
+                    await workers.decode(lambda: gate.wait(20), 0.01)
+            late = asyncio.create_task(workers.decode(lambda: 8, 5))
+            await asyncio.sleep(0.05)
+            assert not late.done()
+            gate.set()
+            assert await late == 8
+        finally:
+            gate.set()
+            await workers.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_fails_after_it_was_given_up_on_is_nobodys_trouble() -> None:
+    gate = threading.Event()
+
+    def fails() -> None:
+        gate.wait(20)
+        raise ValueError("too late")
+
+    async def scenario() -> None:
+        workers = Workers(1)
+        try:
+            with pytest.raises(TimeoutError):
+                await workers.decode(fails, 0.01)
+            gate.set()
+            assert await workers.decode(lambda: 1, 5) == 1
+        finally:
+            await workers.close()
+
+    asyncio.run(scenario())
