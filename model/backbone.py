@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.config import FPN as FPNConfig
-from model.config import ModelConfig, Timm
+from model.config import ResNet as ResNetConfig
+from model.config import Timm
 from model.resnet import ResNet
 
 STRIDES = (4, 8, 16, 32, 64)  # of P2–P6
@@ -42,28 +43,40 @@ class FixedSameConv(nn.Conv2d):
 class TimmTrunk(nn.Module):
     """Features at strides 4, 8, 16 and 32 of a timm model; its BatchNorm statistics stay as they are.
 
+    With an `output_stride` below 32 the later stages are dilated instead of strided.
     Raises ValueError for a model without such features, or that is bound to one size of images.
     """
 
-    def __init__(self, config: Timm) -> None:
+    def __init__(self, config: Timm, output_stride: int = 32) -> None:
         super().__init__()
-        self.net = cast(Any, timm.create_model(config.name, features_only=True))
+        # Not every model knows the argument, so it is left out where nothing is dilated.
+        dilated: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
+        self.net = cast(Any, timm.create_model(config.name, features_only=True, **dilated))
         for name, part in list(self.net.named_modules()):
             if isinstance(part, Conv2dSame):
                 self.net.set_submodule(name, FixedSameConv.like(part))
-        reductions = self.net.feature_info.reduction()
-        missing = [stride for stride in STRIDES[:4] if stride not in reductions]
-        if missing:
-            raise ValueError(f"{config.name} has no features at strides {missing}, only {reductions}")
-        self.taken = [reductions.index(stride) for stride in STRIDES[:4]]
+        self.strides = tuple(min(stride, output_stride) for stride in STRIDES[:4])
+        self.taken = self._take(config.name)
         self.channels = tuple(self.net.feature_info.channels()[i] for i in self.taken)
         self._freeze(config)
         if not next(self.parameters()).is_meta:
             self._try(config.name)
 
+    def _take(self, name: str) -> list[int]:
+        """Which of the model's features are used: the next one of each stride, since dilated ones repeat it."""
+        reductions, taken, missing = self.net.feature_info.reduction(), [-1], []
+        for stride in self.strides:
+            later = [i for i, s in enumerate(reductions) if s == stride and i > taken[-1]]
+            taken += later[:1]
+            missing += [] if later else [stride]
+        if missing:
+            raise ValueError(f"{name} has no features at strides {missing}, only {reductions}")
+        return taken[1:]
+
     def _freeze(self, config: Timm) -> None:
-        """Fix all parameters up to the last one of the feature with stride 2**freeze_at."""
+        """Fix all parameters up to the last one of the feature with stride 2**freeze_at, if undilated."""
         info = self.net.feature_info.info
+        info = info[: self.taken[config.freeze_at - 2] + 1] if config.freeze_at >= 2 else info
         last = [entry["module"] for entry in info if entry["reduction"] <= 2**config.freeze_at][-1:]
         # timm's wrappers flatten the names of the parts or put the whole model one level down.
         names = {name for part in last for name in (part, part.replace(".", "_"), f"model.{part}")}
@@ -89,7 +102,7 @@ class TimmTrunk(nn.Module):
         except Exception as error:  # each trunk has its own way to refuse a size
             reason = str(error).partition("\n")[0]
             raise ValueError(f"{name} does not take images of any size: {reason}") from error
-        wanted = [(1, c, height // s, width // s) for c, s in zip(self.channels, STRIDES, strict=False)]
+        wanted = [(1, c, height // s, width // s) for c, s in zip(self.channels, self.strides, strict=True)]
         if shapes != wanted:
             raise ValueError(f"{name} gives maps of {shapes} instead of [B, C, H, W] {wanted}")
         self.train()
@@ -131,14 +144,18 @@ class FPN(nn.Module):
         return [*pyramid, F.max_pool2d(pyramid[-1], 1, 2)]
 
 
+def build_trunk(config: ResNetConfig | Timm, output_stride: int = 32) -> TimmTrunk | ResNet:
+    """Image [B, 3, H, W] → four features, at strides 4, 8, 16 and 32 or dilated from `output_stride` on."""
+    return TimmTrunk(config, output_stride) if isinstance(config, Timm) else ResNet(config, output_stride)
+
+
 class Backbone(nn.Module):
     """Image [B, 3, H, W], H and W multiples of 32 → P2–P6."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, trunk: ResNetConfig | Timm, fpn: FPNConfig) -> None:
         super().__init__()
-        trunk = config.backbone
-        self.trunk = TimmTrunk(trunk) if isinstance(trunk, Timm) else ResNet(trunk)
-        self.fpn = FPN(self.trunk.channels, config.fpn)
+        self.trunk = build_trunk(trunk)
+        self.fpn = FPN(self.trunk.channels, fpn)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         pyramid: list[Tensor] = self.fpn(self.trunk(image))

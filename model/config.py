@@ -9,8 +9,11 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+Config = TypeVar("Config")
 
 
 @dataclass(frozen=True)
@@ -161,8 +164,8 @@ def preset(name: str) -> ModelConfig:
     return PRESETS[name]
 
 
-def to_dict(config: ModelConfig) -> dict[str, Any]:
-    """A JSON-ready dictionary; unions carry their class name under "type"."""
+def to_dict(config: Any) -> dict[str, Any]:
+    """A JSON-ready dictionary of a configuration; unions carry their class name under "type"."""
 
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value):
@@ -176,10 +179,13 @@ def to_dict(config: ModelConfig) -> dict[str, Any]:
 
 def from_dict(data: dict[str, Any]) -> ModelConfig:
     """Inverse of `to_dict`. Raises ValueError that names an unknown or missing key."""
-    known = {
-        c.__name__: c
-        for c in (ModelConfig, Preprocessing, ResNet, Timm, FPN, RPN, BoxHead, PointRendMask, ConvMask)
-    }
+    parts = (ModelConfig, Preprocessing, ResNet, Timm, FPN, RPN, BoxHead, PointRendMask, ConvMask)
+    return assemble(data, ModelConfig, parts)
+
+
+def assemble(data: dict[str, Any], whole: type[Config], parts: Iterable[type]) -> Config:
+    """A configuration of class `whole` from its dictionary, with `parts` as the only classes in it."""
+    known = {cls.__name__: cls for cls in parts}
 
     def build(value: Any) -> Any:
         if isinstance(value, list):
@@ -199,6 +205,6 @@ def from_dict(data: dict[str, Any]) -> ModelConfig:
             raise ValueError(f"{cls.__name__}: {error}") from error
 
     config = build(data)
-    if not isinstance(config, ModelConfig):
+    if not isinstance(config, whole):
         raise ValueError(f"not a model configuration: {data.get('type')!r}")
     return config

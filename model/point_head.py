@@ -8,14 +8,26 @@ points read the projections: less than half of the work at each point, and only 
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.config import PointRendMask
 from model.layers import linear
+
+
+class PointConfig(Protocol):
+    """What a point head is made of: `PointRendMask` for instances, `SemanticPoint` for label maps."""
+
+    @property
+    def point_dim(self) -> int: ...
+    @property
+    def num_point_fc(self) -> int: ...
+    @property
+    def coarse_each_layer(self) -> bool: ...
+    @property
+    def class_agnostic(self) -> bool: ...
 
 
 class PointHead(nn.Module):
@@ -24,7 +36,7 @@ class PointHead(nn.Module):
     Shapes: R regions · P points · C fine channels · K classes · D `point_dim`.
     """
 
-    def __init__(self, fine_channels: int, num_classes: int, config: PointRendMask) -> None:
+    def __init__(self, fine_channels: int, num_classes: int, config: PointConfig) -> None:
         super().__init__()
         self.fine_channels = fine_channels
         self.coarse_each_layer = config.coarse_each_layer
@@ -45,9 +57,7 @@ class PointHead(nn.Module):
         """fine [R, P, C], coarse [R, P, K] → logits [R, P, K] (or [R, P, 1] if class-agnostic)."""
         x = torch.cat([fine, coarse], dim=-1)
         for layer in self.fc:
-            x = F.relu(layer(x))
-            if self.coarse_each_layer:
-                x = torch.cat([x, coarse], dim=-1)
+            x = self._joined(F.relu(layer(x)), coarse)
         logits: Tensor = self.predictor(x)
         return logits
 
@@ -88,6 +98,18 @@ class PointHead(nn.Module):
                 y += coarse[:, i * dim : (i + 1) * dim]
             x = F.relu_(y)
         return x
+
+    def class_logits(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        """All classes' logits, for label maps: fine projections [n, D], coarse predictions [n, K] → [n, K]."""
+        first, *others = self._hidden
+        x = F.relu_(F.linear(coarse, first.weight[:, self.fine_channels :], first.bias).add_(fine))
+        for layer in others:
+            x = F.relu_(layer(self._joined(x, coarse)))
+        logits: Tensor = self.predictor(self._joined(x, coarse))
+        return logits
+
+    def _joined(self, x: Tensor, coarse: Tensor) -> Tensor:
+        return torch.cat([x, coarse], dim=-1) if self.coarse_each_layer else x
 
     def own_logits(self, hidden: Tensor, coarse: Tensor, classes: Tensor) -> Tensor:
         """The predictor's row of each region's class: hidden [R, P, D], its coarse part [R, P], [R] → [R, P]."""

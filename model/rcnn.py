@@ -19,7 +19,7 @@ class MaskRCNN(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = Backbone(config)
+        self.backbone = Backbone(config.backbone, config.fpn)
         self.rpn = RPN(config)
         self.box_head = BoxHead(config)
         self.mask_head = (

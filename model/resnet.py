@@ -33,11 +33,18 @@ class ConvNorm(nn.Module):
     """Convolution without bias, then frozen BatchNorm."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        dilation: int = 1,
     ) -> None:
         super().__init__()
+        padding = kernel // 2 * dilation
         self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
+            in_channels, out_channels, kernel, stride, padding, dilation, groups, bias=False
         )
         self.norm = FrozenBatchNorm(out_channels)
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
@@ -56,11 +63,12 @@ class Bottleneck(nn.Module):
         stride: int,
         groups: int,
         stride_in_1x1: bool,
+        dilation: int = 1,
     ) -> None:
         super().__init__()
         first, middle = (stride, 1) if stride_in_1x1 else (1, stride)
         self.conv1 = ConvNorm(in_channels, bottleneck, 1, first)
-        self.conv2 = ConvNorm(bottleneck, bottleneck, 3, middle, groups)
+        self.conv2 = ConvNorm(bottleneck, bottleneck, 3, middle, groups, dilation)
         self.conv3 = ConvNorm(bottleneck, out_channels, 1)
         self.shortcut = (
             ConvNorm(in_channels, out_channels, 1, stride) if in_channels != out_channels else None
@@ -72,9 +80,12 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Image [B, 3, H, W] → features res2–res5 at strides 4, 8, 16, 32."""
+    """Image [B, 3, H, W] → features res2–res5 at strides 4, 8, 16, 32.
 
-    def __init__(self, config: ResNetConfig) -> None:
+    With an `output_stride` of 16 or 8, res5 or res4 and res5 have dilated 3×3 convolutions instead of a stride.
+    """
+
+    def __init__(self, config: ResNetConfig, output_stride: int = 32) -> None:
         super().__init__()
         self.stem = ConvNorm(3, config.stem_channels, 7, 2)
         in_channels, out_channels, bottleneck = config.stem_channels, config.res2_channels, config.bottleneck
@@ -82,10 +93,17 @@ class ResNet(nn.Module):
         for i, blocks in enumerate(BLOCKS[config.depth]):
             stage = []
             for block in range(blocks):
-                stride = 2 if i > 0 and block == 0 else 1
+                dilation = max(2 ** (i + 2) // output_stride, 1)
+                stride = 2 if i > 0 and block == 0 and dilation == 1 else 1
                 stage.append(
                     Bottleneck(
-                        in_channels, out_channels, bottleneck, stride, config.groups, config.stride_in_1x1
+                        in_channels,
+                        out_channels,
+                        bottleneck,
+                        stride,
+                        config.groups,
+                        config.stride_in_1x1,
+                        dilation,
                     )
                 )
                 in_channels = out_channels

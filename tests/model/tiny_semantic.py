@@ -1,0 +1,31 @@
+"""Semantic networks small enough to train and run in a test."""
+
+from __future__ import annotations
+
+import torch
+
+from model.config import FPN, Preprocessing, ResNet
+from model.semantic import SemanticNet, build_semantic
+from model.semantic_config import DeepLabV3, SemanticConfig, SemanticFPN, SemanticPoint
+
+CLASSES = 3
+CONFIG = SemanticConfig(
+    backbone=ResNet(50, stem_channels=8, res2_channels=16, bottleneck=4, freeze_at=0),
+    num_classes=CLASSES,
+    base=SemanticFPN(FPN(channels=16), channels=32),
+    point=SemanticPoint(point_dim=16),
+    preprocessing=Preprocessing(std=(57.0, 57.0, 57.0), short_edge=64, long_edge=128),
+)
+DEEPLAB = SemanticConfig(
+    CONFIG.backbone, CLASSES, DeepLabV3(16, channels=8), CONFIG.point, CONFIG.preprocessing
+)
+
+
+def network(config: SemanticConfig = CONFIG, seed: int = 0) -> SemanticNet:
+    """With random weights; residual branches are damped, as no trained norm does it."""
+    torch.manual_seed(seed)
+    net = build_semantic(config)
+    for name, buffer in net.named_buffers():
+        if name.endswith("conv3.norm.weight"):
+            buffer.fill_(0.3)
+    return net
