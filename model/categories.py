@@ -40,6 +40,14 @@ CITYSCAPES = (
     Category(32, "motorcycle"),
     Category(33, "bicycle"),
 )
+_CITYSCAPES_LABELS = (
+    "road sidewalk building wall fence pole traffic_light traffic_sign vegetation terrain sky person rider car truck "
+    "bus train motorcycle bicycle"
+)
+# Of Cityscapes' label maps; ids are those of training.
+CITYSCAPES_LABELS = tuple(
+    Category(i, name.replace("_", " ")) for i, name in enumerate(_CITYSCAPES_LABELS.split())
+)
 
 
 def numbered(n: int) -> tuple[Category, ...]:

@@ -1,4 +1,4 @@
-"""Checkpoints: trained tensors together with what is needed to use them.
+"""Checkpoints: trained tensors together with what is needed to use them, for either task.
 
 The native format is safetensors; format version, configuration and categories stand in its metadata as JSON.
 Every failure of reading or fitting a checkpoint is a `CheckpointError` with one line that says what is wrong.
@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,7 +19,9 @@ from safetensors.torch import save as serialised
 from torch import Tensor
 
 from model.categories import COCO, Category, numbered
-from model.config import ModelConfig, from_dict, to_dict
+from model.config import ModelConfig, to_dict
+from model.palette import Colour, default_palette, parse_palette
+from model.semantic_config import SemanticConfig, any_from_dict
 
 FORMAT = "pointrend-checkpoint"
 VERSION = 1
@@ -27,6 +29,8 @@ REFERENCE_SUFFIXES = (".pkl", ".pth")
 _LISTED = 10  # names in one error message; a wrong architecture would list hundreds
 
 Shape = Sequence[int]
+AnyConfig = ModelConfig | SemanticConfig
+Config = TypeVar("Config", ModelConfig, SemanticConfig)
 
 
 class CheckpointError(ValueError):
@@ -34,10 +38,8 @@ class CheckpointError(ValueError):
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A network's configuration, its classes in order, its tensors by name, and free notes."""
-
-    config: ModelConfig
+class _Checkpoint(Generic[Config]):
+    config: Config
     categories: tuple[Category, ...]
     tensors: dict[str, Tensor]
     notes: dict[str, str] = field(default_factory=dict)
@@ -49,7 +51,29 @@ class Checkpoint:
             )
 
 
-def save(path: str | Path, checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> None:
+@dataclass(frozen=True)
+class Checkpoint(_Checkpoint[ModelConfig]):
+    """A network's configuration, its classes in order, its tensors by name, and free notes."""
+
+
+@dataclass(frozen=True)
+class SemanticCheckpoint(_Checkpoint[SemanticConfig]):
+    """The same of a semantic network, with a colour for each class."""
+
+    palette: tuple[Colour, ...] = ()  # left out: colours as different as they can be
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.palette:
+            object.__setattr__(self, "palette", default_palette(self.config.num_classes))
+        if len(self.palette) != self.config.num_classes:
+            raise CheckpointError(f"{len(self.palette)} colours for {self.config.num_classes} classes")
+
+
+AnyCheckpoint = Checkpoint | SemanticCheckpoint
+
+
+def save(path: str | Path, checkpoint: AnyCheckpoint, dtype: torch.dtype | None = None) -> None:
     """Write the native format; `dtype` (such as torch.float16) is how matrices and filters are stored.
 
     Vectors stay as they are: they are small, and a variance can pass float16's range.
@@ -63,6 +87,8 @@ def save(path: str | Path, checkpoint: Checkpoint, dtype: torch.dtype | None = N
         "categories": json.dumps([asdict(c) for c in checkpoint.categories]),
         "notes": json.dumps(checkpoint.notes),
     }
+    if isinstance(checkpoint, SemanticCheckpoint):
+        metadata["palette"] = json.dumps(checkpoint.palette)
     tensors = {name: _stored(name, tensor, dtype) for name, tensor in checkpoint.tensors.items()}
     partial = path.with_name(f"{path.name}.partial")
     try:
@@ -73,7 +99,7 @@ def save(path: str | Path, checkpoint: Checkpoint, dtype: torch.dtype | None = N
         partial.unlink(missing_ok=True)
 
 
-def load(path: str | Path) -> Checkpoint:
+def load(path: str | Path) -> AnyCheckpoint:
     """Read the native format; floating-point tensors come as float32.
 
     Whether the tensors fit the network of the configuration is not checked here: see `open_checkpoint`.
@@ -87,21 +113,42 @@ def load(path: str | Path) -> Checkpoint:
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path.name} is not a readable safetensors file: {error}") from error
     try:
-        config = from_dict(_parsed(metadata, "config", dict))
+        config = any_from_dict(_parsed(metadata, "config", dict))
         categories = tuple(Category(**entry) for entry in _parsed(metadata, "categories", list))
         notes = _parsed(metadata, "notes", dict)
+        palette = parse_palette(_parsed(metadata, "palette", list)) if "palette" in metadata else ()
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path.name} has damaged metadata: {error}") from error
-    return Checkpoint(config, categories, tensors, notes)
+    return _assembled(config, categories, tensors, notes, palette)
 
 
 def open_checkpoint(
     path: str | Path, config: ModelConfig | None = None, categories: tuple[Category, ...] | None = None
 ) -> Checkpoint:
+    """`open_any` for a Mask R-CNN; a semantic network is a CheckpointError."""
+    opened = open_any(path, config, categories)
+    if not isinstance(opened, Checkpoint):
+        raise CheckpointError(f"{Path(path).name} is a semantic segmentation network, not a Mask R-CNN")
+    return opened
+
+
+def open_semantic(
+    path: str | Path, config: SemanticConfig | None = None, categories: tuple[Category, ...] | None = None
+) -> SemanticCheckpoint:
+    """`open_any` for a semantic network; a Mask R-CNN is a CheckpointError."""
+    opened = open_any(path, config, categories)
+    if not isinstance(opened, SemanticCheckpoint):
+        raise CheckpointError(f"{Path(path).name} is a Mask R-CNN, not a semantic segmentation network")
+    return opened
+
+
+def open_any(
+    path: str | Path, config: AnyConfig | None = None, categories: tuple[Category, ...] | None = None
+) -> AnyCheckpoint:
     """Read a checkpoint of either kind (.safetensors: native; .pkl, .pth: the reference's) and fit it.
 
     `config` is needed for the reference's files, which carry none; for native ones it replaces the stored
-    one. `categories` replace the stored ones; without any, 80 classes are COCO's and others are numbered.
+    one. `categories` replace the stored ones; without any, 80 classes of things are COCO's and others numbered.
     Raises CheckpointError, also when the tensors are not exactly those of the configuration's network.
     """
     path = Path(path)
@@ -110,11 +157,9 @@ def open_checkpoint(
     suffix = path.suffix.lower()
     if suffix == ".safetensors":
         stored = load(path)
-        opened = Checkpoint(
-            config or stored.config, categories or stored.categories, stored.tensors, stored.notes
-        )
-        fit(opened.tensors, network_shapes(opened.config))
-        return opened
+        config, palette = config or stored.config, getattr(stored, "palette", ())
+        fit(stored.tensors, network_shapes(config))
+        return _assembled(config, categories or stored.categories, stored.tensors, stored.notes, palette)
     if suffix not in REFERENCE_SUFFIXES:
         raise CheckpointError(f"{path.name} is no checkpoint: expected .safetensors, .pkl or .pth")
     if config is None:
@@ -123,9 +168,21 @@ def open_checkpoint(
     from model.reference import convert, read_arrays
 
     tensors = convert(read_arrays(path), config, network_shapes(config))
-    return Checkpoint(
-        config, categories or default_categories(config.num_classes), tensors, {"imported_from": path.name}
-    )
+    known = default_categories(config.num_classes) if isinstance(config, ModelConfig) else None
+    labels = categories or known or numbered(config.num_classes)
+    return _assembled(config, labels, tensors, {"imported_from": path.name})
+
+
+def _assembled(
+    config: AnyConfig,
+    categories: tuple[Category, ...],
+    tensors: dict[str, Tensor],
+    notes: dict[str, str],
+    palette: tuple[Colour, ...] = (),
+) -> AnyCheckpoint:
+    if isinstance(config, ModelConfig):
+        return Checkpoint(config, categories, tensors, notes)
+    return SemanticCheckpoint(config, categories, tensors, notes, palette)
 
 
 def fit(tensors: Mapping[str, Tensor], expected: Mapping[str, Shape]) -> None:
@@ -148,13 +205,15 @@ def fit(tensors: Mapping[str, Tensor], expected: Mapping[str, Shape]) -> None:
         raise CheckpointError("the tensors do not fit the network; " + "; ".join(found))
 
 
-def network_shapes(config: ModelConfig) -> dict[str, torch.Size]:
+def network_shapes(config: AnyConfig) -> dict[str, torch.Size]:
     """Names and shapes of the tensors of the configuration's network, built without memory for them."""
     # Imported here so that files can be read and written without the network's dependencies.
     from model.rcnn import MaskRCNN
+    from model.semantic import SemanticNet
 
     with torch.device("meta"):
-        return {name: tensor.shape for name, tensor in MaskRCNN(config).state_dict().items()}
+        network = MaskRCNN(config) if isinstance(config, ModelConfig) else SemanticNet(config)
+        return {name: tensor.shape for name, tensor in network.state_dict().items()}
 
 
 def default_categories(num_classes: int) -> tuple[Category, ...]:

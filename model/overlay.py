@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from model.palette import Colour, colour
 from model.paste import Crop
 
 OPACITY = 0.45
-Colour = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom
 
 
@@ -43,12 +42,6 @@ def draw(pixels: NDArray[np.uint8], layers: Sequence[Layer]) -> Image.Image:
     image = Image.fromarray(canvas)
     _write(image, seen)
     return image
-
-
-def colour(index: int) -> Colour:
-    """Vivid, and far from its neighbours: hues a golden section apart."""
-    red, green, blue = colorsys.hsv_to_rgb((0.58 + 0.618034 * index) % 1, 0.8, 1.0)
-    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def _paint(canvas: NDArray[np.uint8], crop: Crop, shade: Colour, thickness: int) -> None:

@@ -19,42 +19,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.boxes import cell_anchors
-from model.checkpoint import CheckpointError, Shape, fit
+from model.checkpoint import AnyConfig, CheckpointError, Shape, fit
 from model.config import ModelConfig
+from model.reference_names import POINT, rename
 
 Array = NDArray[Any]
 
 _NUMBER = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
 
-# Their name → ours. {level} counts from 2 in their names, {nth} from 1, both from 0 in ours.
-# The first files (2020) have both mask heads directly under roi_heads, and "coarse_mask_fc" for "fc".
-_TRUNK = r"backbone\.bottom_up\."
-_COARSE = r"roi_heads\.(mask_head\.coarse_head|mask_coarse_head)"
-_POINT = r"roi_heads\.(mask_head\.point_head|mask_point_head)"
-_NAMES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(theirs), ours)
-    for theirs, ours in (
-        (_TRUNK + r"stem\.conv1\.weight", "backbone.trunk.stem.conv.weight"),
-        (_TRUNK + r"stem\.conv1\.(?P<end>norm\.\w+)", "backbone.trunk.stem.{end}"),
-        (_TRUNK + r"(?P<unit>res\d\.\d+\.\w+)\.weight", "backbone.trunk.{unit}.conv.weight"),
-        (_TRUNK + r"(?P<end>res\d\.\d+\.\w+\.norm\.\w+)", "backbone.trunk.{end}"),
-        (r"backbone\.fpn_lateral(?P<level>\d)\.(?P<end>\w+)", "backbone.fpn.lateral.{level}.{end}"),
-        (r"backbone\.fpn_output(?P<level>\d)\.(?P<end>\w+)", "backbone.fpn.output.{level}.{end}"),
-        (r"proposal_generator\.rpn_head\.conv\.(?P<end>\w+)", "rpn.conv.{end}"),
-        (r"proposal_generator\.rpn_head\.objectness_logits\.(?P<end>\w+)", "rpn.objectness.{end}"),
-        (r"proposal_generator\.rpn_head\.anchor_deltas\.(?P<end>\w+)", "rpn.deltas.{end}"),
-        (r"roi_heads\.box_head\.fc(?P<nth>\d+)\.(?P<end>\w+)", "box_head.fc.{nth}.{end}"),
-        (r"roi_heads\.box_predictor\.(?P<end>(cls_score|bbox_pred)\.\w+)", "box_head.{end}"),
-        (_COARSE + r"\.reduce_channel_dim_conv\.(?P<end>\w+)", "mask_head.coarse.reduce.{end}"),
-        (_COARSE + r"\.reduce_spatial_dim_conv\.(?P<end>\w+)", "mask_head.coarse.spatial.{end}"),
-        (_COARSE + r"\.(coarse_mask_)?fc(?P<nth>\d+)\.(?P<end>\w+)", "mask_head.coarse.fc.{nth}.{end}"),
-        (_COARSE + r"\.prediction\.(?P<end>\w+)", "mask_head.coarse.prediction.{end}"),
-        (_POINT + r"\.fc(?P<nth>\d+)\.(?P<end>\w+)", "mask_head.point.fc.{nth}.{end}"),
-        (_POINT + r"\.predictor\.(?P<end>\w+)", "mask_head.point.predictor.{end}"),
-        (r"roi_heads\.mask_head\.mask_fcn(?P<nth>\d+)\.(?P<end>\w+)", "mask_head.conv.{nth}.{end}"),
-        (r"roi_heads\.mask_head\.(?P<end>(deconv|predictor)\.\w+)", "mask_head.{end}"),
-    )
-)
+_TRUNK = "backbone.trunk."  # the part whose norms have fixed statistics
 
 
 def read_arrays(path: str | Path) -> dict[str, Array]:
@@ -81,7 +54,7 @@ def read_arrays(path: str | Path) -> dict[str, Array]:
 
 
 def convert(
-    arrays: Mapping[str, Array], config: ModelConfig, expected: Mapping[str, Shape]
+    arrays: Mapping[str, Array], config: AnyConfig, expected: Mapping[str, Shape]
 ) -> dict[str, Tensor]:
     """The reference's arrays as float32 tensors under our names, exactly those of `expected`.
 
@@ -101,22 +74,12 @@ def convert(
         name = rename(name)
         if name in tensors:
             raise CheckpointError(f"two arrays stand for {name}; the second is {original}")
-        is_conv1d = name.startswith("mask_head.point.") and array.ndim == 3 and array.shape[2] == 1
+        is_conv1d = name.startswith(POINT) and array.ndim == 3 and array.shape[2] == 1
         values = array[..., 0] if is_conv1d else array
         tensors[name] = torch.from_numpy(np.array(values, dtype=np.float32, order="C"))  # copied: writable
     tensors |= _missing_statistics(tensors)
     fit(tensors, expected)
     return tensors
-
-
-def rename(name: str) -> str:
-    """Our name of the reference's parameter; a name that is not theirs is returned as it is."""
-    for pattern, template in _NAMES:
-        if match := pattern.fullmatch(name):
-            parts = match.groupdict()
-            level, nth = int(parts.pop("level", 2)) - 2, int(parts.pop("nth", 1)) - 1
-            return template.format(**parts, level=level, nth=nth)
-    return name
 
 
 def _missing_statistics(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -125,18 +88,24 @@ def _missing_statistics(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, weight in tensors.items():
         prefix = name.removesuffix("weight")
         mean, var = prefix + "running_mean", prefix + "running_var"
-        if name.endswith(".norm.weight") and prefix + "bias" in tensors and not {mean, var} & tensors.keys():
+        if (
+            name.startswith(_TRUNK)
+            and name.endswith(".norm.weight")
+            and prefix + "bias" in tensors
+            and not {mean, var} & tensors.keys()
+        ):
             filled |= {mean: torch.zeros_like(weight), var: torch.ones_like(weight)}
     return filled
 
 
-def _restated(config: ModelConfig) -> dict[str, Array]:
+def _restated(config: AnyConfig) -> dict[str, Array]:
     """Buffers of older files that hold no trained value: what they must be under this configuration."""
-    pixels, rpn = config.preprocessing, config.rpn
+    pixels = config.preprocessing
     buffers = {"pixel_mean": np.array(pixels.mean), "pixel_std": np.array(pixels.std)}
-    for i, size in enumerate(rpn.anchor_sizes):
-        anchors = cell_anchors(size, rpn.aspect_ratios).numpy()
-        buffers[f"proposal_generator.anchor_generator.cell_anchors.{i}"] = anchors
+    if isinstance(config, ModelConfig):
+        for i, size in enumerate(config.rpn.anchor_sizes):
+            anchors = cell_anchors(size, config.rpn.aspect_ratios).numpy()
+            buffers[f"proposal_generator.anchor_generator.cell_anchors.{i}"] = anchors
     return buffers
 
 

@@ -5,7 +5,10 @@ Names and defaults are those of the reference's own configuration.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from model.config import ResNet
 
 # Defaults are the reference's: its config/defaults.py and PointRend's config.py.
 # First, keys that configure: our field → their key, default.
@@ -60,6 +63,7 @@ PIXELS: Fields = {
     "long_edge": ("INPUT.MAX_SIZE_TEST", 1333),
 }
 CLASSES, POINT_CLASSES = "MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.POINT_HEAD.NUM_CLASSES"
+ARCHITECTURE = "MODEL.META_ARCHITECTURE"
 ROI_HEADS, MASK_HEAD = "MODEL.ROI_HEADS.NAME", "MODEL.ROI_MASK_HEAD.NAME"
 USED: dict[str, Any] = {CLASSES: 80, POINT_CLASSES: 80}
 USED |= {ROI_HEADS: "Res5ROIHeads", MASK_HEAD: "MaskRCNNConvUpsampleHead"}
@@ -74,7 +78,7 @@ FIXED: dict[str, Any] = {
     "MODEL.FPN.NORM": "",
     "MODEL.KEYPOINT_ON": False,
     "MODEL.LOAD_PROPOSALS": False,
-    "MODEL.META_ARCHITECTURE": "GeneralizedRCNN",
+    ARCHITECTURE: "GeneralizedRCNN",
     "MODEL.PROPOSAL_GENERATOR.MIN_SIZE": 0,
     "MODEL.PROPOSAL_GENERATOR.NAME": "RPN",
     "MODEL.RESNETS.DEFORM_ON_PER_STAGE": (False,) * 4,
@@ -144,3 +148,9 @@ POINTREND_HEADS = (
 )
 # NUM_CONV: PointRend's coarse head has none.
 MAY_BE_ZERO = ("MODEL.BACKBONE.FREEZE_AT", "MODEL.ROI_MASK_HEAD.NUM_CONV")
+
+
+def resnet(values: Mapping[str, Any]) -> ResNet:
+    """The trunk of either task; the reference counts a 3×3 convolution's width by group."""
+    fields = {field: values[key] for field, (key, _) in RESNET.items()}
+    return ResNet(**fields | {"bottleneck": fields["bottleneck"] * fields["groups"]})

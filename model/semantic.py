@@ -45,24 +45,25 @@ class SemanticFPNHead(nn.Module):
 
     def __init__(self, config: SemanticFPN, num_classes: int) -> None:
         super().__init__()
-        self.first_level = config.first_level
-        self.levels = nn.ModuleList(
-            nn.ModuleList(
-                ConvGroupNorm(config.channels if i else config.fpn.channels, config.channels)
-                for i in range(max(level - config.first_level, 1))
-            )
-            for level in range(config.first_level, 6)
+        first = config.first_level
+        self.levels = nn.ModuleDict(
+            {
+                f"p{level}": nn.ModuleList(
+                    ConvGroupNorm(config.channels if i else config.fpn.channels, config.channels)
+                    for i in range(max(level - first, 1))
+                )
+                for level in range(first, 6)
+            }
         )
-        self.predictor = conv(config.channels, num_classes, 1)
+        self.predictor = conv(config.channels, num_classes, 1, std=0.01)
 
     def forward(self, pyramid: list[Tensor]) -> Tensor:
         """P2–P6 → logits [B, K, H/s, W/s]."""
-        parts = []
-        for i, layers in enumerate(self.levels):
-            x = pyramid[self.first_level - 2 + i]
+        parts: list[Tensor] = []
+        for x, layers in zip(pyramid[4 - len(self.levels) : 4], self.levels.values(), strict=True):
             for layer in cast(nn.ModuleList, layers):
                 x = layer(x)
-                if i > 0:
+                if parts:
                     x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
             parts.append(x)
         logits: Tensor = self.predictor(sum(parts[1:], parts[0]))
@@ -81,7 +82,7 @@ class DeepLabHead(nn.Module):
                 part.p = config.dropout
         self.conv = nn.Conv2d(config.channels, config.channels, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(config.channels)
-        self.predictor = conv(config.channels, num_classes, 1)
+        self.predictor = conv(config.channels, num_classes, 1, std=0.01)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """res2–res5 → logits [B, K, H/s, W/s]."""

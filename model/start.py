@@ -13,7 +13,8 @@ from torch import Tensor
 from model.backbone import TimmTrunk, load_imagenet
 from model.checkpoint import REFERENCE_SUFFIXES, CheckpointError, load
 from model.rcnn import MaskRCNN
-from model.reference import Array, read_arrays, rename
+from model.reference import Array, read_arrays
+from model.reference_names import POINT, rename
 
 # Classifiers' names → the reference's, each pattern in turn.
 _CLASSIFIERS = {
@@ -96,7 +97,7 @@ def _tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
     tensors = {}
     for name, array in arrays.items():
         ours = rename(name.removeprefix("module."))
-        is_conv1d = ours.startswith("mask_head.point.") and array.ndim == 3
+        is_conv1d = ours.startswith(POINT) and array.ndim == 3
         tensors[ours] = torch.from_numpy(np.array(array[..., 0] if is_conv1d else array, dtype=np.float32))
     return tensors
 

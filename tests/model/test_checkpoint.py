@@ -16,15 +16,20 @@ from model.checkpoint import (
     FORMAT,
     Checkpoint,
     CheckpointError,
+    SemanticCheckpoint,
     default_categories,
     fit,
     load,
     network_shapes,
+    open_any,
     open_checkpoint,
+    open_semantic,
     save,
 )
 from model.config import ModelConfig, preset
+from model.palette import default_palette
 from model.reference_config import config_from_yaml
+from tests.model import tiny_semantic
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -187,3 +192,30 @@ def test_fit_lists_every_kind_of_misfit_and_caps_the_lists() -> None:
     assert "unexpected: odd;" in message
     assert message.endswith("of another shape: shape (3, 2) instead of (2, 3)")
     fit({"right": torch.zeros(4)}, {"right": torch.Size([4])})
+
+
+def test_semantic_checkpoints_come_back_with_their_palette(tmp_path: Path) -> None:
+    config, path = tiny_semantic.CONFIG, tmp_path / "c.safetensors"
+    tensors = dict(tiny_semantic.network().state_dict())
+    palette = ((1, 2, 3), (4, 5, 6), (255, 0, 9))
+    save(path, SemanticCheckpoint(config, numbered(3), tensors, {"data": "camvid"}, palette))
+    opened = open_semantic(path)
+    assert (opened.config, opened.categories, opened.palette) == (config, numbered(3), palette)
+    assert opened.notes == {"data": "camvid"}
+    assert all(torch.equal(opened.tensors[name], t) for name, t in tensors.items())
+    assert type(open_any(path)) is SemanticCheckpoint
+    with pytest.raises(CheckpointError, match="c.safetensors is a semantic segmentation network"):
+        open_checkpoint(path)
+    with pytest.raises(CheckpointError, match="is a Mask R-CNN, not a semantic"):
+        save(
+            tmp_path / "m.safetensors", Checkpoint(tiny_config(), numbered(5), random_tensors(tiny_config()))
+        )
+        open_semantic(tmp_path / "m.safetensors")
+
+
+def test_palettes_are_checked() -> None:
+    config = tiny_semantic.CONFIG
+    assert SemanticCheckpoint(config, numbered(3), {}).palette == default_palette(3)
+    assert len(set(default_palette(255))) == 255
+    with pytest.raises(CheckpointError, match="2 colours for 3 classes"):
+        SemanticCheckpoint(config, numbered(3), {}, palette=((1, 2, 3), (4, 5, 6)))

@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from model.checkpoint import CheckpointError, network_shapes, open_checkpoint
+from model.checkpoint import CheckpointError, network_shapes, open_any, open_checkpoint
 from model.config import preset
 from model.rcnn import MaskRCNN
-from model.reference import Array, convert, read_arrays, rename
-from model.reference_config import config_from_yaml
+from model.reference import Array, convert, read_arrays
+from model.reference_config import any_config_from_yaml, config_from_yaml
+from model.reference_names import rename
+from model.semantic import SemanticNet
+from model.semantic_config import SemanticConfig, any_preset
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PUBLISHED = {
@@ -27,8 +30,9 @@ PUBLISHED = {
     "pointrend_x101_fpn": "pointrend_rcnn_x101_fpn",
     "pointrend_r50_fpn_cityscapes": "pointrend_rcnn_r50_fpn_cityscapes",
     "mask_rcnn_r50_fpn": "mask_rcnn_r50_fpn",
+    "pointrend_semantic_r101_fpn": "semantic_fpn_r101_cityscapes",
 }
-TINY = ("tiny_r50", "tiny_x101", "tiny_conv")
+TINY = ("tiny_r50", "tiny_x101", "tiny_conv", "tiny_semantic")
 
 
 def published(name: str) -> dict[str, Array]:
@@ -56,10 +60,10 @@ def write_pickle(path: Path, content: object, protocol: int = 3) -> Path:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_models_import_without_a_leftover(tmp_path: Path, name: str) -> None:
-    config = preset(PUBLISHED[name])
+    config = any_preset(PUBLISHED[name])
     content = {"model": published(name), "__author__": "third-party", "matching_heuristics": True}
     path = write_pickle(tmp_path / "model.pkl", content)
-    opened = open_checkpoint(path, config)
+    opened = open_any(path, config)
     path.unlink()  # hundreds of megabytes, which pytest would keep
     assert {key: t.shape for key, t in opened.tensors.items()} == network_shapes(config)
     assert all(t.dtype is torch.float32 for t in opened.tensors.values())
@@ -89,12 +93,13 @@ def test_torch_files_import_with_the_optimizer_beside_the_model(tmp_path: Path) 
 
 @pytest.mark.parametrize("name", TINY)
 def test_every_value_arrives_under_the_right_name(name: str) -> None:
-    config = config_from_yaml(GOLDEN / f"{name}.yaml")
+    config = any_config_from_yaml(GOLDEN / f"{name}.yaml")
     arrays = pickle.loads((GOLDEN / f"{name}.pkl").read_bytes())["model"]
-    tensors = open_checkpoint(GOLDEN / f"{name}.pkl", config).tensors
+    tensors = open_any(GOLDEN / f"{name}.pkl", config).tensors
     for theirs, array in arrays.items():
         assert np.array_equal(tensors[rename(theirs)].numpy().ravel(), array.ravel()), theirs
-    MaskRCNN(config).load_state_dict(tensors)
+    network = SemanticNet(config) if isinstance(config, SemanticConfig) else MaskRCNN(config)
+    network.load_state_dict(tensors)
 
 
 @pytest.mark.parametrize(
@@ -117,8 +122,15 @@ def test_every_value_arrives_under_the_right_name(name: str) -> None:
         ("roi_heads.mask_point_head.predictor.weight", "mask_head.point.predictor.weight"),
         ("roi_heads.mask_head.mask_fcn4.weight", "mask_head.conv.3.weight"),
         ("roi_heads.mask_head.deconv.bias", "mask_head.deconv.bias"),
+        ("sem_seg_head.coarse_sem_seg_head.p5.4.weight", "head.levels.p5.2.conv.weight"),
+        ("sem_seg_head.coarse_sem_seg_head.p4.2.norm.bias", "head.levels.p4.1.norm.bias"),
+        ("sem_seg_head.p2.0.weight", "head.levels.p2.0.conv.weight"),
+        ("sem_seg_head.predictor.bias", "head.predictor.bias"),
+        ("sem_seg_head.coarse_sem_seg_head.predictor.bias", "head.predictor.bias"),
+        ("sem_seg_head.point_head.fc2.weight", "point.fc.1.weight"),
+        ("sem_seg_head.point_head.predictor.weight", "point.predictor.weight"),
         ("roi_heads.mask_head.predictor.weight", "mask_head.predictor.weight"),
-        ("sem_seg_head.predictor.weight", "sem_seg_head.predictor.weight"),
+        ("panoptic_head.predictor.weight", "panoptic_head.predictor.weight"),
     ],
 )
 def test_names(theirs: str, ours: str) -> None:

@@ -230,10 +230,9 @@ def test_all_problems_are_listed_together(tmp_path: Path) -> None:
     assert "MODEL.FPN.NORM = 'GN' is not supported, only ''" in str(caught.value)
 
 
-def test_semantic_models_are_not_supported_yet(tmp_path: Path) -> None:
-    path = changed(tmp_path, {"MODEL.META_ARCHITECTURE": "SemanticSegmentor", "MODEL.MASK_ON": False})
-    with pytest.raises(ReferenceConfigError, match="not supported yet: semantic"):
-        config_from_yaml(path)
+def test_semantic_networks_are_none_of_mask_rcnn() -> None:
+    with pytest.raises(ReferenceConfigError, match="tiny_semantic.yaml is a semantic network"):
+        config_from_yaml(GOLDEN / "tiny_semantic.yaml")
 
 
 @pytest.mark.parametrize(

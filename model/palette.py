@@ -1,0 +1,26 @@
+"""Colours for classes and instances."""
+
+from __future__ import annotations
+
+import colorsys
+from typing import Any
+
+Colour = tuple[int, int, int]  # red, green, blue
+
+
+def colour(index: int) -> Colour:
+    """Vivid, and far from its neighbours: hues a golden section apart."""
+    red, green, blue = colorsys.hsv_to_rgb((0.58 + 0.618034 * index) % 1, 0.8, 1.0)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def default_palette(count: int) -> tuple[Colour, ...]:
+    return tuple(colour(i) for i in range(count))
+
+
+def parse_palette(rows: Any) -> tuple[Colour, ...]:
+    """Colours read from JSON. Raises ValueError or TypeError if they are not triples of 0–255."""
+    colours = tuple((int(red), int(green), int(blue)) for red, green, blue in rows)
+    if any(not 0 <= part <= 255 for colour in colours for part in colour):
+        raise ValueError("a colour of the palette is not three numbers from 0 to 255")
+    return colours
