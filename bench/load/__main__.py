@@ -8,6 +8,7 @@ import statistics
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,45 +17,62 @@ import typer
 from tqdm import tqdm
 
 from bench.load import report, workload
-from bench.load.driver import Run, arriving, closed, cpu_seconds, resident
+from bench.load.driver import Request, Run, arriving, closed, cpu_seconds, joined, resident
 from bench.load.peers import opened, read, segment, written
 from bench.load.servers import KINDS, Server, serving
+from export.bundle import Bundle
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 BundleDir = Annotated[Path, typer.Option("--bundle", help="Folder of an exported model.")]
 Seconds = Annotated[float, typer.Option(min=1, help="Of each run.")]
+Rounds = Annotated[int, typer.Option(min=1, help="How often all take their turn.")]
 Out = Annotated[Path, typer.Option(help="Folder for the JSON files.")]
 BUNDLE, OUT = Path("bundles/people"), Path("docs/load")
 
 
 @app.command()
-def overhead(bundle: BundleDir = BUNDLE, seconds: Seconds = 20, out: Out = OUT) -> None:
-    """The engine alone in a loop, against the service at one client and at sixteen."""
-    times = _engine_alone(bundle, seconds)
+def overhead(bundle: BundleDir = BUNDLE, seconds: Seconds = 6, rounds: Rounds = 4, out: Out = OUT) -> None:
+    """The engine alone in a loop, against the service at one client and at sixteen, in turns."""
+    model = opened(bundle)
+    engine: list[float] = []
+    one: list[Run] = []
+    many: list[Run] = []
     with serving("ours", bundle) as server:
         warm(server)
-        one = closed(server.url, workload.same(), 1, seconds)
-        many = closed(server.url, workload.same(), 16, seconds)
+        for _ in range(rounds):
+            engine += _engine_alone(model, seconds)
+            one.append(closed(server.url, workload.same(), 1, seconds))
+            many.append(closed(server.url, workload.same(), 16, 2 * seconds))
     _write(
         out / "overhead.json",
         {
-            "engine": {"p50": statistics.median(times), "throughput": 1 / statistics.fmean(times)},
-            "one": report.figures(one),
-            "sixteen": report.figures(many),
+            "engine": {"p50": statistics.median(engine), "throughput": 1 / statistics.fmean(engine)},
+            "one": report.figures(joined(one)),
+            "sixteen": report.figures(joined(many)),
         },
     )
 
 
 @app.command()
-def peers(bundle: BundleDir = BUNDLE, seconds: Seconds = 20, out: Out = OUT) -> None:
-    """Ours, a plain handler and LitServe around the same engine: sixteen clients, then a third of them hang up."""
-    found: dict[str, Any] = {}
-    for kind in KINDS:
-        with serving(kind, bundle) as server:
-            warm(server)
-            steady = metered(server, workload.same(), seconds)
-            leaving = metered(server, workload.leaving(workload.same(), 0.3), seconds)
-        found[kind] = {"steady": report.figures(steady), "leaving": report.figures(leaving)}
+def peers(bundle: BundleDir = BUNDLE, seconds: Seconds = 10, rounds: Rounds = 3, out: Out = OUT) -> None:
+    """Ours, a plain handler and LitServe around the same engine: sixteen clients, then a third of them hang up.
+
+    In turns, because a machine is not equally fast all the time.
+    """
+    runs: dict[str, dict[str, list[Run]]] = {kind: {"steady": [], "leaving": []} for kind in KINDS}
+    for _ in range(rounds):
+        for kind in KINDS:
+            with serving(kind, bundle) as server:
+                requests = workload.same()
+                if kind == "litserve":
+                    requests = [workload.as_json(request) for request in requests]
+                warm(server, requests)
+                runs[kind]["steady"].append(metered(server, requests, seconds))
+                runs[kind]["leaving"].append(metered(server, workload.leaving(requests, 0.3), seconds))
+    found = {
+        kind: {load: report.figures(joined(each)) for load, each in loads.items()}
+        for kind, loads in runs.items()
+    }
     _write(out / "peers.json", found)
 
 
@@ -125,9 +143,9 @@ def plot(out: Out = OUT, figures: Annotated[Path, typer.Option()] = Path("docs/i
         print(path)
 
 
-def warm(server: Server) -> None:
+def warm(server: Server, requests: Sequence[Request] = ()) -> None:
     """A few requests, so that nothing is measured that only happens once."""
-    run = closed(server.url, workload.same(), 4, 3, keep=True)
+    run = closed(server.url, requests or workload.same(), 4, 3, keep=True)
     if failed := next((a for a in run.answers if a.outcome == "failed"), None):
         raise RuntimeError(f"{server.kind} fails: {failed.note} {failed.body[:500]!r}")
 
@@ -139,9 +157,9 @@ def metered(server: Server, requests: list[Any], seconds: float) -> Run:
     return replace(run, cpu=cpu_seconds(server.pid) - begin)
 
 
-def _engine_alone(bundle: Path, seconds: float) -> list[float]:
+def _engine_alone(model: Bundle, seconds: float) -> list[float]:
     """Seconds of decode, predict and encode, one request after the other, in this process."""
-    model, body = opened(bundle), workload.same()[0].body
+    body = workload.same()[0].body
     times: list[float] = []
     begin = time.perf_counter()
     while time.perf_counter() - begin < seconds or len(times) < 5:

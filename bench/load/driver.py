@@ -62,6 +62,12 @@ class Run:
         return float(np.percentile(times, percent)) if times else float("nan")
 
 
+def joined(runs: Sequence[Run]) -> Run:
+    """As if they had been one."""
+    answers = tuple(answer for run in runs for answer in run.answers)
+    return Run(answers, sum(run.seconds for run in runs), sum(run.cpu for run in runs))
+
+
 @dataclass
 class Client:
     """Sends requests to one server, each on a connection of its own if it will hang up."""

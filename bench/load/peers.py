@@ -1,7 +1,7 @@
-"""Other ways to serve the same engine: a plain FastAPI handler, and LitServe.
+"""Other ways to serve the same engine: a plain FastAPI handler here, LitServe in `lit.py`.
 
-    python -m bench.load.peers plain --bundle DIR --port N
-    python -m bench.load.peers litserve --bundle DIR --port N
+    python -m bench.load.peers --bundle DIR --port N
+    python -m bench.load.lit --bundle DIR --port N
 
 All decode, predict and encode with the project's own functions; only what stands around them differs.
 """
@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from export.bundle import Bundle, Execution, open_bundle
@@ -32,7 +33,6 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 BundleDir = Annotated[Path, typer.Option("--bundle")]
 Port = Annotated[int, typer.Option()]
 OPTIONS = Options()
-BATCH = 4
 
 
 def opened(folder: Path) -> Bundle:
@@ -76,8 +76,6 @@ def written(bundle: Bundle, found: Segmented) -> bytes:
 @app.command()
 def plain(bundle: BundleDir, port: Port) -> None:
     """A FastAPI handler with the work in it."""
-    import uvicorn
-
     model, service = opened(bundle), FastAPI()
 
     @service.post("/segment")
@@ -90,36 +88,6 @@ def plain(bundle: BundleDir, port: Port) -> None:
         return "ready"
 
     uvicorn.run(service, port=port, access_log=False)
-
-
-@app.command()
-def litserve(bundle: BundleDir, port: Port) -> None:
-    """LitServe with its own batching."""
-    import litserve
-
-    class Api(litserve.LitAPI):  # type: ignore[misc]  # it has no types
-        def setup(self, device: Any) -> None:
-            self.bundle = opened(bundle)
-
-        async def decode_request(self, request: Request) -> DecodedImage:
-            return read(await request.body())
-
-        def batch(self, inputs: list[DecodedImage]) -> list[DecodedImage]:
-            return inputs
-
-        def predict(self, inputs: list[DecodedImage]) -> list[Segmented]:
-            return segment(self.bundle, inputs)
-
-        def unbatch(self, output: list[Segmented]) -> list[Segmented]:
-            return output
-
-        def encode_response(self, output: Segmented) -> Response:
-            return Response(written(self.bundle, output), media_type="application/json")
-
-    server = litserve.LitServer(
-        Api(max_batch_size=BATCH, batch_timeout=0.005, api_path="/segment"), accelerator="cpu"
-    )
-    server.run(port=port, generate_client_file=False)
 
 
 if __name__ == "__main__":

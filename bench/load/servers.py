@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 
 KINDS = ("ours", "plain", "litserve")
+_MODULES = {"ours": ("service", "serve"), "plain": ("bench.load.peers",), "litserve": ("bench.load.lit",)}
 _READY = {"ours": "/readyz", "plain": "/readyz", "litserve": "/health"}
 PATIENCE = 120.0  # s
 
@@ -34,8 +35,7 @@ def serving(kind: str, bundle: Path, **settings: object) -> Iterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    module = ["service", "serve"] if kind == "ours" else ["bench.load.peers", kind]
-    command = [sys.executable, "-m", *module, "--bundle", str(bundle), "--port", str(port)]
+    command = [sys.executable, "-m", *_MODULES[kind], "--bundle", str(bundle), "--port", str(port)]
     environment = os.environ | {f"POINTREND_{name.upper()}": str(value) for name, value in settings.items()}
     with tempfile.TemporaryFile("w+") as log:
         # A session of its own, so that whatever it starts ends with it.

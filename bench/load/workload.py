@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import itertools
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,12 @@ JPEG = (("content-type", "image/jpeg"),)
 def same() -> list[Request]:
     """One picture at the default settings: what every server here can be asked."""
     return [Request("/segment", PICTURES[0].read_bytes(), JPEG)]
+
+
+def as_json(request: Request) -> Request:
+    """The same image in JSON, base64 in `image`."""
+    body = json.dumps({"image": base64.b64encode(request.body).decode()}).encode()
+    return replace(request, body=body, headers=(("content-type", "application/json"),))
 
 
 def mixed() -> list[Request]:
