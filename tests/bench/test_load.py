@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import Counter
 from dataclasses import replace
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from bench.load import report, workload
-from bench.load.driver import Answer, Request, Run, arriving, closed, cpu_seconds, resident
+from bench.load.driver import Answer, Request, Run, arriving, closed, cpu_seconds, joined, resident
 from model import rle
 from model.paste import Crop
 from tests.service.support import Discs, disc_bundle, encoded, picture, running, wait_for
@@ -60,6 +61,20 @@ def test_a_third_of_the_clients_leave() -> None:
     assert Counter(r.leaves_after for r in found) == {None: 8, 0.3: 4}
     assert len({r.body for r in found if r.leaves_after}) == 4
     assert len(set(workload.mixed())) == 36
+
+
+def test_the_same_image_in_json() -> None:
+    (raw,) = workload.same()
+    wrapped = workload.as_json(raw)
+    assert base64.b64decode(json.loads(wrapped.body)["image"]) == raw.body
+    assert dict(wrapped.headers) == {"content-type": "application/json"}
+
+
+def test_runs_in_turns_count_as_one() -> None:
+    request = Request("/segment", b"", ())
+    runs = [Run((Answer(request, "ok", 0.0, 1.0),) * n, 2.0, cpu=3.0) for n in (1, 5)]
+    both = joined(runs)
+    assert (both.count("ok"), both.goodput, both.cpu) == (6, 1.5, 6.0)
 
 
 def answer(side: int, category: str = "disc") -> bytes:
