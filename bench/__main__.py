@@ -19,9 +19,10 @@ from model import rle
 from model.checkpoint import open_checkpoint
 from model.coarse import no_prompts
 from model.config import PointRendMask
+from model.eager import eager_predictor
 from model.paste import paste
 from model.point_head import PointHead
-from model.predict import Options, Predictor, crop
+from model.predict import Options, crop
 from model.preprocess import network_input
 from model.render import FineMap, Render, render, render_dense
 
@@ -104,7 +105,7 @@ def whole(bundle_folder: Path, checkpoint: Path, picture: Path, threads: int) ->
     """One picture through the shipped model, and the bare networks it cannot be faster than."""
     bundle = open_bundle(bundle_folder, Execution(threads=threads))
     image = np.asarray(Image.open(picture).convert("RGB"))
-    predictor, eager = bundle.predictor, Predictor.eager(open_checkpoint(checkpoint))
+    predictor, eager = bundle.predictor, eager_predictor(open_checkpoint(checkpoint))
     prepared = predictor.prepare(image)
     images, sizes = network_input([prepared.pixels], predictor.preprocessing)
 

@@ -14,7 +14,8 @@ import onnx
 import torch
 from onnxscript import opset18
 
-from model.coarse import Coarse, CoarsePass
+from model.coarse import Coarse
+from model.coarse_pass import CoarsePass
 
 OPSET = 18
 op: Any = opset18  # its stubs type every constant as a union of all types

@@ -14,10 +14,10 @@ from export.bundle import GRAPH, MANIFEST, POINT_HEAD, Execution, Manifest, open
 from export.coarse import OPSET, export_coarse
 from export.golden import golden
 from model.checkpoint import Checkpoint
-from model.coarse import CoarsePass
+from model.coarse_pass import CoarsePass
 from model.config import PointRendMask
+from model.eager import eager_predictor
 from model.mask_heads import PointRendMaskHead
-from model.predict import Predictor
 from model.rcnn import build
 
 
@@ -65,7 +65,7 @@ def write_bundle(
         )
         (draft / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         exported = open_bundle(draft, Execution()).predictor
-        report = parity.check(Predictor.eager(checkpoint), exported, full_size=full_size)
+        report = parity.check(eager_predictor(checkpoint), exported, full_size=full_size)
         if not report["passed"]:
             raise ParityError("the exported graph differs from the network: " + "; ".join(report["failures"]))
         (draft / MANIFEST).write_text(

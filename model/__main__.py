@@ -202,11 +202,11 @@ def label(
 
     from model.checkpoint import open_checkpoint
     from model.coco import load_coco
+    from model.eager import eager_predictor
     from model.label import label as run
-    from model.predict import Predictor
 
     dataset = load_coco(data, images)
-    predictor = Predictor.eager(open_checkpoint(checkpoint))
+    predictor = eager_predictor(open_checkpoint(checkpoint))
     labelled, count = run(
         predictor, json.loads(data.read_text(encoding="utf-8")), dataset, least_side, certainty
     )

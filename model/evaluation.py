@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from faster_coco_eval import COCO, COCOeval_faster
+from tqdm import tqdm
 
 from model.categories import Category
 from model.checkpoint import Checkpoint
 from model.coco import CocoDataset
 from model.coco_fields import DataError, finite, integer, name, value
-from model.predict import Options, Predictor, coco_results
+from model.data import read_image
+from model.eager import eager_predictor
+from model.predict import Options, Predictor, coco_result
 from model.rle import decompress
 
 _KINDS = {"box": "bbox", "mask": "segm", "boundary": "boundary"}
@@ -139,13 +142,25 @@ def predict(
 ) -> Results:
     """Run a checkpoint at its own score threshold on the first images (None: all), for the given classes."""
     own = tuple(classes.get(i, category) for i, category in enumerate(checkpoint.categories))
-    predictor = replace(Predictor.eager(checkpoint), categories=own)
+    predictor = replace(eager_predictor(checkpoint), categories=own)
     options = replace(options, score=checkpoint.config.box.score_threshold, classes=frozenset(classes))
     return Results(
         coco_results(predictor, dataset, options, limit=limit),
         image_ids=[record.image_id for record in dataset.records[:limit]],
         category_ids=[category.id for category in classes.values()],
     )
+
+
+def coco_results(
+    predictor: Predictor, dataset: CocoDataset, options: Options, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """Results on a data set, with a progress bar (that vanishes if it stands below another one)."""
+    results = []
+    for record in tqdm(dataset.records[:limit], "predicting", unit="image", leave=None):
+        for region in predictor(read_image(record), options):
+            category = predictor.categories[region.category]
+            results.append(coco_result(region, category, record.image_id, record.width, record.height))
+    return results
 
 
 def listed(categories: Sequence[Category]) -> str:

@@ -1,11 +1,11 @@
 """From images to instances: prepare → coarse pass → choose regions → render → masks in image pixels.
 
-The same steps serve the eager network and an exported bundle; only the coarse pass differs.
+The same steps serve the eager network (model/eager.py) and an exported bundle; only the coarse pass differs. This is
+what a server needs, so it imports no network and no training package.
 """
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,20 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from model import rle
 from model.categories import Category
-from model.checkpoint import Checkpoint
-from model.coarse import Coarse, CoarsePass
-from model.coco import CocoDataset
+from model.coarse import Coarse
 from model.config import Preprocessing
-from model.data import read_image
-from model.mask_heads import PointRendMaskHead
 from model.paste import Crop, paste
 from model.point_head import PointHead
 from model.preprocess import network_input, resize
-from model.rcnn import MaskRCNN, build
 from model.render import SIDES, FineMap, Render, native_side, render
 
 RunCoarse = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Coarse]
@@ -99,24 +93,6 @@ class Predictor:
     preprocessing: Preprocessing
     categories: tuple[Category, ...]
     fine_stride: int = 4  # of the fine map, in network-input pixels
-
-    @staticmethod
-    def eager(checkpoint: Checkpoint) -> Predictor:
-        """Of a checkpoint, run by PyTorch."""
-        return Predictor.of(build(checkpoint.config, checkpoint.tensors), checkpoint.categories)
-
-    @staticmethod
-    def of(network: MaskRCNN, categories: tuple[Category, ...]) -> Predictor:
-        """Of a network, which it puts into evaluation mode: the coarse pass runs where the network is."""
-        device = next(network.parameters()).device
-        coarse, head = CoarsePass(network), network.mask_head
-
-        def run(*given: Tensor) -> Coarse:
-            return Coarse(*(part.cpu() for part in coarse(*(part.to(device) for part in given))))
-
-        # The renderer runs on the CPU; a copy, because `cpu` would move the network's own head.
-        point = copy.deepcopy(head.point).cpu() if isinstance(head, PointRendMaskHead) else None
-        return Predictor(run, point, network.config.preprocessing, categories)
 
     def prepare(self, image: NDArray[np.uint8], prompts: tuple[Prompt, ...] | None = None) -> Prepared:
         """Resize one RGB image [H, W, 3]."""
@@ -208,18 +184,6 @@ def coco_result(region: Region, category: Category, image_id: int, width: int, h
         "score": region.score,
         "segmentation": {"size": [height, width], "counts": rle.compress(counts)},
     }
-
-
-def coco_results(
-    predictor: Predictor, dataset: CocoDataset, options: Options, limit: int | None = None
-) -> list[dict[str, Any]]:
-    """Results on a data set, with a progress bar (that vanishes if it stands below another one)."""
-    results = []
-    for record in tqdm(dataset.records[:limit], "predicting", unit="image", leave=None):
-        for region in predictor(read_image(record), options):
-            category = predictor.categories[region.category]
-            results.append(coco_result(region, category, record.image_id, record.width, record.height))
-    return results
 
 
 def parse_resolution(text: str) -> Resolution:

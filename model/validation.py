@@ -12,9 +12,10 @@ from torch import nn
 
 from model.categories import Category
 from model.coco import CocoDataset, DataError, load_coco
-from model.evaluation import evaluate, listed
+from model.eager import predictor_of
+from model.evaluation import coco_results, evaluate, listed
 from model.pictures import compare
-from model.predict import Options, Predictor, coco_results
+from model.predict import Options
 from model.rcnn import MaskRCNN
 from model.run_files import append
 
@@ -52,7 +53,7 @@ def validate(network: MaskRCNN, validation: Validation, out: Path, step: int, ep
     """
     options = Options(score=network.config.box.score_threshold)
     with evaluating(network):
-        results = coco_results(Predictor.of(network, validation.categories), validation.dataset, options)
+        results = coco_results(predictor_of(network, validation.categories), validation.dataset, options)
     metrics = evaluate(validation.annotations, results)
     written = {name: None if math.isnan(value) else round(value, 5) for name, value in metrics.items()}
     append(out / "validation.jsonl", {"step": step, "epoch": round(epoch, 3)} | written)

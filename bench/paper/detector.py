@@ -20,6 +20,7 @@ from model.checkpoint import Checkpoint, open_checkpoint
 from model.coarse import Coarse
 from model.coco import CocoDataset, Record
 from model.data import read_image
+from model.eager import predictor_of
 from model.mask_heads import PointRendMaskHead, own_class
 from model.predict import Options, Predictor, Prepared, Region
 from model.preprocess import network_input
@@ -50,7 +51,7 @@ class Detector:
         """Of a native checkpoint. Raises CheckpointError."""
         checkpoint = open_checkpoint(path)
         network = build(checkpoint.config, checkpoint.tensors).requires_grad_(False)
-        return Detector(network, Predictor.of(network, checkpoint.categories), checkpoint, sha256(path))
+        return Detector(network, predictor_of(network, checkpoint.categories), checkpoint, sha256(path))
 
     @torch.inference_mode()
     def see(self, image: NDArray[np.uint8]) -> Seen:

@@ -31,7 +31,8 @@ from export.bundle import (
 from export.parity import picture
 from model.categories import Category
 from model.config import PointRendMask, Preprocessing
-from model.predict import Options, Predictor, Prompt
+from model.eager import eager_predictor
+from model.predict import Options, Prompt
 from tests.parity.goldens import load_checkpoint
 
 Export = Callable[[str], Path]
@@ -107,7 +108,7 @@ def test_an_opened_bundle_predicts_like_the_network(exported: Export) -> None:
     image = picture(120, 160, 0)
     options = Options(resolution=56, score=0.3, prompts=None)
     small = dataclasses.replace(opened.predictor.preprocessing, short_edge=120, long_edge=160)
-    eager = Predictor.eager(load_checkpoint("tiny_r50"))
+    eager = eager_predictor(load_checkpoint("tiny_r50"))
     both = [dataclasses.replace(p, preprocessing=small)(image, options) for p in (eager, opened.predictor)]
     assert len(both[0]) == len(both[1]) > 3
     for one, other in zip(*both, strict=True):

@@ -18,6 +18,7 @@ from export.parity import Case, Tolerance, compare, picture, table
 from export.write import ParityError, write_bundle
 from model.checkpoint import Checkpoint
 from model.coarse import Coarse
+from model.eager import eager_predictor
 from model.predict import Predictor
 from tests.parity.goldens import load_checkpoint
 
@@ -26,7 +27,7 @@ GOOD = Case(1, 10, 20, 5, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0, 1.0)
 
 
 def small(checkpoint: Checkpoint) -> Predictor:
-    made = Predictor.eager(checkpoint)
+    made = eager_predictor(checkpoint)
     pixels = dataclasses.replace(made.preprocessing, short_edge=96, long_edge=128)
     return dataclasses.replace(made, preprocessing=pixels)
 

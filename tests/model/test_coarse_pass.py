@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from export.parity import picture
-from model.coarse import Coarse, CoarsePass, no_prompts
+from model.coarse import Coarse, no_prompts
+from model.coarse_pass import CoarsePass
 from model.config import ConvMask
 from model.mask_heads import ConvMaskHead, PointRendMaskHead, own_class
 from model.preprocess import network_input

@@ -12,6 +12,7 @@ import torch
 from model.categories import Category
 from model.checkpoint import Checkpoint
 from model.coco import load_coco
+from model.eager import eager_predictor
 from model.label import label
 from model.predict import Predictor
 from tests.model import tiny
@@ -21,7 +22,7 @@ CLASSES = (Category(1, "dark"), Category(2, "bright"))
 
 @pytest.fixture
 def predictor() -> Predictor:
-    return Predictor.eager(Checkpoint(tiny.CONFIG, CLASSES, tiny.network().state_dict()))
+    return eager_predictor(Checkpoint(tiny.CONFIG, CLASSES, tiny.network().state_dict()))
 
 
 def labelled(

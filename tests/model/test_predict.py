@@ -19,6 +19,7 @@ from pycocotools.cocoeval import COCOeval
 
 from export.parity import picture
 from model.categories import Category
+from model.eager import eager_predictor
 from model.point_head import PointHead
 from model.predict import (
     Options,
@@ -39,7 +40,7 @@ ALL = Options(resolution=28, score=0.0, max_instances=1000)
 
 @cache
 def predictor(name: str = "tiny_r50") -> Predictor:
-    made = Predictor.eager(load_checkpoint(name))
+    made = eager_predictor(load_checkpoint(name))
     pixels = dataclasses.replace(made.preprocessing, short_edge=96, long_edge=192)
     return dataclasses.replace(made, preprocessing=pixels)
 

@@ -12,7 +12,8 @@ from PIL import Image
 from model.categories import Category
 from model.checkpoint import Checkpoint, open_checkpoint
 from model.config import preset
-from model.predict import Options, Predictor, crop
+from model.eager import eager_predictor
+from model.predict import Options, crop
 
 ROOT = Path(__file__).parents[2]
 PEOPLE = ROOT / "model" / "weights" / "people.safetensors"
@@ -36,7 +37,7 @@ def test_it_finds_the_person(people: Checkpoint, picture: str) -> None:
     """One large person; the middle of the lower half is body, the upper corners are not."""
     image = np.asarray(Image.open(ROOT / "examples" / picture).convert("RGB"))
     height, width = image.shape[:2]
-    best = Predictor.eager(people)(image, Options())[0]
+    best = eager_predictor(people)(image, Options())[0]
     assert best.score > 0.8
     mask = np.zeros((height, width), bool)
     found = crop(best, width, height)
@@ -49,4 +50,4 @@ def test_it_finds_the_person(people: Checkpoint, picture: str) -> None:
 
 def test_a_picture_of_nobody(people: Checkpoint) -> None:
     grey = np.full((200, 300, 3), 128, np.uint8)
-    assert Predictor.eager(people)(grey, Options()) == []
+    assert eager_predictor(people)(grey, Options()) == []

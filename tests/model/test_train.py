@@ -21,9 +21,10 @@ from model.checkpoint import open_checkpoint
 from model.coco import CocoDataset, DataError, load_coco
 from model.config import PRESETS
 from model.data import TrainDataset, collate
+from model.eager import eager_predictor
 from model.losses import losses
 from model.optimizer import lr_factor, optimizer
-from model.predict import Options, Predictor
+from model.predict import Options
 from model.preprocess import network_input
 from model.process import Process
 from model.rcnn import MaskRCNN, build
@@ -167,7 +168,7 @@ def test_the_checkpoint_predicts(trained: Path, file: Path) -> None:
     assert opened.config == tiny.CONFIG and opened.notes == {"data": "discs"}
     assert [(c.id, c.name) for c in opened.categories] == [(1, "dark"), (2, "bright")]
     image = np.asarray(Image.open(file.parent / "1.png"))
-    regions = Predictor.eager(opened)(image, Options(score=0.0, resolution=28))
+    regions = eager_predictor(opened)(image, Options(score=0.0, resolution=28))
     assert regions and all(r.render.done for r in regions)
 
 

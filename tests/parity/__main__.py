@@ -8,7 +8,7 @@ from pathlib import Path
 
 from export.bundle import open_bundle
 from export.write import write_bundle
-from model.predict import Predictor
+from model.eager import eager_predictor
 from tests.parity.goldens import ALL, load, load_checkpoint
 from tests.parity.measures import STAGES, Figure, chain
 
@@ -29,7 +29,7 @@ def main() -> int:
         names = [name for name in ALL if ("conv" in name) == (kind == "conv")]
         found = {name: [f for stage in stages for f in stage(load(name))] for name in names}
         tables.append((f"Stages on recorded inputs, {kind} head", found))
-    eager = {name: chain(load(name), Predictor.eager(load(name).checkpoint)) for name in ALL}
+    eager = {name: chain(load(name), eager_predictor(load(name).checkpoint)) for name in ALL}
     tables.append(("Whole chain, eager", eager))
     with tempfile.TemporaryDirectory() as folder:
         models = sorted({name.rsplit("_", 1)[0] for name in ALL})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from export.bundle import open_bundle
-from model.predict import Predictor
+from model.eager import eager_predictor
 from tests.parity.goldens import ALL, load
 from tests.parity.measures import chain
 
@@ -16,7 +16,7 @@ from tests.parity.measures import chain
 @pytest.mark.parametrize("name", ALL)
 def test_eager(name: str) -> None:
     golden = load(name)
-    assert [f for f in chain(golden, Predictor.eager(golden.checkpoint)) if not f.good] == []
+    assert [f for f in chain(golden, eager_predictor(golden.checkpoint)) if not f.good] == []
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -21,6 +21,7 @@ from export.bundle import Bundle, Manifest
 from model.categories import Category
 from model.coarse import Coarse
 from model.config import PointRendMask, Preprocessing
+from model.eager import eager_predictor
 from model.predict import Predictor
 from service.app import create_app
 from service.settings import Settings
@@ -85,7 +86,7 @@ def tiny_bundle() -> Bundle:
     config = checkpoint.config
     assert isinstance(config.mask, PointRendMask)
     manifest = _manifest("tiny", checkpoint.categories, config.preprocessing, config.mask)
-    return Bundle(manifest, Predictor.eager(checkpoint), ("PyTorch",))
+    return Bundle(manifest, eager_predictor(checkpoint), ("PyTorch",))
 
 
 def _manifest(
