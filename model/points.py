@@ -45,9 +45,14 @@ def class_uncertainty(logits: Tensor) -> Tensor:
 
 
 def top2_uncertainty(logits: Tensor) -> Tensor:
-    """Second best minus best logit over the classes: [N, K, ...] → [N, 1, ...], at most 0 (semantic)."""
-    best = logits.topk(2, dim=1).values
-    return best[:, 1:2] - best[:, 0:1]
+    """Second best minus best logit over the classes: [N, K, ...] → [N, 1, ...], at most 0 (semantic). No gradient."""
+    # Several times faster than topk, which sorts the classes of every cell on their own.
+    first, *others = logits.detach().unbind(1)
+    best, second, spare = first.clone(), torch.full_like(first, -torch.inf), torch.empty_like(first)
+    for other in others:
+        torch.maximum(second, torch.minimum(best, other, out=spare), out=second)
+        torch.maximum(best, other, out=best)
+    return (second - best)[:, None]
 
 
 def most_uncertain(uncertainty: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -36,6 +36,21 @@ def encode(crop: Crop, width: int, height: int) -> Counts:
     return counts[:-1] if counts[-1] == 0 and counts.size > 1 else counts
 
 
+def encode_labels(labels: NDArray[np.uint8]) -> dict[int, Counts]:
+    """Run lengths of every label that occurs in a label map [height, width]."""
+    flat = labels.ravel(order="F")
+    ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]) + 1, flat.size)
+    starts = np.append(0, ends[:-1])
+    values = flat[starts]
+    found = {}
+    for label in np.unique(values).tolist():
+        mine = values == label
+        bounds = np.stack([starts[mine], ends[mine]], axis=1).ravel()
+        counts = np.diff(bounds, prepend=0, append=flat.size)
+        found[label] = counts[:-1] if counts[-1] == 0 else counts
+    return found
+
+
 def compress(counts: Counts) -> str:
     """COCO's compressed form, as pycocotools writes it.
 

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from model.paste import Crop
-from model.rle import area, bounding_box, compress, decode, decompress, encode, polygons
+from model.rle import area, bounding_box, compress, decode, decompress, encode, encode_labels, polygons
 
 
 def on_image(crop: Crop, width: int, height: int) -> NDArray[np.uint8]:
@@ -132,3 +133,12 @@ def test_an_island_in_a_hole_is_a_ring_of_its_own() -> None:
     bitmap[1:6, 1:6] = False
     bitmap[3, 3] = True
     assert len(polygons(Crop(0, 0, bitmap))) == 2
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 3)))
+def test_label_maps_are_their_masks(labels: NDArray[np.uint8]) -> None:
+    height, width = labels.shape
+    found = encode_labels(labels)
+    assert list(found) == np.unique(labels).tolist()
+    for label, counts in found.items():
+        assert np.array_equal(counts, encode(Crop(0, 0, labels == label), width, height))
