@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from export.cuda import check_installed_cuda
 from export.golden import Golden
 from model.categories import Category
 from model.coarse import Coarse
@@ -170,6 +171,10 @@ def open_session(path: Path, execution: Execution) -> onnxruntime.InferenceSessi
     options.log_severity_level = 3
     wanted = ["CPUExecutionProvider"]
     if execution.device == "cuda":
+        try:
+            check_installed_cuda()
+        except ValueError as error:
+            raise BundleError(str(error)) from error
         wanted.insert(0, "CUDAExecutionProvider")
     try:
         session = onnxruntime.InferenceSession(path, options, providers=wanted)
