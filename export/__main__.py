@@ -22,29 +22,30 @@ def export(
     quick: Annotated[bool, typer.Option(help="Compare on small images only.")] = False,
 ) -> None:
     """Turn a checkpoint into a bundle, and prove that the bundle is the network."""
+    from export import parity, semantic_parity
     from export.bundle import sha256
-    from export.parity import table
     from export.write import write_bundle
-    from model.categories import CITYSCAPES, Category
-    from model.checkpoint import open_checkpoint
-    from model.config import preset as find_preset
-    from model.reference_config import config_from_yaml
+    from model.categories import CITYSCAPES, CITYSCAPES_LABELS, Category
+    from model.checkpoint import Checkpoint, open_any
+    from model.reference_config import any_config_from_yaml
+    from model.semantic_config import SemanticConfig, any_preset
 
     if preset and config:
         raise ValueError("give --preset or --config, not both")
-    network = find_preset(preset) if preset else config_from_yaml(config) if config else None
+    network = any_preset(preset) if preset else any_config_from_yaml(config) if config else None
     categories: tuple[Category, ...] | None = None
     if preset and preset.endswith("cityscapes"):
-        categories = CITYSCAPES
+        categories = CITYSCAPES_LABELS if isinstance(network, SemanticConfig) else CITYSCAPES
     if classes:
         names = [label.strip() for label in classes.split(",")]
         if not all(names) or len(set(names)) < len(names):
             raise ValueError(f"--classes needs different names that are not empty, got {classes!r}")
         categories = tuple(Category(i, label) for i, label in enumerate(names, 1))
-    opened = open_checkpoint(checkpoint, network, categories)
+    opened = open_any(checkpoint, network, categories)
     source = {"checkpoint": checkpoint.name, "sha256": sha256(checkpoint)}
     print(f"exporting {checkpoint.name} to {out} (the graph takes a minute or two)", flush=True)
     report = write_bundle(opened, out, name=name or out.resolve().name, source=source, full_size=not quick)
+    table = parity.table if isinstance(opened, Checkpoint) else semantic_parity.table
     print(f"eager network against exported bundle, largest differences:\n{table(report)}\n{out}: passed")
 
 

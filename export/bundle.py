@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import onnxruntime
 import torch
@@ -27,9 +28,10 @@ from export.golden import Golden
 from model.categories import Category
 from model.coarse import Coarse
 from model.config import PointRendMask, Preprocessing
-from model.point_head import PointHead
+from model.point_head import PointConfig, PointHead
 from model.predict import Predictor
 
+M = TypeVar("M")
 SCHEMA = 1
 GRAPH, POINT_HEAD, MANIFEST = "coarse.onnx", "point_head.safetensors", "bundle.json"
 
@@ -88,12 +90,35 @@ def sha256(path: Path) -> str:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """bundle.json, checked. Raises BundleError."""
+    """bundle.json of an instance bundle, checked. Raises BundleError."""
+    data = manifest_data(folder)
+    if data.get("task") != "instance":
+        raise BundleError(f"{folder} is for task {data.get('task')!r}, not 'instance'")
+
+    def build() -> Manifest:
+        head, known = data["point_head"], data.get("golden")
+        manifest = Manifest(
+            **data
+            | {
+                "categories": tuple(Category(**entry) for entry in data["categories"]),
+                "preprocessing": preprocessing(data["preprocessing"]),
+                "point_head": None if head is None else PointRendMask(**head),
+                "golden": None if known is None else Golden(**known),
+            }
+        )
+        _TYPES.validate_json(manifest.to_json(), strict=True)
+        return manifest
+
+    return undamaged(folder, build)
+
+
+def manifest_data(folder: Path) -> dict[str, Any]:
+    """What stands in the bundle.json of any task. Raises BundleError, also for another schema."""
     path = folder / MANIFEST
     if not path.is_file():
         raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         schema = data["schema"]
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{path} is not a bundle's manifest: {error!r}") from error
@@ -101,41 +126,46 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleError(
             f"{path} has schema {schema!r}; this version reads {SCHEMA}: export the model again"
         )
-    if data.get("task") != "instance":
-        raise BundleError(f"{folder} is for task {data.get('task')!r}; this version serves 'instance'")
+    if not isinstance(data.get("files"), dict):
+        raise BundleError(f"{path} is damaged: files must map names to hashes")
+    return data
+
+
+def undamaged(folder: Path, build: Callable[[], M]) -> M:
+    """What `build` makes of a manifest; whatever it cannot make something of is a BundleError."""
+    path = folder / MANIFEST
     try:
-        if not isinstance(data["files"], dict):
-            raise TypeError("files must map names to hashes")
-        head = data["point_head"]
-        pixels = data["preprocessing"]
-        manifest = Manifest(
-            **data
-            | {
-                "categories": tuple(Category(**entry) for entry in data["categories"]),
-                "preprocessing": Preprocessing(
-                    **pixels | {"mean": tuple(pixels["mean"]), "std": tuple(pixels["std"])}
-                ),
-                "point_head": None if head is None else PointRendMask(**head),
-                "golden": None if (known := data.get("golden")) is None else Golden(**known),
-            }
-        )
-        _TYPES.validate_json(manifest.to_json(), strict=True)
+        return build()
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise BundleError(f"{path} is damaged: {place}: {first['msg']}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path} is damaged: {error!r}") from error
-    return manifest
+
+
+def preprocessing(data: Mapping[str, Any]) -> Preprocessing:
+    return Preprocessing(**{**data, "mean": tuple(data["mean"]), "std": tuple(data["std"])})
 
 
 def open_bundle(folder: Path, execution: Execution | None = None) -> Bundle:
-    """Check every file of a bundle and make it ready to predict. Raises BundleError."""
+    """Check every file of an instance bundle and make it ready to predict. Raises BundleError."""
     manifest = read_manifest(folder)
-    needed = {GRAPH} | ({POINT_HEAD} if manifest.point_head else set())
-    if missing := sorted(needed - set(manifest.files)):
+    check_files(folder, manifest.files, manifest.point_head)
+    session = open_session(folder / GRAPH, execution or Execution())
+    head = open_head(folder, manifest.point_head, manifest.fine_channels, len(manifest.categories))
+    predictor = Predictor(
+        GraphPass(session), head, manifest.preprocessing, manifest.categories, manifest.fine_stride
+    )
+    return Bundle(manifest, predictor, tuple(session.get_providers()))
+
+
+def check_files(folder: Path, files: Mapping[str, str], head: PointConfig | None) -> None:
+    """Raises BundleError unless every needed file is there and is the one that was exported."""
+    needed = {GRAPH} | ({POINT_HEAD} if head else set())
+    if missing := sorted(needed - set(files)):
         raise BundleError(f"{folder} is damaged: the manifest lists no {', '.join(missing)}")
-    for name, expected in manifest.files.items():
+    for name, expected in files.items():
         path = folder / name
         if Path(name).name != name or not path.is_file():
             raise BundleError(f"{folder} is damaged: {name} is missing")
@@ -143,19 +173,20 @@ def open_bundle(folder: Path, execution: Execution | None = None) -> Bundle:
             raise BundleError(
                 f"{folder} is damaged: {name} is not the file that was exported (its hash differs)"
             )
-    session = open_session(folder / GRAPH, execution or Execution())
-    head = None
-    if manifest.point_head is not None:
-        head = PointHead(manifest.fine_channels, len(manifest.categories), manifest.point_head)
-        try:
-            head.load_state_dict(load_file(folder / POINT_HEAD))
-        except (RuntimeError, SafetensorError) as error:
-            raise BundleError(f"{folder} is damaged: {POINT_HEAD} does not fit its {MANIFEST}") from error
-        head.eval().requires_grad_(False)
-    predictor = Predictor(
-        GraphPass(session), head, manifest.preprocessing, manifest.categories, manifest.fine_stride
-    )
-    return Bundle(manifest, predictor, tuple(session.get_providers()))
+
+
+def open_head(
+    folder: Path, config: PointConfig | None, fine_channels: int, num_classes: int
+) -> PointHead | None:
+    """The point head beside the graph, if there is one. Raises BundleError."""
+    if config is None:
+        return None
+    head = PointHead(fine_channels, num_classes, config)
+    try:
+        head.load_state_dict(load_file(folder / POINT_HEAD))
+    except (RuntimeError, SafetensorError) as error:
+        raise BundleError(f"{folder} is damaged: {POINT_HEAD} does not fit its {MANIFEST}") from error
+    return head.eval().requires_grad_(False)
 
 
 def open_session(path: Path, execution: Execution) -> onnxruntime.InferenceSession:

@@ -13,13 +13,15 @@ from typing import Any
 import onnx
 import torch
 from onnxscript import opset18
+from torch import Tensor, nn
 
 from model.coarse import Coarse
 from model.coarse_pass import CoarsePass
+from model.semantic_coarse import SemanticCoarse
+from model.semantic_eager import SemanticPass
 
 OPSET = 18
 op: Any = opset18  # its stubs type every constant as a union of all types
-INPUTS = ("image", "size", "prompts", "prompt_batch", "prompt_class")
 OUTPUTS = Coarse._fields
 _MOST = 2**31 - 1
 
@@ -62,19 +64,42 @@ def export_coarse(coarse: CoarsePass, path: Path, height: int = 256, width: int 
         "prompt_batch": {0: prompts},
         "prompt_class": {0: prompts},
     }
+    translations: dict[Any, Any] = {torch.ops.pointrend.nms_rows.default: _nms_rows}
+    export_graph(coarse, path, example, shapes, list(OUTPUTS), translations)
+
+
+def export_semantic(coarse: SemanticPass, path: Path, height: int = 256, width: int = 320) -> None:
+    """Write the graph of a semantic network: image → coarse logits, and the projected fine map if it has a head."""
+    batch = torch.export.Dim("batch", min=1, max=64)
+    rows = torch.export.Dim("rows", min=2, max=512)
+    columns = torch.export.Dim("columns", min=2, max=512)
+    outputs = list(SemanticCoarse._fields[: 1 if coarse.network.point is None else 2])
+    example = {"image": torch.rand(2, 3, height, width)}
+    export_graph(coarse, path, example, {"image": {0: batch, 2: 32 * rows, 3: 32 * columns}}, outputs)
+
+
+def export_graph(
+    coarse: nn.Module,
+    path: Path,
+    example: dict[str, Tensor],
+    shapes: dict[str, Any],
+    outputs: list[str],
+    translations: dict[Any, Any] | None = None,
+) -> None:
+    """Write the module as ONNX, with the example's names as its inputs'."""
     with _quiet():
         torch.onnx.export(
             coarse,
             (),
             path,
             kwargs=example,
-            input_names=list(INPUTS),
-            output_names=list(OUTPUTS),
+            input_names=list(example),
+            output_names=outputs,
             dynamic_shapes=shapes,
             opset_version=OPSET,
             dynamo=True,
             external_data=False,
-            custom_translation_table={torch.ops.pointrend.nms_rows.default: _nms_rows},
+            custom_translation_table=translations,
         )
 
 

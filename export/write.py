@@ -9,16 +9,21 @@ from typing import Any
 
 from safetensors.torch import save
 
-from export import parity
+from export import parity, semantic_parity
 from export.bundle import GRAPH, MANIFEST, POINT_HEAD, Execution, Manifest, open_bundle, sha256
-from export.coarse import OPSET, export_coarse
+from export.coarse import OPSET, export_coarse, export_semantic
 from export.golden import golden
-from model.checkpoint import Checkpoint
+from export.semantic_bundle import SemanticManifest, open_semantic_bundle
+from export.semantic_golden import semantic_golden
+from model.checkpoint import AnyCheckpoint, Checkpoint, SemanticCheckpoint
 from model.coarse_pass import CoarsePass
 from model.config import PointRendMask
 from model.eager import eager_predictor
 from model.mask_heads import PointRendMaskHead
+from model.point_head import PointHead
 from model.rcnn import build
+from model.semantic import build_semantic
+from model.semantic_eager import SemanticPass, eager_semantic
 
 
 class ParityError(RuntimeError):
@@ -26,7 +31,7 @@ class ParityError(RuntimeError):
 
 
 def write_bundle(
-    checkpoint: Checkpoint, out: Path, *, name: str, source: dict[str, str], full_size: bool = True
+    checkpoint: AnyCheckpoint, out: Path, *, name: str, source: dict[str, str], full_size: bool = True
 ) -> dict[str, Any]:
     """Export, check, and only then put the bundle at `out`. Returns the parity report.
 
@@ -36,43 +41,84 @@ def write_bundle(
     out = out.resolve()
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise ValueError(f"{out} is not empty and holds no bundle: name another folder")
-    network = build(checkpoint.config, checkpoint.tensors)
     out.parent.mkdir(parents=True, exist_ok=True)
+    source = source | checkpoint.notes
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
         draft = Path(folder) / "bundle"  # of its own: the temporary folder is readable by its owner alone
         draft.mkdir()
-        export_coarse(CoarsePass(network), draft / GRAPH)
-        names = [GRAPH]
-        if isinstance(network.mask_head, PointRendMaskHead):
-            head = network.mask_head.point.state_dict()
-            # Bytes, because `save_file` makes files that only their owner may read.
-            tensors = {key: value.contiguous() for key, value in head.items()}
-            (draft / POINT_HEAD).write_bytes(save(tensors))
-            names.append(POINT_HEAD)
-        config = checkpoint.config
-        manifest = Manifest(
-            name=name,
-            task="instance",
-            categories=checkpoint.categories,
-            preprocessing=config.preprocessing,
-            score_threshold=config.box.score_threshold,
-            max_detections=config.box.max_detections,
-            point_head=config.mask if isinstance(config.mask, PointRendMask) else None,
-            fine_channels=config.fpn.channels,
-            opset=OPSET,
-            files={file: sha256(draft / file) for file in names},
-            source=source | checkpoint.notes,
+        manifest = (
+            _instance(checkpoint, draft, name, source, full_size)
+            if isinstance(checkpoint, Checkpoint)
+            else _semantic(checkpoint, draft, name, source, full_size)
         )
-        (draft / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-        exported = open_bundle(draft, Execution()).predictor
-        report = parity.check(eager_predictor(checkpoint), exported, full_size=full_size)
+        report = manifest.parity
         if not report["passed"]:
             raise ParityError("the exported graph differs from the network: " + "; ".join(report["failures"]))
-        (draft / MANIFEST).write_text(
-            dataclasses.replace(manifest, parity=report, golden=golden(exported)).to_json(), encoding="utf-8"
-        )
+        (draft / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         _replace(out, draft, Path(folder) / "older")
     return report
+
+
+def _instance(
+    checkpoint: Checkpoint, draft: Path, name: str, source: dict[str, str], full_size: bool
+) -> Manifest:
+    """Write the files of a bundle and compare it with the network."""
+    network, config = build(checkpoint.config, checkpoint.tensors), checkpoint.config
+    export_coarse(CoarsePass(network), draft / GRAPH)
+    head = network.mask_head
+    manifest = Manifest(
+        name=name,
+        task="instance",
+        categories=checkpoint.categories,
+        preprocessing=config.preprocessing,
+        score_threshold=config.box.score_threshold,
+        max_detections=config.box.max_detections,
+        point_head=config.mask if isinstance(config.mask, PointRendMask) else None,
+        fine_channels=config.fpn.channels,
+        opset=OPSET,
+        files=_files(draft, head.point if isinstance(head, PointRendMaskHead) else None),
+        source=source,
+    )
+    (draft / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    exported = open_bundle(draft, Execution()).predictor
+    report = parity.check(eager_predictor(checkpoint), exported, full_size=full_size)
+    return dataclasses.replace(manifest, parity=report, golden=golden(exported))
+
+
+def _semantic(
+    checkpoint: SemanticCheckpoint, draft: Path, name: str, source: dict[str, str], full_size: bool
+) -> SemanticManifest:
+    """The same of a semantic network."""
+    network, config = build_semantic(checkpoint.config, checkpoint.tensors), checkpoint.config
+    export_semantic(SemanticPass(network), draft / GRAPH)
+    manifest = SemanticManifest(
+        name=name,
+        task="semantic",
+        categories=checkpoint.categories,
+        palette=checkpoint.palette,
+        preprocessing=config.preprocessing,
+        point_head=config.point,
+        fine_channels=0 if network.point is None else network.point.fine_channels,
+        stride=config.base.stride,
+        opset=OPSET,
+        files=_files(draft, network.point),
+        source=source,
+    )
+    (draft / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    exported = open_semantic_bundle(draft, Execution()).predictor
+    report = semantic_parity.check(eager_semantic(checkpoint), exported, full_size=full_size)
+    return dataclasses.replace(manifest, parity=report, golden=semantic_golden(exported))
+
+
+def _files(draft: Path, head: PointHead | None) -> dict[str, str]:
+    """Puts the point head beside the graph; the hashes of both."""
+    names = [GRAPH]
+    if head is not None:
+        # Bytes, because `save_file` makes files that only their owner may read.
+        tensors = {key: value.contiguous() for key, value in head.state_dict().items()}
+        (draft / POINT_HEAD).write_bytes(save(tensors))
+        names.append(POINT_HEAD)
+    return {name: sha256(draft / name) for name in names}
 
 
 def _replace(out: Path, draft: Path, older: Path) -> None:

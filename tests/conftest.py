@@ -27,10 +27,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         if name not in bundles:
             # Imported here: most tests need no exporter.
             from export.write import write_bundle
-            from tests.parity.goldens import load_checkpoint
+            from tests.parity.goldens import load_any
 
             out = tmp_path_factory.mktemp("bundles") / name
-            write_bundle(load_checkpoint(name), out, name=name, source={}, full_size=False)
+            write_bundle(load_any(name), out, name=name, source={}, full_size=False)
             bundles[name] = out
         return bundles[name]
 

@@ -12,7 +12,7 @@ CLASSES = 3
 CONFIG = SemanticConfig(
     backbone=ResNet(50, stem_channels=8, res2_channels=16, bottleneck=4, freeze_at=0),
     num_classes=CLASSES,
-    base=SemanticFPN(FPN(channels=16), channels=32),
+    base=SemanticFPN(FPN(channels=16), channels=64),
     point=SemanticPoint(point_dim=16),
     preprocessing=Preprocessing(std=(57.0, 57.0, 57.0), short_edge=64, long_edge=128),
 )

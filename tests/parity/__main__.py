@@ -7,9 +7,12 @@ import tempfile
 from pathlib import Path
 
 from export.bundle import open_bundle
+from export.semantic_bundle import open_semantic_bundle
 from export.write import write_bundle
 from model.eager import eager_predictor
-from tests.parity.goldens import ALL, load, load_checkpoint
+from model.semantic_eager import eager_semantic
+from tests.parity import semantic
+from tests.parity.goldens import ALL, SEMANTIC, load, load_checkpoint
 from tests.parity.measures import STAGES, Figure, chain
 
 
@@ -21,6 +24,19 @@ def table(columns: dict[str, list[Figure]]) -> str:
         values = [f"{figures[i].value:.3g}{'' if figures[i].good else ' ✗'}" for figures in columns.values()]
         rows.append(f"| {first.what} | {bar} | {' | '.join(values)} |")
     return "\n".join(rows)
+
+
+def semantic_tables(folder: Path) -> list[tuple[str, dict[str, list[Figure]]]]:
+    """Stages and chain of the semantic network."""
+    golden = load(SEMANTIC)
+    write_bundle(golden.semantic, folder / "semantic", name="tiny_semantic", source={}, full_size=False)
+    stages = [figure for stage in semantic.STAGES for figure in stage(golden)]
+    eager = semantic.chain(golden, eager_semantic(golden.semantic))
+    exported = semantic.chain(golden, open_semantic_bundle(folder / "semantic").predictor)
+    return [
+        ("Stages on recorded inputs, semantic", {SEMANTIC: stages}),
+        ("Whole chain, semantic", {"eager": eager, "exported bundle": exported}),
+    ]
 
 
 def main() -> int:
@@ -37,7 +53,8 @@ def main() -> int:
             write_bundle(load_checkpoint(model), Path(folder) / model, name=model, source={}, full_size=False)
         bundles = {model: open_bundle(Path(folder) / model).predictor for model in models}
         exported = {name: chain(load(name), bundles[name.rsplit("_", 1)[0]]) for name in ALL}
-    tables.append(("Whole chain, exported bundle", exported))
+        tables.append(("Whole chain, exported bundle", exported))
+        tables += semantic_tables(Path(folder))
     for title, columns in tables:
         print(f"### {title}\n\n{table(columns)}\n")
     return int(any(not f.good for _, columns in tables for figures in columns.values() for f in figures))

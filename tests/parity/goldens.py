@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.checkpoint import Checkpoint, open_checkpoint
-from model.reference_config import config_from_yaml
+from model.checkpoint import AnyCheckpoint, Checkpoint, SemanticCheckpoint, open_any
+from model.reference_config import any_config_from_yaml
 
 FOLDER = Path(__file__).parents[1] / "golden"
 POINTREND = ("tiny_r50_astronaut", "tiny_r50_coffee", "tiny_x101_coffee")
 ALL = (*POINTREND, "tiny_conv_coffee")
+SEMANTIC = "tiny_semantic_coffee"
 
 
 @dataclass(frozen=True)
@@ -37,20 +38,33 @@ class Golden:
     def checkpoint(self) -> Checkpoint:
         return load_checkpoint(self.name.rsplit("_", 1)[0])
 
+    @property
+    def semantic(self) -> SemanticCheckpoint:
+        opened = load_any(self.name.rsplit("_", 1)[0])
+        assert isinstance(opened, SemanticCheckpoint)
+        return opened
+
 
 @cache
 def load(name: str) -> Golden:
     with np.load(FOLDER / f"{name}.npz") as file:
         arrays = dict(file)
-    record = json.loads((FOLDER / f"{name}.json").read_text())
+    path = FOLDER / f"{name}.json"
+    record = json.loads(path.read_text()) if path.is_file() else {"image": f"{name.rsplit('_', 1)[-1]}.png"}
     with Image.open(FOLDER / record["image"]) as picture:
         image = np.asarray(picture.convert("RGB"))
     return Golden(name, arrays, record, image)
 
 
 @cache
+def load_any(name: str) -> AnyCheckpoint:
+    return open_any(FOLDER / f"{name}.pkl", any_config_from_yaml(FOLDER / f"{name}.yaml"))
+
+
 def load_checkpoint(name: str) -> Checkpoint:
-    return open_checkpoint(FOLDER / f"{name}.pkl", config_from_yaml(FOLDER / f"{name}.yaml"))
+    opened = load_any(name)
+    assert isinstance(opened, Checkpoint)
+    return opened
 
 
 @cache
