@@ -17,7 +17,7 @@ say "stage packages"
 # The image's Python, which everybody may run.
 cp -a "$("$python" -c 'import sys; print(sys.base_prefix)')" "$root/python"
 [ -e "$root/python/bin/python" ] || ln -s python3 "$root/python/bin/python"
-export PATH=$root/python/bin:$PATH
+export PATH=$root/python/bin:$PATH LD_LIBRARY_PATH=$root/python/lib # of a Python that is built with a shared library
 python -m venv --without-pip "$root/venv"
 docker/install.sh serve "$root/venv"
 # What .dockerignore lets through.
@@ -41,6 +41,7 @@ raise SystemExit(f"in the image, but not needed to serve: {there}" if there else
 CHECK
 du -shL "$root/venv" "$root/bundles"
 settings=(PATH="$root/venv/bin:/usr/bin:/bin" PYTHONDONTWRITEBYTECODE=1 OMP_WAIT_POLICY=passive HOME=/tmp
+  LD_LIBRARY_PATH="$LD_LIBRARY_PATH"
   POINTREND_HOST=127.0.0.1 POINTREND_PORT="$port" POINTREND_CONFIG="$root/bundles/service.toml")
 serve=(env -i "${settings[@]}" python -m service serve)
 if [ "$(id -u)" = 0 ]; then
