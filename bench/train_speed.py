@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,13 +21,14 @@ from tqdm import tqdm
 from model.coco import load_coco
 from model.config import preset as find_preset
 from model.data import TrainDataset
+from model.loop import training_step
 from model.optimizer import optimizer
 from model.overrides import override
 from model.process import Process
 from model.rcnn import MaskRCNN
 from model.recipe import recipe as find_recipe
 from model.start import from_checkpoint
-from model.train import TrainingStep, training_batches, training_step
+from model.train import TrainingStep, batch_losses, training_batches
 
 LAYOUTS = ("trunk", "all", "none")
 
@@ -73,7 +75,7 @@ def main(
         for step, batch in enumerate(tqdm(ready, unit="step", disable=process.rank != 0)):
             if step == 2:
                 begin = time.perf_counter()
-            training_step(module, optimiser, batch, step, recipe, process)
+            training_step(partial(batch_losses, network, module, batch), optimiser, step, recipe, process)
         seconds = (time.perf_counter() - begin) / steps
         process.say(
             f"{process.world_size} × {torch.get_num_threads()} threads, channels-last: {layout}: "

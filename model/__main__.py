@@ -1,4 +1,4 @@
-"""Command line: `python -m model train`, `python -m model evaluate`."""
+"""Command line: `python -m model train`, `python -m model evaluate`, for either task."""
 
 from __future__ import annotations
 
@@ -12,14 +12,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from model.checkpoint import Checkpoint
+    from model.checkpoint import AnyCheckpoint
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Data = Annotated[
-    list[Path], typer.Option("--data", help="COCO-format annotations; repeat for several files.")
+    list[Path],
+    typer.Option(
+        "--data",
+        help="COCO-format annotations, or for a semantic preset the JSON file of the label maps' classes; "
+        "repeat for several.",
+    ),
 ]
-Images = Annotated[list[Path], typer.Option("--images", help="Folder of their images, one for each --data.")]
+Images = Annotated[
+    list[Path],
+    typer.Option(
+        "--images",
+        help="Folder of their images (with label maps: of images/ and labels/), one for each --data.",
+    ),
+]
 
 
 @app.command()
@@ -29,7 +40,10 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, the log, curves and pictures.")],
     preset: Annotated[str, typer.Option(help="Model preset; its recipe comes with it.")] = "people",
     val_data: Annotated[
-        Path | None, typer.Option(help="COCO-format annotations to measure AP on while training.")
+        Path | None,
+        typer.Option(
+            help="COCO-format annotations to measure AP on while training; of label maps, as --data."
+        ),
     ] = None,
     val_images: Annotated[Path | None, typer.Option(help="Folder of their images.")] = None,
     validate_every: Annotated[
@@ -59,59 +73,50 @@ def train(
     resume: Annotated[bool, typer.Option(help="Go on from --out's last state.")] = False,
     workers: Annotated[int, typer.Option(help="Processes that read images.")] = 1,
 ) -> None:
-    """Train a preset on COCO-format data. With torchrun, on several processes."""
+    """Train a preset on COCO-format data or label maps. With torchrun, on several processes."""
     import torch
 
     from model import announce
-    from model.coco import load_coco
-    from model.config import preset as find_preset
     from model.overrides import override
     from model.process import Process
-    from model.rcnn import MaskRCNN
-    from model.recipe import recipe as find_recipe
     from model.run_files import bare
+    from model.semantic_config import SemanticConfig, any_preset
     from model.start import from_checkpoint, from_classifier
-    from model.train import train as run
-    from model.validation import open_validation
+    from model.training_job import instance_job, semantic_job
 
-    if (val_data is None) != (val_images is None):
-        raise ValueError("give --val-data and --val-images, or neither")
     if len(data) != len(images):
         raise ValueError(f"{len(data)} --data but {len(images)} --images: give one folder for each file")
     changes = change or []
     of_network = [c.removeprefix("network.") for c in changes if c.startswith("network.")]
-    config = override(find_preset(preset), of_network)
+    of_recipe = [c for c in changes if not c.startswith("network.")]
+    config = override(any_preset(preset), of_network)
     options = {"steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed}
     given = {name: value for name, value in options.items() if value is not None}
-    recipe = dataclasses.replace(find_recipe(preset), **given)  # type: ignore[arg-type]
-    recipe = override(recipe, [c for c in changes if not c.startswith("network.")])
-    datasets = [load_coco(file, folder) for file, folder in zip(data, images, strict=True)]
-    classes = datasets[0].categories
-    validation = open_validation(val_data, val_images, classes) if val_data and val_images else None
+    sources = list(zip(data, images, strict=True))
     torch.manual_seed(seed)
-    network = MaskRCNN(dataclasses.replace(config, num_classes=len(classes)))
+    if isinstance(config, SemanticConfig):
+        job = semantic_job(preset, config, given, of_recipe, sources, val_data, val_images)
+    else:
+        job = instance_job(preset, config, given, of_recipe, sources, val_data, val_images)
     notes = {"data": ", ".join(file.name for file in data), "command": bare(sys.argv[1:])}
+    freeze_at = config.backbone.freeze_at
     with Process.join() as process:
         if backbone_weights is not None:
-            process.say(from_classifier(network, backbone_weights))
+            process.say(from_classifier(job.network, backbone_weights))
         if start_from is not None:
-            process.say(from_checkpoint(network, start_from))
+            process.say(from_checkpoint(job.network, start_from))
         resumed = resume and (out / "last.pt").exists()
-        if config.backbone.freeze_at > 0 and not (backbone_weights or start_from or resumed):
+        if freeze_at > 0 and not (backbone_weights or start_from or resumed):
             process.say(
                 "warning: the trunk starts from random weights and its first stages stay so (freeze_at "
-                f"{config.backbone.freeze_at}); give --backbone-weights or --start-from"
+                f"{freeze_at}); give --backbone-weights or --start-from"
             )
         try:
-            path = run(
-                network,
-                datasets,
-                recipe,
+            path = job.run(
                 out,
                 process=process,
                 resume=resume,
                 workers=workers,
-                validation=validation,
                 validate_every=validate_every,
                 notes=notes,
             )
@@ -119,12 +124,15 @@ def train(
             process.say(announce.stopped(out))
             raise typer.Exit(130) from None
     if path is not None:
-        print(announce.next_commands(sys.orig_argv[0], path, val_data, val_images))
+        print(announce.next_commands(sys.orig_argv[0], path, job.val_data, val_images))
 
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Option(help="COCO-format annotations with masks.")],
+    data: Annotated[
+        Path,
+        typer.Option(help="COCO-format annotations with masks, or the JSON file of label maps' classes."),
+    ],
     checkpoint: Annotated[
         Path | None, typer.Option(help="Native .safetensors, or the reference's .pkl or .pth, to run.")
     ] = None,
@@ -139,7 +147,9 @@ def evaluate(
     ] = None,
     preset: Annotated[str | None, typer.Option(help="The network of a .pkl or .pth file.")] = None,
     config: Annotated[Path | None, typer.Option(help="The reference's own config.yaml instead.")] = None,
-    resolution: Annotated[str, typer.Option(help="'native' or the side of the box masks.")] = "native",
+    resolution: Annotated[
+        str, typer.Option(help="'native', or the side of box masks or height of label maps.")
+    ] = "native",
     points: Annotated[str, typer.Option(help="'auto' or points per level.")] = "auto",
     out: Annotated[
         Path | None, typer.Option(help="JSON file for the metrics (null: not measured) and the results.")
@@ -150,11 +160,13 @@ def evaluate(
         typer.Option("--set", help="Change a part of the network, such as preprocessing.short_edge=448."),
     ] = None,
 ) -> None:
-    """Box, mask and boundary AP of a checkpoint at its shipped inference settings, or of given results."""
+    """How good a checkpoint is at its shipped inference settings, or given results: AP, or IoU of label maps."""
     from model import evaluation
+    from model.checkpoint import SemanticCheckpoint
     from model.coco import load_coco
     from model.overrides import override
     from model.predict import Options, parse_points, parse_resolution
+    from model.semantic_evaluation import evaluate_checkpoint
 
     if (checkpoint is None) == (results is None):
         raise ValueError("give either --checkpoint or --results")
@@ -171,9 +183,14 @@ def evaluate(
     elif checkpoint is None or images is None:
         raise ValueError("--checkpoint needs --images")
     else:
+        opened = _open(checkpoint, preset, config)
+        if isinstance(opened, SemanticCheckpoint):
+            opened = dataclasses.replace(opened, config=override(opened.config, change or []))
+            print(evaluate_checkpoint(opened, data, images, resolution, points, limit, out))
+            return
         asked = Options(resolution=parse_resolution(resolution), points=parse_points(points))
-        opened, dataset = _open(checkpoint, preset, config), load_coco(data, images)
         opened = dataclasses.replace(opened, config=override(opened.config, change or []))
+        dataset = load_coco(data, images)
         classes = evaluation.match_classes(opened, dataset.categories)
         if len(classes) < len(dataset.categories):
             names = evaluation.listed(tuple(classes.values()))
@@ -245,17 +262,18 @@ def calibrate(
         print(f"  {share:4.0%} of {count} with scores of {low:g}–{min(high, 1.0):g}, which become {new}")
 
 
-def _open(checkpoint: Path, preset: str | None, config: Path | None) -> Checkpoint:
+def _open(checkpoint: Path, preset: str | None, config: Path | None) -> AnyCheckpoint:
     """With the network of the preset or the reference's config.yaml, if one is named."""
-    from model.categories import CITYSCAPES
-    from model.checkpoint import REFERENCE_SUFFIXES, open_checkpoint
-    from model.config import preset as find_preset
-    from model.reference_config import config_from_yaml
+    from model.categories import CITYSCAPES, CITYSCAPES_LABELS
+    from model.checkpoint import REFERENCE_SUFFIXES, open_any
+    from model.reference_config import any_config_from_yaml
+    from model.semantic_config import SemanticConfig, any_preset
 
-    network = find_preset(preset) if preset else config_from_yaml(config) if config else None
+    network = any_preset(preset) if preset else any_config_from_yaml(config) if config else None
     imported = checkpoint.suffix.lower() in REFERENCE_SUFFIXES  # carries no class names
-    cityscapes = imported and preset is not None and preset.endswith("cityscapes")
-    return open_checkpoint(checkpoint, network, CITYSCAPES if cityscapes else None)
+    cityscapes = CITYSCAPES_LABELS if isinstance(network, SemanticConfig) else CITYSCAPES
+    known = imported and preset is not None and preset.endswith("cityscapes")
+    return open_any(checkpoint, network, cityscapes if known else None)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch
 from model.coco import CocoDataset
 from model.data import TrainDataset
 from model.evaluation import listed
-from model.recipe import Recipe
+from model.recipe import Run
 from model.validation import Validation
 
 _SHOWN = 8  # classes
@@ -47,7 +47,7 @@ def data(datasets: Sequence[CocoDataset], kept: TrainDataset) -> list[str]:
     return lines
 
 
-def run(recipe: Recipe, epoch: int, device: torch.device, start: int) -> list[str]:
+def run(recipe: Run, epoch: int, device: torch.device, start: int) -> list[str]:
     """How long it is; `epoch` in steps."""
     epochs = f"{recipe.steps / epoch:.3g} epochs of {epoch} steps"
     begins = f", going on after step {start}" if start else ""

@@ -74,10 +74,16 @@ class View:
         whole = Image.fromarray(rle_codec.decode(shape) * np.uint8(255))
         return (np.asarray(self._resize(whole)) >= 128).astype(np.uint8)
 
-    def _resize(self, image: Image.Image) -> Image.Image:
+    def labels(self, labels: Pixels) -> Pixels:
+        """Of a label map [H,W], the view at its final size: each pixel has the class at its centre."""
+        return np.array(self._resize(Image.fromarray(labels), Image.Resampling.NEAREST))
+
+    def _resize(
+        self, image: Image.Image, resampling: Image.Resampling = Image.Resampling.BILINEAR
+    ) -> Image.Image:
         height, width = self.size
         (x, y), (w, h) = self.origin, self.extent
-        resized = image.resize((width, height), Image.Resampling.BILINEAR, box=(x, y, x + w, y + h))
+        resized = image.resize((width, height), resampling, box=(x, y, x + w, y + h))
         return resized.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if self.flipped else resized
 
 
@@ -122,12 +128,13 @@ class Augmentation:
         short_edge, long_edge = (max(1, round(edge * shrink)) for edge in (short_edge, self.long_edge))
         return replace(self, short_edges=(short_edge,), long_edge=long_edge)
 
-    def recolour(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        """The image with random brightness, contrast and saturation."""
-        if self.colour:
-            for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
-                image = enhance(image).enhance(float(rng.uniform(1 - self.colour, 1 + self.colour)))
-        return image
+
+def recolour(image: Image.Image, share: float, rng: np.random.Generator) -> Image.Image:
+    """The image with brightness, contrast and saturation changed at random by up to a share."""
+    if share:
+        for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+            image = enhance(image).enhance(float(rng.uniform(1 - share, 1 + share)))
+    return image
 
 
 @dataclass(frozen=True)
@@ -153,7 +160,7 @@ def augment(
     a mask, the clipped box); those of which too little is left are dropped.
     """
     view = augmentation.view(image.shape[0], image.shape[1], rng)
-    pixels = np.array(augmentation.recolour(view.image(image), rng))
+    pixels = np.array(recolour(view.image(image), augmentation.colour, rng))
     whole = view.boxes(np.asarray(boxes, dtype=np.float64).reshape(-1, 4))
     height, width = view.size
     left = whole.clip(0, [width, height, width, height])

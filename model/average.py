@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
+from torch import nn
 
-from model.rcnn import MaskRCNN
+Net = TypeVar("Net", bound=nn.Module)
 
 
-class Average:
+class Average(Generic[Net]):
     """A copy of a network that follows it: new = decay · old + (1 - decay) · network, buffers included.
 
     The first steps count more (decay is at most (1 + n) / (10 + n) at the n-th), so a random start fades quickly.
     """
 
-    def __init__(self, network: MaskRCNN, decay: float) -> None:
+    def __init__(self, network: Net, decay: float) -> None:
         self.network = copy.deepcopy(network).requires_grad_(False)
         self.decay = decay
         self.source = network

@@ -1,4 +1,4 @@
-"""A training run as a picture: losses, average precision and learning rate over its steps."""
+"""A training run as a picture: losses, accuracy and learning rate over its steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from model.run_files import read_lines
 
 _NO_LOSS = ("step", "lr", "images_per_second")
-_AP = ("box/AP", "mask/AP", "boundary/AP")
+_SHARES = ("box/AP", "mask/AP", "boundary/AP", "mIoU", "boundary mIoU")
 
 
 def draw_curves(out: Path) -> None:
@@ -18,16 +18,17 @@ def draw_curves(out: Path) -> None:
     log, measured = read_lines(out / "log.jsonl"), read_lines(out / "validation.jsonl")
     # Without pyplot: it keeps figures, and wants a display.
     figure = Figure(figsize=(15, 4), layout="constrained")
-    losses, precision, rate = figure.subplots(1, 3)
+    losses, accuracy, rate = figure.subplots(1, 3)
     steps = [line["step"] for line in log]
     names = [name for name in (log[-1] if log else {}) if name not in _NO_LOSS]
     for name in names:
         losses.plot(steps, [line.get(name) for line in log], ".-", label=name)
-    for name in _AP:
-        known = [(line["step"], line[name]) for line in measured if line[name] is not None]
-        precision.plot([step for step, _ in known], [value for _, value in known], ".-", label=name)
+    for name in _SHARES:
+        known = [(line["step"], line[name]) for line in measured if line.get(name) is not None]
+        if known:
+            accuracy.plot([step for step, _ in known], [value for _, value in known], ".-", label=name)
     rate.plot(steps, [line["lr"] for line in log], ".-")
-    titles = {"losses, running means": losses, "AP on the validation data": precision, "learning rate": rate}
+    titles = {"losses, running means": losses, "on the validation data": accuracy, "learning rate": rate}
     for title, axes in titles.items():
         axes.set(title=title, xlabel="step", xlim=(0, None), ylim=(0, None))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -35,7 +36,7 @@ def draw_curves(out: Path) -> None:
     if names:
         losses.legend(fontsize=8)
     if measured:
-        precision.legend(fontsize=8)
+        accuracy.legend(fontsize=8)
     else:
-        precision.text(0.5, 0.5, "not measured: no --val-data", ha="center", transform=precision.transAxes)
+        accuracy.text(0.5, 0.5, "not measured: no --val-data", ha="center", transform=accuracy.transAxes)
     figure.savefig(out / "curves.png", dpi=80)

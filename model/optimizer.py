@@ -7,11 +7,10 @@ import math
 import torch
 from torch import nn
 
-from model.rcnn import MaskRCNN
-from model.recipe import Recipe
+from model.recipe import Run
 
 
-def lr_factor(step: int, recipe: Recipe) -> float:
+def lr_factor(step: int, recipe: Run) -> float:
     """Linear warm-up, then a cosine to 0 or a tenth at each milestone."""
     if recipe.schedule == "cosine":
         factor = 0.5 * (1 + math.cos(math.pi * min(step / recipe.steps, 1.0)))
@@ -23,7 +22,7 @@ def lr_factor(step: int, recipe: Recipe) -> float:
     return factor
 
 
-def optimizer(network: MaskRCNN, recipe: Recipe) -> torch.optim.Optimizer:
+def optimizer(network: nn.Module, recipe: Run) -> torch.optim.Optimizer:
     """SGD or AdamW over what trains; no weight decay on norms, a rate of its own for the trunk."""
     # By name: timm has norms of its own that share no class with torch's.
     norms = {

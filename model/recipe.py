@@ -30,8 +30,8 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Optimiser, schedule, data and sampling of one training run."""
+class Run:
+    """Optimiser and schedule of a training run, whatever the task."""
 
     steps: int = 90_000
     batch_size: int = 16  # over all processes
@@ -45,25 +45,39 @@ class Recipe:
     milestones: tuple[float, ...] = (2 / 3, 8 / 9)  # shares of `steps` at which the rate falls to a tenth
     clip_norm: float = 0.0  # 0: no clipping
     ema: float = 0.0  # decay a step of the averaged weights that are exported; 0: the last ones are
-    bf16: bool = False  # backbone and pyramid under autocast; heads stay float32
+    bf16: bool = False  # the network under autocast, but for box, mask and point heads
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"steps": 1, "batch_size": 1, "warmup_steps": 0, "seed": 0}
+        least |= {"backbone_lr": 0, "weight_decay": 0, "warmup_factor": 0, "clip_norm": 0}
+        for name, bound in least.items():
+            _check_least(name, getattr(self, name), bound)
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must be at least 0 and below 1, got {self.ema}")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr must be a positive number, got {self.lr}")
+
+
+@dataclass(frozen=True)
+class Recipe(Run):
+    """A run with its data and sampling, for detection and instance masks."""
+
     box_only_every: int = 2  # of images with boxes only: every n-th batch, or rarer (see model/batches.py)
     empty_images: bool = False  # images without any instance train as background
     augmentation: Augmentation = field(
         default_factory=lambda: Augmentation(short_edges=(640, 672, 704, 736, 768, 800))
     )
     sampling: Sampling = field(default_factory=Sampling)
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        least = {"steps": 1, "batch_size": 1, "warmup_steps": 0, "box_only_every": 0, "seed": 0}
-        least |= {"backbone_lr": 0, "weight_decay": 0, "warmup_factor": 0, "clip_norm": 0}
-        for name, bound in least.items():
-            if not getattr(self, name) >= bound:
-                raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema must be at least 0 and below 1, got {self.ema}")
-        if not 0 < self.lr < math.inf:
-            raise ValueError(f"lr must be a positive number, got {self.lr}")
+        super().__post_init__()
+        _check_least("box_only_every", self.box_only_every, 0)
+
+
+def _check_least(name: str, value: float, bound: float) -> None:
+    if not value >= bound:
+        raise ValueError(f"{name} must be at least {bound}, got {value}")
 
 
 def _baseline(recipe: Recipe) -> Recipe:
@@ -117,6 +131,6 @@ def recipe(preset: str) -> Recipe:
     return RECIPES.get(preset, _baseline(PUBLISHED) if preset.startswith("mask_rcnn") else PUBLISHED)
 
 
-def to_dict(value: Recipe) -> dict[str, Any]:
+def to_dict(value: Run) -> dict[str, Any]:
     """JSON-ready, for the log."""
     return dataclasses.asdict(value)

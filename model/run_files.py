@@ -15,7 +15,9 @@ from model.categories import Category
 from model.checkpoint import fit
 from model.config import to_dict
 from model.rcnn import MaskRCNN
+from model.semantic import SemanticNet
 
+AnyNet = MaskRCNN | SemanticNet
 _LISTED = 5  # differences in one error message
 _GIVEN = ("lr", "base_lr", "weight_decay")  # of an optimiser's groups: as in the recipe, not as saved
 
@@ -26,11 +28,11 @@ class TrainingError(RuntimeError):
 
 def store(
     path: Path,
-    network: MaskRCNN,
+    network: AnyNet,
     categories: tuple[Category, ...],
     optimiser: torch.optim.Optimizer,
     step: int,
-    average: MaskRCNN | None = None,
+    average: AnyNet | None = None,
 ) -> None:
     """Atomically, so that a run killed while writing can still be resumed. `average`: see Recipe.ema."""
     state = {
@@ -48,10 +50,10 @@ def store(
 
 def restore(
     path: Path,
-    network: MaskRCNN,
+    network: AnyNet,
     categories: tuple[Category, ...],
     optimiser: torch.optim.Optimizer,
-    average: MaskRCNN | None = None,
+    average: AnyNet | None = None,
 ) -> int:
     """Load a state and return its step; the optimiser's rates and weight decay stay as they are.
 

@@ -15,6 +15,7 @@ from model.checkpoint import REFERENCE_SUFFIXES, CheckpointError, load
 from model.rcnn import MaskRCNN
 from model.reference import Array, read_arrays
 from model.reference_names import POINT, rename
+from model.semantic import SemanticNet
 
 # Classifiers' names → the reference's, each pattern in turn.
 _CLASSIFIERS = {
@@ -42,7 +43,7 @@ _CLASSIFIERS = {
 _TRUNK = "backbone.bottom_up."
 
 
-def from_classifier(network: MaskRCNN, path: Path) -> str:
+def from_classifier(network: MaskRCNN | SemanticNet, path: Path) -> str:
     """Fill the trunk from a classifier; says so in one line.
 
     A timm trunk takes a state dict (.pth, see `load_imagenet`); a ResNet takes the reference's backbone
@@ -66,7 +67,7 @@ def from_classifier(network: MaskRCNN, path: Path) -> str:
     return f"started the trunk from {path.name}{note}"
 
 
-def from_checkpoint(network: MaskRCNN, path: Path) -> str:
+def from_checkpoint(network: MaskRCNN | SemanticNet, path: Path) -> str:
     """Copy every tensor of a checkpoint whose name and shape fit; says how many did.
 
     The checkpoint is a native one or the reference's (.pkl, .pth). Another number of classes leaves only

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model import train as training
+from model import loop
 from model.categories import Category
 from model.coco import CocoDataset, load_coco
 from model.optimizer import optimizer
@@ -61,7 +61,7 @@ def test_a_resumed_run_is_an_uninterrupted_one(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "store", killed)
+        patch.setattr(loop, "store", killed)
         with pytest.raises(KeyboardInterrupt):
             train(noisy(), [data], plan, tmp_path / "resumed", workers=0, checkpoint_every=3)
     assert saved(tmp_path / "resumed")["step"] == 3

@@ -29,7 +29,8 @@ from model.preprocess import network_input
 from model.process import Process
 from model.rcnn import MaskRCNN, build
 from model.recipe import Recipe, recipe
-from model.train import TrainingError, train
+from model.run_files import TrainingError
+from model.train import train
 from tests.model import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -228,7 +229,8 @@ DIVERGE = """
 import dataclasses, sys
 from pathlib import Path
 from model.coco import load_coco
-from model.train import TrainingError, train
+from model.run_files import TrainingError
+from model.train import train
 from tests.model import tiny
 
 file, out = map(Path, sys.argv[1:])

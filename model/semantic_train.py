@@ -1,0 +1,181 @@
+"""Training on label maps: the task that the loop runs, its validation, its checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from model import announce, loop
+from model.batches import MixedBatches
+from model.checkpoint import SemanticCheckpoint, save
+from model.label_maps import VOID, LabelBatch, LabelMaps, TrainLabelMaps, collate
+from model.label_pictures import compare
+from model.preprocess import network_input
+from model.process import Process
+from model.run_files import TrainingError, append
+from model.semantic import SemanticNet
+from model.semantic_eager import semantic_predictor_of
+from model.semantic_evaluation import measure
+from model.semantic_losses import semantic_losses
+from model.semantic_predict import SemanticOptions
+from model.semantic_recipe import SemanticRecipe
+from model.validation import evaluating
+
+
+class SemanticStep(nn.Module):
+    """Losses of one batch, as a module so that DistributedDataParallel can wrap it."""
+
+    def __init__(self, network: SemanticNet, recipe: SemanticRecipe) -> None:
+        super().__init__()
+        self.network, self.recipe = network, recipe
+
+    def forward(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        return semantic_losses(
+            self.network,
+            images,
+            labels,
+            points=self.recipe.points,
+            oversample=self.recipe.oversample,
+            importance=self.recipe.importance,
+            ignore=VOID,
+            generator=generator,
+            bf16=self.recipe.bf16,
+        )
+
+
+def train(
+    network: SemanticNet,
+    data: LabelMaps,
+    recipe: SemanticRecipe,
+    out: Path,
+    *,
+    process: Process | None = None,
+    resume: bool = False,
+    workers: int = 1,
+    checkpoint_every: int = 200,
+    validation: LabelMaps | None = None,
+    validate_every: int | None = None,
+    notes: dict[str, str] | None = None,
+) -> Path | None:
+    """Run a recipe, as `loop.run` does; returns the checkpoint `out/model.safetensors` (None except on rank 0)."""
+    process = process or Process()
+    dataset = TrainLabelMaps(data, recipe.augmentation, recipe.seed)
+    stride = network.config.preprocessing.stride
+    if any(side % stride for side in recipe.augmentation.crop):
+        raise TrainingError(
+            f"augmentation.crop must be multiples of {stride}, got {recipe.augmentation.crop}"
+        )
+    epoch = math.ceil(len(dataset) / recipe.batch_size)
+
+    def losses(
+        wrapped: nn.Module, batch: LabelBatch, device: torch.device, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        images, _ = network_input(batch.images, network.config.preprocessing)
+        images = images.to(device).contiguous(memory_format=torch.channels_last)
+        found: dict[str, Tensor] = wrapped(images, batch.labels.to(device), generator)
+        return found
+
+    def validate(measured: SemanticNet, step: int, at: float) -> str:
+        assert validation is not None
+        return measured_line(measured, validation, out, step, at)
+
+    task = loop.Task(
+        network,
+        data.labelling.classes,
+        SemanticStep(network, recipe),
+        losses,
+        lambda start: batches(dataset, recipe, process, start, workers),
+        epoch,
+        lambda start, every: [
+            *describe(data),
+            *announce.run(recipe, epoch, process.device(), start),
+            _validation(validation, every),
+        ],
+        validate if validation else None,
+    )
+    trained = loop.run(
+        task,
+        recipe,
+        out,
+        process,
+        resume=resume,
+        checkpoint_every=checkpoint_every,
+        validate_every=validate_every,
+    )
+    if trained is None:
+        return None
+    path = out / "model.safetensors"
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.state_dict().items()}
+    labelling = data.labelling
+    checkpoint = SemanticCheckpoint(
+        network.config, labelling.classes, tensors, notes or {}, labelling.palette
+    )
+    save(path, checkpoint, torch.float16)
+    return path
+
+
+def batches(
+    dataset: TrainLabelMaps, recipe: SemanticRecipe, process: Process, start: int, workers: int
+) -> Iterator[LabelBatch]:
+    """This process's batches from a step on. Raises TrainingError, and DataError when one is read."""
+    sampler = MixedBatches(
+        len(dataset),
+        0,
+        loop.batch_per_process(recipe, process),
+        seed=recipe.seed,
+        box_only_every=0,
+        rank=process.rank,
+        world_size=process.world_size,
+        start=start,
+    )
+    loader = DataLoader(dataset, batch_sampler=sampler, collate_fn=collate, num_workers=workers)
+    return loop.unwrapped(iter(loader))
+
+
+def measured_line(network: SemanticNet, data: LabelMaps, out: Path, step: int, epoch: float) -> str:
+    """Measure a network as `python -m model evaluate` does; says so in one line.
+
+    Adds a line to `out/validation.jsonl` (null: not measured) and draws `out/pictures/step_….jpg`. The
+    network's modes are as before afterwards; nothing random is drawn.
+    """
+    with evaluating(network):
+        predictor = semantic_predictor_of(network, data.labelling.classes, data.labelling.palette)
+        metrics, _ = measure(predictor, data, SemanticOptions())
+        picture = out / "pictures" / f"step_{step:06}.jpg"
+        picture.parent.mkdir(exist_ok=True)
+        compare(predictor, data).save(picture, quality=85)
+    written = {name: None if math.isnan(value) else round(value, 5) for name, value in metrics.items()}
+    append(out / "validation.jsonl", {"step": step, "epoch": round(epoch, 3)} | written)
+    shown = ", ".join(f"{name} {metrics[name]:.3f}" for name in ("mIoU", "boundary mIoU"))
+    return f"step {step}, epoch {epoch:.1f}: {shown}"
+
+
+def describe(data: LabelMaps) -> list[str]:
+    """How many images there are, and what share of their pixels each class has."""
+    counts: Counter[int] = Counter()
+    for index in tqdm(range(len(data.pairs)), "counting pixels", leave=False, delay=3):
+        counts.update(dict(enumerate(np.bincount(data.read(index)[1].ravel()).tolist())))
+    total = max(1, counts.total())
+    names = [category.name for category in data.labelling.classes]
+    shares = [f"{name} {counts[i] / total:.1%}" for i, name in enumerate(names)]
+    absent = [name for i, name in enumerate(names) if not counts[i]]
+    return [
+        f"data: {len(data.pairs)} images with label maps",
+        f"pixels: {', '.join(shares)}; ignored {counts[VOID] / total:.1%}",
+        *([f"warning: not one pixel of {', '.join(absent)}: the model cannot learn it"] if absent else []),
+    ]
+
+
+def _validation(measured: LabelMaps | None, every: int) -> str:
+    if measured is None:
+        return "validation: none, so IoU is not measured; --val-images FOLDER measures it"
+    when = f"every {every} steps and after the last one" if every else "after the last step"
+    return f"validation: {len(measured.pairs)} images with label maps, {when}"
