@@ -1,0 +1,29 @@
+"""Pictures of label maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from model.label_pictures import SIDE, colour_map, compare
+from model.palette import default_palette
+from model.semantic_eager import semantic_predictor_of
+from tests.model import label_files, tiny_semantic
+
+
+def test_a_label_map_has_the_colours_of_its_classes() -> None:
+    labels = np.array([[0, 1], [2, 255]], np.uint8)
+    painted = colour_map(labels, [(1, 2, 3), (250, 0, 0), (0, 9, 0)])
+    assert painted.mode == "P"
+    np.testing.assert_array_equal(np.asarray(painted), labels)
+    assert np.asarray(painted.convert("RGB")).tolist() == [[[1, 2, 3], [250, 0, 0]], [[0, 9, 0], [0, 0, 0]]]
+
+
+def test_truth_and_prediction_side_by_side(tmp_path: Path) -> None:
+    data = label_files.load(tmp_path)
+    predictor = semantic_predictor_of(tiny_semantic.network(), data.labelling.classes, default_palette(3))
+    sheet = compare(predictor, data, most=2)
+    assert sheet.width > 2 * SIDE and sheet.height > 2 * SIDE * 64 // 96
+    drawn = np.asarray(sheet)[40:200, 5 : SIDE - 20]
+    assert drawn.std() > 10  # not an empty sheet
