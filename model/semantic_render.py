@@ -77,7 +77,7 @@ class LabelRender:
     def next_level(self) -> tuple[int, int]:
         """Height of the next level and how many of its cells to evaluate there."""
         size = size_after(self.size, self.target)
-        return size[0], level_points(size, self.points)
+        return size[0], level_points(size, self.extent, self.points)
 
     def limit(self, side: int) -> None:
         """Ask for less from here on: for height `side`, if that is below the target, but not below the finished."""
@@ -105,21 +105,22 @@ def size_after(size: Size, target: Size) -> Size:
     return (2 * size[0], 2 * size[1]) if 2 * size[0] < target[0] else target
 
 
-def level_points(size: Size, points: int | None) -> int:
-    """How many cells of a level are evaluated: unless told, in proportion to its contours' length.
+def level_points(size: Size, extent: Size, points: int | None) -> int:
+    """How many cells of a level are evaluated.
 
-    The constant gives the published 8,192 at 1024×2048.
+    Unless told, the same number up to the input's size, with a constant that gives the published 8,192 for
+    1024×2048, and beyond it in proportion to the contours' length.
     """
-    asked = 8 * (size[0] + size[1]) // 3 if points is None else points
+    asked = 8 * max(sum(size), sum(extent)) // 3 if points is None else points
     return min(asked, size[0] * size[1])
 
 
-def total_points(start: Size, target: Size, points: int | None) -> int:
+def total_points(start: Size, target: Size, extent: Size, points: int | None) -> int:
     """How many points a render evaluates on its way from the coarse prediction's size to `target`."""
     total = 0
     while start[0] < target[0]:
         start = size_after(start, target)
-        total += level_points(start, points)
+        total += level_points(start, extent, points)
     return total
 
 
@@ -135,7 +136,7 @@ def advance(renders: Sequence[LabelRender], head: PointHead, group_points: int =
     """One level further for each of the given renders, none of which is done."""
     for r in renders:
         size = size_after(r.size, r.target)
-        cells = _most_uncertain(r, size, level_points(size, r.points))
+        cells = _most_uncertain(r, size, level_points(size, r.extent, r.points))
         parts = [_evaluate(r, head, part, size) for part in torch.split(cells, group_points)]
         r.levels.append(Level(size, cells, torch.cat(parts)))
 

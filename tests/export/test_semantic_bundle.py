@@ -33,7 +33,8 @@ from model.semantic_config import DeepLabV3, SemanticConfig, SemanticFPN, Semant
 from model.semantic_eager import eager_semantic
 from model.semantic_predict import SemanticOptions, SemanticPredictor
 from tests.model import tiny_semantic
-from tests.parity.goldens import SEMANTIC, load
+from tests.parity.goldens import FOLDER, SEMANTIC, load
+from tests.service.test_requirements import python
 
 Export = Callable[[str], Path]
 WHOLE = SemanticManifest(
@@ -204,3 +205,19 @@ def test_an_opened_bundle_predicts_like_the_network(exported: Export) -> None:
     eager = eager_semantic(load(SEMANTIC).semantic)
     one, other = (predictor(image, options).labels(512, 768) for predictor in (eager, opened.predictor))
     assert float(np.mean(one == other)) >= 0.995
+
+
+def test_a_server_needs_no_training_package(exported: Export) -> None:
+    code = """
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from export.semantic_bundle import open_any_bundle
+from model.semantic_predict import SemanticOptions, label_map, segments
+bundle, picture = map(Path, sys.argv[1:])
+with Image.open(picture) as opened:
+    image = np.asarray(opened.convert("RGB"))
+found = open_any_bundle(bundle).predictor(image, SemanticOptions())
+assert len(segments(label_map(found, *image.shape[:2]))) > 1
+"""
+    python(code, exported("tiny_semantic"), FOLDER / "coffee.png")

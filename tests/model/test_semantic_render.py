@@ -152,7 +152,7 @@ def test_adaptive_is_nearly_dense_for_a_fraction_of_the_points(target: Size) -> 
     assert (coarse == dense).mean() < 0.99
     assert (adaptive == dense).mean() > 0.999
     evaluated = sum(len(level.cells) for level in r.levels)
-    assert evaluated == total_points((64, 96), target, None) < 0.05 * target[0] * target[1]
+    assert evaluated == total_points((64, 96), target, (256, 384), None) < 0.05 * target[0] * target[1]
 
 
 def test_no_float_map_is_carried(head: PointHead) -> None:
@@ -165,7 +165,12 @@ def test_no_float_map_is_carried(head: PointHead) -> None:
 
 def test_limits_lower_the_target_as_a_render_does(head: PointHead) -> None:
     r, _ = begun(head, (256, 384))
-    assert (r.level, r.side, r.done, r.next_level()) == (16, 256, False, (32, level_points((32, 48), None)))
+    assert (r.level, r.side, r.done, r.next_level()) == (
+        16,
+        256,
+        False,
+        (32, level_points((32, 48), (64, 96), None)),
+    )
     r.limit(300)
     assert (r.side, r.truncated) == (256, False)
     r.limit(150)
@@ -203,7 +208,7 @@ def test_any_sizes_end_at_their_target(extent: Size, target: Size, points: int |
     height, width = (-(-side // 32) * 32 // 4 for side in extent)
     fine = FineMap(torch.randn(height * width, D), height, width, 4)
     r = LabelRender(torch.randn(K, height, width), fine, 4, extent, target, points)
-    planned = total_points(r.size, r.target, points)
+    planned = total_points(r.size, r.target, r.extent, points)
     render([r], head)
     assert r.done and sum(len(level.cells) for level in r.levels) == planned
     assert not r.levels or r.size == target
@@ -215,10 +220,14 @@ def test_levels_double_and_points_follow_the_contours() -> None:
     assert size_after((256, 512), (1024, 2048)) == (512, 1024)
     assert size_after((512, 1024), (1024, 2048)) == (1024, 2048)
     assert size_after((512, 1024), (700, 1400)) == (700, 1400)
-    assert level_points((1024, 2048), None) == 8192  # as published
-    assert level_points((4096, 8192), None) == 4 * 8192
-    assert level_points((10, 10), None) == 53 and level_points((2, 3), None) == 6
-    assert total_points((256, 512), (1024, 2048), 8192) == 2 * 8192
+    extent = (1024, 2048)
+    assert (
+        level_points(extent, extent, None) == level_points((512, 1024), extent, None) == 8192
+    )  # as published
+    assert level_points((4096, 8192), extent, None) == 4 * 8192
+    assert level_points((10, 10), (10, 10), None) == 53 and level_points((2, 3), (9, 9), None) == 6
+    assert total_points((64, 128), extent, extent, None) == 4 * 8192  # the paper's 32 thousand
+    assert total_points((256, 512), extent, extent, 5000) == 2 * 5000
 
 
 def test_without_a_fine_map_nothing_is_evaluated() -> None:
