@@ -74,7 +74,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 (
                     (
                         f'sum by (stage) (rate(pointrend_stage_seconds_sum{{stage!="total"}}{RATE}))'
-                        f' / on () group_left (sum(rate(pointrend_stage_seconds_count{{stage="total"}}{RATE})) > 0)',
+                        f' / on () group_left () (sum(rate(pointrend_stage_seconds_count{{stage="total"}}{RATE})) > 0)',
                         "{{stage}}",
                     ),
                 ),
