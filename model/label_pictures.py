@@ -9,13 +9,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from model.augment import Pixels
 from model.label_maps import LabelMaps
+from model.overlay import painted
 from model.palette import Colour
 from model.semantic_predict import SemanticOptions, SemanticPredictor, label_map
 
 MOST = 6  # images
 SIDE = 400  # pixels, the width of each part
 GAP, CAPTION, KEY = 6, 22, 26  # pixels
-_OPACITY = 0.6
 _BLACK = 768  # bytes of an 8-bit palette
 
 
@@ -50,8 +50,7 @@ def _row(predictor: SemanticPredictor, data: LabelMaps, index: int) -> Image.Ima
     pen, font = ImageDraw.Draw(row), ImageFont.load_default(14)
     halves = {f"truth: {data.pairs[index].image.name}": truth, "predicted": predicted}
     for left, (caption, labels) in zip((0, SIDE + GAP), halves.items(), strict=True):
-        painted = colour_map(labels, predictor.palette).convert("RGB")
-        blend = Image.blend(Image.fromarray(image), painted, _OPACITY).resize((SIDE, height))
+        blend = painted(image, labels, predictor.palette).resize((SIDE, height))
         pen.text((left + 2, 2), caption, "black", font)
         row.paste(blend, (left, CAPTION))
     return row

@@ -44,6 +44,14 @@ def draw(pixels: NDArray[np.uint8], layers: Sequence[Layer]) -> Image.Image:
     return image
 
 
+def painted(pixels: NDArray[np.uint8], labels: NDArray[np.uint8], palette: Sequence[Colour]) -> Image.Image:
+    """The RGB image [H, W, 3] under its label map [H, W]; labels beyond the palette leave it as it is."""
+    colours = np.zeros((256, 3), np.float32)
+    colours[: len(palette)] = palette
+    share = np.where(labels < len(palette), np.float32(OPACITY), np.float32(0))[:, :, None]
+    return Image.fromarray((pixels * (1 - share) + colours[labels] * share).astype(np.uint8))
+
+
 def _paint(canvas: NDArray[np.uint8], crop: Crop, shade: Colour, thickness: int) -> None:
     height, width = crop.bitmap.shape
     part = canvas[crop.top : crop.top + height, crop.left : crop.left + width]

@@ -17,12 +17,14 @@ import httpx
 import typer
 from pydantic import ValidationError
 
-from export.bundle import Execution, open_bundle
+from export.bundle import Execution
+from export.semantic_bundle import open_any_bundle
 from model.overlay import check_suffix
+from model.predict import Options
 from service.client import ClientError
 from service.images import ImageError
 from service.offline import image_ids, images_in, numbered, segment_files
-from service.options import Format, SegmentQuery, explain
+from service.options import Ask, Format, SegmentQuery, explain
 from service.remote import Remote
 from service.settings import described, read_settings
 
@@ -70,21 +72,27 @@ def serve(
 @app.command()
 def segment(
     image: Annotated[Path, typer.Option(help="An image, or a folder: every image in it, in name order.")],
-    out: Annotated[Path, typer.Option(help="JSON file to write.")],
+    out: Annotated[Path, typer.Option(help="JSON file to write; a picture for --format png.")],
     bundle: Annotated[Path | None, typer.Option(help="Folder of an exported model.")] = None,
     url: Annotated[str | None, typer.Option(help="Instead: the address of a running server.")] = None,
     api_key: Annotated[
         str | None, typer.Option(envvar="POINTREND_API_KEY", help="Of that server, if it needs one.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Of that server; its first if absent.")] = None,
-    resolution: Annotated[str, typer.Option(help="native, or the side of the box masks.")] = "native",
+    resolution: Annotated[
+        str, typer.Option(help="native, or the side of box masks, or the height of a label map.")
+    ] = "native",
     points: Annotated[str, typer.Option(help="auto, or points per level.")] = "auto",
     score: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.5,
     max_instances: Annotated[int, typer.Option(help="Most detections per image.")] = 100,
     classes: Annotated[str | None, typer.Option(help="Names, comma-separated; all if absent.")] = None,
     boxes: Annotated[str | None, typer.Option(help='JSON [[x0,y0,x1,y1,"class"?],…] to segment.')] = None,
     format: Annotated[
-        Format, typer.Option(help="coco: one results list; else an answer per image, for a folder in a list.")
+        Format,
+        typer.Option(
+            help="coco: one results list; png: a label map (one image); else an answer per image, for a folder "
+            "in a list."
+        ),
     ] = "rle",
     annotations: Annotated[
         Path | None,
@@ -116,6 +124,8 @@ def segment(
         }
         query = SegmentQuery.model_validate(given)
         folder = image.is_dir()
+        if folder and format == "png":
+            raise ValueError("--format png is for one image, but --image is a folder")
         if folder and overlay is not None:
             raise ValueError("--overlay draws one image, but --image is a folder")
         if overlay is not None:
@@ -124,14 +134,14 @@ def segment(
         ids = None if annotations is None else image_ids(annotations)
         out.parent.mkdir(parents=True, exist_ok=True)  # rather now than after an hour's work
         if url is not None:
-            # Names of classes are the server's to check: a request without them numbers the files.
-            work = numbered(files, query.model_copy(update={"classes": None, "boxes": None}).ask(()), ids)
+            # What fits its model, the server knows: here files are only numbered.
+            work = numbered(files, Ask(Options(), query.format, query.image_id), ids)
             found = asyncio.run(Remote(url, api_key, given).segment(work))
         else:
             assert bundle is not None
             settings = read_settings(device=device, threads=threads)
-            opened = open_bundle(bundle, Execution(settings.device, settings.thread_budget))
-            work = numbered(files, query.ask(opened.manifest.categories), ids)
+            opened = open_any_bundle(bundle, Execution(settings.device, settings.thread_budget))
+            work = numbered(files, query.ask(opened.manifest.categories, task=opened.manifest.task), ids)
             found = asyncio.run(segment_files(opened, settings, work, overlay))
         payloads = [payload for payload in found if not isinstance(payload, Exception)]
         for file, payload in zip(files, found, strict=True):
@@ -142,7 +152,10 @@ def segment(
         if format == "coco":
             payloads = [result for results in payloads for result in results]
         answered = payloads if folder or format == "coco" else payloads[0]
-        out.write_text(json.dumps(answered, ensure_ascii=False), encoding="utf-8", errors="replace")
+        if isinstance(answered, bytes):
+            out.write_bytes(answered)
+        else:
+            out.write_text(json.dumps(answered, ensure_ascii=False), encoding="utf-8", errors="replace")
     if any(isinstance(payload, Exception) for payload in found):
         raise typer.Exit(1)
 

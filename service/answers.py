@@ -1,7 +1,8 @@
-"""From masks to the JSON of an answer. Run lengths come straight from a mask's crop: no image-sized bitmap."""
+"""From masks to an answer's body. Run lengths come straight from a mask's crop: no image-sized bitmap."""
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Sequence
@@ -9,13 +10,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from export.bundle import Manifest
+from export.semantic_bundle import SemanticManifest
 from model import rle
 from model.categories import Category
+from model.palette import Colour
 from model.paste import Crop
+from model.semantic_predict import segments
 from service.engine import Segmented
-from service.masks import Mask
+from service.masks import LabelMap, Mask
 from service.options import Ask, Format
 
 Json = dict[str, Any]
@@ -23,34 +29,86 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Answer:
-    """`payload` is ready for JSON, `body` is that. Seconds by stage, with "encode" and "total"."""
+    """`payload` is ready for JSON and `body` is that, or both are a picture.
 
-    payload: Json | list[Json]
+    Seconds by stage, with "encode" and "total".
+    """
+
+    payload: Json | list[Json] | bytes
     body: bytes
     seconds: dict[str, float]
+    media_type: str = "application/json"
 
 
-def answer(found: Segmented, manifest: Manifest, ask: Ask, identity: str) -> Answer:
-    """Encode every mask in the format asked for. "encode" excludes the JSON text itself, which carries it."""
+def answer(found: Segmented, manifest: Manifest | SemanticManifest, ask: Ask, identity: str) -> Answer:
+    """Encode what was found as asked for. "encode" excludes the JSON text itself, which carries it."""
     begin = time.monotonic()  # the event loop's clock
+    if isinstance(found.found, LabelMap):
+        assert isinstance(manifest, SemanticManifest)
+        return _label_answer(found, found.found, manifest, ask, identity, begin)
     instances = [
         _instance(mask, manifest.categories[mask.category], found.width, found.height, ask.format)
         for mask in found.masks
     ]
-    end = time.monotonic()
-    seconds = asdict(found.stages) | {"encode": end - begin, "total": end - found.started}
+    seconds = _seconds(found, begin)
     if ask.format == "coco":
         return _answer([_result(instance, ask.image_id) for instance in instances], seconds)
-    payload = {
+    return _answer(_payload(found, manifest.name, identity, {"instances": instances}, seconds), seconds)
+
+
+def _label_answer(
+    found: Segmented, label_map: LabelMap, manifest: SemanticManifest, ask: Ask, identity: str, begin: float
+) -> Answer:
+    """A segment for each class present, in the image's size; or the map as a picture, in the size asked for."""
+    if ask.format == "png":
+        picture = _png(label_map.labels(*label_map.asked), manifest.palette)
+        return Answer(picture, picture, _seconds(found, begin), "image/png")
+    height, width = found.height, found.width
+    listed = [
+        {
+            "category_id": manifest.categories[segment.category].id,
+            "category": manifest.categories[segment.category].name,
+            "area": segment.area,
+            "segmentation": _runs(segment.counts, width, height, ask.format),
+        }
+        for segment in segments(label_map.labels(height, width))
+    ]
+    rendered = {
+        "resolution": label_map.side,
+        "points": "auto" if label_map.points is None else label_map.points,
+        "truncated": label_map.truncated,
+        "segments": listed,
+    }
+    seconds = _seconds(found, begin)
+    return _answer(_payload(found, manifest.name, identity, rendered, seconds), seconds)
+
+
+def _payload(found: Segmented, model: str, identity: str, rendered: Json, seconds: dict[str, float]) -> Json:
+    return {
         "id": identity,
-        "model": manifest.name,
+        "model": model,
         "width": found.width,
         "height": found.height,
         "degraded": found.degraded,
-        "instances": instances,
+        **rendered,
         "timings_ms": {stage: round(1000 * value, 2) for stage, value in seconds.items()},
     }
-    return _answer(payload, seconds)
+
+
+def _seconds(found: Segmented, begin: float) -> dict[str, float]:
+    """By stage; encoding began at `begin` and ends now."""
+    end = time.monotonic()
+    return asdict(found.stages) | {"encode": end - begin, "total": end - found.started}
+
+
+def _png(labels: NDArray[np.uint8], palette: Sequence[Colour]) -> bytes:
+    """A palette image; what is of no class that was asked for (255) is black."""
+    image = Image.frombytes("P", labels.shape[::-1], labels.tobytes())
+    colours = [part for colour in palette for part in colour]
+    image.putpalette(colours + [0] * (768 - len(colours)))
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=3)  # half the time of 6; label maps are small either way
+    return file.getvalue()
 
 
 def _answer(payload: Json | list[Json], seconds: dict[str, float]) -> Answer:
@@ -76,7 +134,10 @@ def _instance(mask: Mask, category: Category, width: int, height: int, format: F
 def _segmentation(crop: Crop, width: int, height: int, format: Format) -> Json | list[list[int]]:
     if format == "polygon":
         return rle.polygons(crop)
-    counts = rle.encode(crop, width, height)
+    return _runs(rle.encode(crop, width, height), width, height, format)
+
+
+def _runs(counts: rle.Counts, width: int, height: int, format: Format) -> Json:
     text: str | list[int] = counts.tolist() if format == "rle_list" else rle.compress(counts)
     return {"size": [height, width], "counts": text}
 

@@ -15,7 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from export.bundle import Bundle, Execution, open_bundle
+from export.bundle import Bundle, Execution
+from export.semantic_bundle import SemanticBundle, open_any_bundle
 from service import problems, schemas
 from service.admission import QueueFull
 from service.auth import Keys
@@ -40,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 def create_app(
     settings: Settings,
-    bundles: Sequence[Bundle] | None = None,
+    bundles: Sequence[Bundle | SemanticBundle] | None = None,
     tracing: Callable[[FastAPI], Traces] | None = None,
 ) -> FastAPI:
     """The service of these bundles, or of the settings'. Raises BundleError, or ValueError if there is none.
@@ -49,7 +50,7 @@ def create_app(
     """
     if bundles is None:
         execution = Execution(settings.device, settings.thread_budget)
-        bundles = [open_bundle(folder, execution) for folder in settings.bundles]
+        bundles = [open_any_bundle(folder, execution) for folder in settings.bundles]
     service = _service(settings, bundles)
 
     @asynccontextmanager
@@ -73,7 +74,7 @@ def create_app(
     return app
 
 
-def _service(settings: Settings, bundles: Sequence[Bundle]) -> Service:
+def _service(settings: Settings, bundles: Sequence[Bundle | SemanticBundle]) -> Service:
     names = [bundle.manifest.name for bundle in bundles]
     if not names:
         raise ValueError("there is no model to serve: give --bundle DIR or set POINTREND_BUNDLES")

@@ -25,8 +25,10 @@ from types import TracebackType
 from typing import Any
 
 import httpx
+import numpy as np
+from numpy.typing import NDArray
 
-from service.segmentation import Instance, Segmentation, parse
+from service.segmentation import Instance, Segmentation, parse, read_label_map
 
 __all__ = [
     "AsyncClient",
@@ -95,6 +97,10 @@ class Client:
         """Masks of an image: its bytes, or a path. Raises ClientError, OSError."""
         return parse(self.post(image, **(parameters | {"format": "rle"})).json())
 
+    def label_map(self, image: Image, **parameters: Any) -> NDArray[np.uint8]:
+        """Of a semantic model: the position of each cell's class, [height, width]; 255 where it was not asked for."""
+        return read_label_map(self.post(image, **(parameters | {"format": "png"})).content)
+
     def post(self, image: Image, **parameters: Any) -> httpx.Response:
         """The successful answer as it is, for other formats. Raises ClientError, OSError."""
         body = _bytes(image)
@@ -131,6 +137,10 @@ class AsyncClient:
     async def segment(self, image: Image, **parameters: Any) -> Segmentation:
         """Masks of an image: its bytes, or a path. Raises ClientError, OSError."""
         return parse((await self.post(image, **(parameters | {"format": "rle"}))).json())
+
+    async def label_map(self, image: Image, **parameters: Any) -> NDArray[np.uint8]:
+        """As `Client.label_map`."""
+        return read_label_map((await self.post(image, **(parameters | {"format": "png"}))).content)
 
     async def post(self, image: Image, **parameters: Any) -> httpx.Response:
         """The successful answer as it is, for other formats. Raises ClientError, OSError."""

@@ -1,4 +1,4 @@
-"""A finished mask, free of the maps it was rendered from."""
+"""Finished masks and label maps, free of the maps they were rendered from."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from torch import Tensor
 
 from model.paste import Crop, paste
 from model.predict import Region
+from model.semantic_predict import label_map
+from model.semantic_render import LabelRender
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,32 @@ class Mask:
     def crop(self, width: int, height: int) -> Crop:
         """As the pixels of its box in a width×height image."""
         return paste(self.logits.sigmoid().numpy(), self.box.tolist(), width, height)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """The class of every pixel."""
+
+    render: LabelRender  # without its fine map
+    asked: tuple[int, int]  # height and width of the map that was asked for
+    classes: frozenset[int] | None  # indices; None: all
+    points: int | None  # evaluated per level; None: as many as the level needs
+
+    @property
+    def side(self) -> int:
+        """Height that was achieved."""
+        return self.render.level
+
+    @property
+    def truncated(self) -> bool:
+        return self.render.truncated
+
+    def labels(self, height: int, width: int) -> NDArray[np.uint8]:
+        """Class indices [height, width]; VOID where the class was not asked for."""
+        return label_map(self.render, height, width, self.classes)
+
+
+Findings = tuple[Mask, ...] | LabelMap
 
 
 def finished(region: Region) -> Mask:

@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.metrics import MetricWrapperBase
 
 from export.bundle import Manifest
+from export.semantic_bundle import SemanticManifest
+from model.render import SIDES
 from service.admission import Admission
 from service.batching import Reason
 from service.work import Stage
@@ -21,7 +23,7 @@ class Worker(Protocol):
     """An engine, as far as gauges show it."""
 
     @property
-    def manifest(self) -> Manifest: ...
+    def manifest(self) -> Manifest | SemanticManifest: ...
     @property
     def providers(self) -> tuple[str, ...]: ...
     @property
@@ -140,6 +142,11 @@ class Metrics:
         return generate_latest(self.registry)
 
 
+def _bucket(side: int) -> str:
+    """A mask's side as it is; a label map's height, of which there are thousands, as the next power of two."""
+    return str(side if side in SIDES else 1 << (side - 1).bit_length())
+
+
 def _requests(worker: Worker, stage: Stage) -> float:
     return float(worker.depth[stage])
 
@@ -161,7 +168,7 @@ class ModelMetrics:
         """A step of the renderer; points by side of the level."""
         self._all.steps.labels(self._model).observe(seconds)
         for side, count in points.items():
-            self._all.points.labels(self._model, str(side)).inc(count)
+            self._all.points.labels(self._model, _bucket(side)).inc(count)
 
     def left(self, stage: str) -> None:
         self._all.cancelled(stage)
@@ -173,6 +180,6 @@ class ModelMetrics:
         masks = list(sides)
         self._all.instances.labels(self._model).observe(len(masks))
         for side in masks:
-            self._all.masks.labels(self._model, str(side)).inc()
+            self._all.masks.labels(self._model, _bucket(side)).inc()
         if coarser is not None:
             self._all.coarser.labels(self._model, coarser).inc()

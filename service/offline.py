@@ -12,10 +12,12 @@ from typing import Any
 from tqdm import tqdm
 
 from export.bundle import Bundle
-from model.overlay import Layer, draw
+from export.semantic_bundle import SemanticBundle, SemanticManifest
+from model.overlay import Layer, draw, painted
 from service.answers import Answer, answer
 from service.engine import Engine, Rules, Segmented, serving
 from service.images import ImageError, decode
+from service.masks import LabelMap
 from service.metrics import Metrics, ModelMetrics
 from service.options import Ask, ParameterError
 from service.settings import Settings
@@ -45,7 +47,11 @@ class Offline:
     def overlay(self, file: Path, found: Segmented, out: Path) -> None:
         """Draw what was found on the image. Raises OSError, ValueError (unknown suffix)."""
         pixels = decode(file.read_bytes(), max_pixels=self.settings.max_pixels).pixels
-        names = self.engine.manifest.categories
+        manifest = self.engine.manifest
+        if isinstance(found.found, LabelMap) and isinstance(manifest, SemanticManifest):
+            painted(pixels, found.found.labels(found.height, found.width), manifest.palette).save(out)
+            return
+        names = manifest.categories
         layers = [
             Layer(mask.crop(found.width, found.height), f"{names[mask.category].name} {mask.score:.2f}")
             for mask in found.masks
@@ -54,7 +60,7 @@ class Offline:
 
 
 @asynccontextmanager
-async def offline(bundle: Bundle, settings: Settings) -> AsyncIterator[Offline]:
+async def offline(bundle: Bundle | SemanticBundle, settings: Settings) -> AsyncIterator[Offline]:
     """One request at a time, so nothing waits for company."""
     workers = Workers(settings.thread_budget)
     rules = Rules(settings.max_pixels, settings.max_points)
@@ -64,7 +70,10 @@ async def offline(bundle: Bundle, settings: Settings) -> AsyncIterator[Offline]:
 
 
 async def segment_files(
-    bundle: Bundle, settings: Settings, work: Sequence[tuple[Path, Ask | None]], overlay: Path | None
+    bundle: Bundle | SemanticBundle,
+    settings: Settings,
+    work: Sequence[tuple[Path, Ask | None]],
+    overlay: Path | None,
 ) -> list[Any | Exception]:
     """For each file the answer, ready for JSON, or why there is none; `overlay`: draw the masks there."""
     found: list[Any | Exception] = []

@@ -11,12 +11,16 @@ from typing import Annotated, Any, Literal, get_args
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from model import semantic_predict as semantic
 from model.categories import Category
 from model.predict import Options, Prompt, Resolution, parse_points, parse_resolution
 from model.render import SIDES, total_points
+from model.semantic_predict import SemanticOptions
 
-Format = Literal["rle", "rle_list", "polygon", "coco"]
+Format = Literal["rle", "rle_list", "polygon", "coco", "png"]
+AnyOptions = Options | SemanticOptions
 FORMATS: tuple[str, ...] = get_args(Format)
+LABEL_FORMATS = ("rle", "rle_list", "png")
 MAX_BOXES = 1000
 LEAST_OVERLAP = 0.01  # pixels of a box inside the image; less is lost to rounding on the way to the network
 
@@ -34,7 +38,7 @@ class ParameterError(ValueError):
 class Ask:
     """A request, understood."""
 
-    options: Options
+    options: AnyOptions
     format: Format
     image_id: int
     deadline: float | None = None  # s
@@ -44,8 +48,28 @@ def _parsed(parse: Callable[[str], Any], schema: dict[str, Any]) -> tuple[Before
     return BeforeValidator(lambda value: parse(str(value))), WithJsonSchema(schema)
 
 
-_resolution = _parsed(parse_resolution, {"enum": ["native", *map(str, SIDES)], "type": "string"})
-_points = _parsed(parse_points, {"type": "string", "pattern": "^(auto|[1-9][0-9]*)$"})
+def _either(one: Callable[[str], Any], other: Callable[[str], Any]) -> Callable[[str], Any]:
+    """What one of two tasks allows; which one it is will be seen when the model is known."""
+
+    def parse(text: str) -> Any:
+        try:
+            return one(text)
+        except ValueError as error:
+            try:
+                return other(text)
+            except ValueError:
+                raise error from None
+
+    return parse
+
+
+_resolution = _parsed(
+    _either(parse_resolution, semantic.parse_height),
+    {"type": "string", "pattern": "^(native|[1-9][0-9]*)$"},
+)
+_points = _parsed(
+    _either(parse_points, semantic.parse_points), {"type": "string", "pattern": "^(auto|[1-9][0-9]*)$"}
+)
 
 
 class SegmentQuery(BaseModel):
@@ -56,8 +80,9 @@ class SegmentQuery(BaseModel):
     model: str | None = Field(None, description="Name of a loaded model (see /models); the first if absent.")
     resolution: Annotated[Resolution, *_resolution] = Field(
         "native",
-        description="Side of the mask within its box; `native` picks it for each instance from the size of "
-        "its box, so that each image pixel gets a cell of its own. A model without a point head answers 28.",
+        description=f"Side of the mask within its box, one of {', '.join(map(str, SIDES))}; `native` picks it for "
+        "each instance from the size of its box, so that each image pixel gets a cell of its own. A model without "
+        "a point head answers 28. Of a label map: its height, 1–8192; `native` is the image's.",
     )
     points: Annotated[int | None, *_points] = Field(
         "auto",
@@ -97,25 +122,47 @@ class SegmentQuery(BaseModel):
     format: Format = Field(
         "rle",
         description="`rle`: COCO run lengths, compressed; `rle_list`: uncompressed; `polygon`: COCO polygons; "
-        "`coco`: nothing but a COCO results list, ready for `loadRes`.",
+        "`coco`: nothing but a COCO results list, ready for `loadRes`; `png`: of a semantic model, nothing but "
+        "the label map, with a colour for each class. Label maps come as `rle`, `rle_list` or `png`.",
     )
     image_id: int = Field(0, ge=0, le=2**63 - 1, description="Of format `coco`.")
 
-    def ask(self, categories: Sequence[Category], boxes: str | None = None) -> Ask:
-        """With a model's categories, and boxes from elsewhere. Raises ParameterError."""
+    def ask(self, categories: Sequence[Category], boxes: str | None = None, task: str = "instance") -> Ask:
+        """With a model's categories and task, and boxes from elsewhere. Raises ParameterError."""
         if boxes is not None and self.boxes is not None:
             raise ParameterError("boxes", "given twice, in the query and in the form; send one")
         text = self.boxes if boxes is None else boxes
+        deadline = None if self.deadline_ms is None else self.deadline_ms / 1000
+        classes = None if self.classes is None else _classes(self.classes, categories)
+        if task == "semantic":
+            self._refuse_for_label_maps(text)
+            _check(semantic.parse_height, "resolution", self.resolution)
+            _check(semantic.parse_points, "points", "auto" if self.points is None else self.points)
+            return Ask(SemanticOptions(self.resolution, self.points, classes), self.format, 0, deadline)
+        if self.format == "png":
+            raise ParameterError("format", "png is for semantic models; this one gives masks of instances")
+        _check(parse_resolution, "resolution", self.resolution)
+        _check(parse_points, "points", "auto" if self.points is None else self.points)
         options = Options(
             resolution=self.resolution,
             points=self.points,
             score=self.score,
             max_instances=self.max_instances,
-            classes=None if self.classes is None else _classes(self.classes, categories),
+            classes=classes,
             prompts=None if text is None else _boxes(text, categories),
         )
-        deadline = None if self.deadline_ms is None else self.deadline_ms / 1000
         return Ask(options, self.format, self.image_id, deadline)
+
+    def _refuse_for_label_maps(self, boxes: str | None) -> None:
+        """Raises ParameterError for what a semantic model has no use for."""
+        if self.format not in LABEL_FORMATS:
+            raise ParameterError(
+                "format", f"label maps come as {', '.join(LABEL_FORMATS)}, got {self.format!r}"
+            )
+        asked = {"boxes": boxes, "score": self.score, "max_instances": self.max_instances}
+        for name, value in asked.items():
+            if value != SegmentQuery.model_fields[name].default:
+                raise ParameterError(name, "is for masks of instances; this is a semantic model")
 
 
 def explain(errors: Sequence[Any]) -> list[ParameterError]:
@@ -161,6 +208,25 @@ def check_cost(options: Options, max_detections: int, limit: int) -> None:
             f"up to {instances} instances at side {side} may take {total} points, and {limit} are allowed: "
             "lower points, resolution, or " + ("max_instances" if options.prompts is None else "the boxes"),
         )
+
+
+def check_points(total: int, size: tuple[int, int], limit: int) -> None:
+    """Raises ParameterError if a label map (height, width) takes more than `limit` points."""
+    if total > limit:
+        height, width = size
+        raise ParameterError(
+            "points",
+            f"a label map of {width}×{height} may take {total} points, and {limit} are allowed: "
+            "lower points or resolution",
+        )
+
+
+def _check(parse: Callable[[str], object], name: str, value: object) -> None:
+    """Raises ParameterError unless this task allows the value."""
+    try:
+        parse(str(value))
+    except ValueError as error:
+        raise ParameterError(name, str(error).removeprefix(f"{name} ")) from error
 
 
 def _classes(text: str, categories: Sequence[Category]) -> frozenset[int]:

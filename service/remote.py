@@ -26,7 +26,7 @@ class Remote:
     parameters: Mapping[str, Any]
 
     async def segment(self, work: Sequence[tuple[Path, Ask | None]]) -> list[Any | Exception]:
-        """For each file the answer as JSON, or why there is none."""
+        """For each file the answer as JSON (or a picture's bytes), or why there is none."""
         places = asyncio.Semaphore(CONCURRENCY)
         async with AsyncClient(self.url, api_key=self.api_key) as client:
             with tqdm(total=len(work), unit="image", disable=len(work) == 1) as progress:
@@ -37,7 +37,8 @@ class Remote:
                             if ask is None:
                                 raise NotListed(f"{file.name} is not in the annotations")
                             parameters = {**self.parameters, "image_id": ask.image_id}
-                            return (await client.post(file, **parameters)).json()
+                            response = await client.post(file, **parameters)
+                            return response.content if parameters.get("format") == "png" else response.json()
                         except (ClientError, NotListed, OSError) as error:  # this file's own trouble
                             return error
                         finally:

@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from export.bundle import Manifest
 from model.render import SIDES, START
 from service import schemas
 from service.answers import Answer, answer
@@ -82,7 +83,7 @@ def router(service: Service, traced: Traced | None = None) -> APIRouter:
         dependencies=keyed,
     )
     async def segment(request: Request, query: Annotated[SegmentQuery, Query()]) -> Response:
-        """Crisp masks of what is in an image. Boxes and masks are in its pixels as displayed."""
+        """Crisp masks of what is in an image, or its label map. Boxes and masks are in its pixels as displayed."""
         engine = service.engine(query.model)
         engine.admission.check()  # rather before the body is sent than after
         check_once(request.query_params.multi_items())
@@ -93,7 +94,7 @@ def router(service: Service, traced: Traced | None = None) -> APIRouter:
             except ClientDisconnect:
                 service.metrics.cancelled("body")
                 raise
-            ask = query.ask(engine.manifest.categories, upload.boxes)
+            ask = query.ask(engine.manifest.categories, upload.boxes, engine.manifest.task)
             if ask.deadline is None and limits.deadline_ms is not None:
                 ask = replace(ask, deadline=limits.deadline_ms / 1000)
             with engine.place(ask.options) as place:
@@ -103,7 +104,7 @@ def router(service: Service, traced: Traced | None = None) -> APIRouter:
         if traced is not None:
             traced(written.seconds, engine.manifest.name)
         headers = {"server-timing": ", ".join(f"{k};dur={1000 * v:.2f}" for k, v in written.seconds.items())}
-        return Response(written.body, media_type="application/json", headers=headers)
+        return Response(written.body, media_type=written.media_type, headers=headers)
 
     @routes.get("/models", responses=_problems(401), tags=["operation"], dependencies=keyed)
     async def models() -> list[schemas.ModelCard]:
@@ -149,26 +150,29 @@ async def _written(
     except asyncio.CancelledError:
         service.metrics.cancelled("encode")
         raise
-    truncated = any(mask.truncated for mask in found.masks)
+    truncated = any(part.truncated for part in found.parts)
     coarser = "pressure" if found.degraded else "deadline" if truncated else None
-    engine.metrics.answered(written.seconds, [mask.side for mask in found.masks], coarser)
+    engine.metrics.answered(written.seconds, [part.side for part in found.parts], coarser)
     request.state.stages_ms = {stage: round(1000 * value, 2) for stage, value in written.seconds.items()}
-    request.state.instances = len(found.masks)
+    request.state.instances = len(found.parts)
     return written
 
 
 def _card(engine: Engine, threads: int) -> schemas.ModelCard:
     manifest = engine.manifest
     pixels = manifest.preprocessing
+    instances = manifest if isinstance(manifest, Manifest) else None
+    sides = [START] if manifest.point_head is None else list(SIDES)
     return schemas.ModelCard(
         name=manifest.name,
         task=manifest.task,
         ready=engine.ready,
         categories=[schemas.CategoryCard(id=c.id, name=c.name) for c in manifest.categories],
         preprocessing=schemas.PreprocessingCard(short_edge=pixels.short_edge, long_edge=pixels.long_edge),
-        sides=[START] if manifest.point_head is None else list(SIDES),
-        score_threshold=manifest.score_threshold,
-        max_detections=manifest.max_detections,
+        sides=sides if instances else None,
+        score_threshold=instances.score_threshold if instances else None,
+        max_detections=instances.max_detections if instances else None,
+        palette=None if isinstance(manifest, Manifest) else list(manifest.palette),
         providers=list(engine.providers),
         threads=threads,
         parity=manifest.parity,
@@ -182,8 +186,10 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 _SEGMENT = _problems(400, 401, 408, 413, 415, 422, 429, 500, 503, 504) | {
     200: {
-        "model": schemas.SegmentAnswer | list[schemas.CocoResult],
-        "description": "The instances, best first; with given boxes, one for each in their order.",
+        "model": schemas.SegmentAnswer | schemas.LabelAnswer | list[schemas.CocoResult],
+        "description": "The instances, best first; with given boxes, one for each in their order. Of a semantic "
+        "model a segment for each class present, or its label map.",
+        "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
 

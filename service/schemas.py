@@ -80,6 +80,35 @@ class SegmentAnswer(BaseModel):
     timings_ms: Timings
 
 
+class Segment(BaseModel):
+    """All pixels of one class."""
+
+    category_id: int = Field(examples=[3])
+    category: str = Field(examples=["road"])
+    area: int = Field(description="Pixels.", examples=[4])
+    segmentation: Rle = Field(examples=[_RLE])
+
+
+class LabelAnswer(BaseModel):
+    """Of a semantic model."""
+
+    id: str = Field(description="The request's x-request-id.", examples=["4f6c1e9b"])
+    model: str = Field(examples=["street"])
+    width: int = Field(description="Of the image as displayed: EXIF orientation applied.", examples=[5])
+    height: int = Field(examples=[4])
+    degraded: bool = Field(
+        description="Whether the map is coarser than asked for because the service is busy.", examples=[False]
+    )
+    resolution: int = Field(description="Height of the label map, as achieved.", examples=[4])
+    points: int | Literal["auto"] = Field(description="Points evaluated per level.", examples=["auto"])
+    truncated: bool = Field(
+        description="Whether it is coarser than asked for: the deadline came, or the service is busy.",
+        examples=[False],
+    )
+    segments: list[Segment] = Field(description="One for each class present, in the classes' order.")
+    timings_ms: Timings
+
+
 class CocoResult(BaseModel):
     """An entry of a COCO results list."""
 
@@ -132,15 +161,21 @@ class ModelCard(BaseModel):
     """A loaded model."""
 
     name: str = Field(examples=["people"])
-    task: str = Field(examples=["instance"])
+    task: Literal["instance", "semantic"]
     ready: bool
     categories: list[CategoryCard]
     preprocessing: PreprocessingCard
-    sides: list[int] = Field(
-        description="What `resolution` may be, besides `native`.", examples=[[28, 56, 112]]
+    sides: list[int] | None = Field(
+        description="What `resolution` may be, besides `native`; null: any height of a label map.",
+        examples=[[28, 56, 112]],
     )
-    score_threshold: float = Field(description="It finds nothing below this score.", examples=[0.05])
-    max_detections: int = Field(examples=[100])
+    score_threshold: float | None = Field(
+        description="It finds nothing below this score; null: a semantic model.", examples=[0.05]
+    )
+    max_detections: int | None = Field(examples=[100])
+    palette: list[tuple[int, int, int]] | None = Field(
+        description="The classes' colours of a semantic model's label maps.", examples=[None]
+    )
     providers: list[str] = Field(description="What runs its graph.", examples=[["CPUExecutionProvider"]])
     threads: int = Field(description="Threads that its work may use.", examples=[2])
     parity: dict[str, Any] = Field(description="How far the exported model is from the trained one.")

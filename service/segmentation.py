@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from model import rle
 
@@ -91,3 +93,9 @@ def parse(answer: Mapping[str, Any]) -> Segmentation:
         answer["degraded"],
         answer["timings_ms"],
     )
+
+
+def read_label_map(picture: bytes) -> NDArray[np.uint8]:
+    """An answer of format `png`: its palette's indices, [height, width]."""
+    with Image.open(io.BytesIO(picture)) as image:
+        return np.array(image)

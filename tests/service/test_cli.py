@@ -23,7 +23,7 @@ from tests.service.support import Discs, disc_bundle, encoded, picture
 
 @pytest.fixture(autouse=True)
 def _stub_bundle(monkeypatch: pytest.MonkeyPatch, discs: Discs) -> None:
-    monkeypatch.setattr(cli, "open_bundle", lambda folder, execution: disc_bundle(discs))
+    monkeypatch.setattr(cli, "open_any_bundle", lambda folder, execution: disc_bundle(discs))
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_wrong_files_end_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPat
     def damaged(*_: object) -> None:
         raise BundleError("bundle is damaged: coarse.onnx is missing")
 
-    monkeypatch.setattr(cli, "open_bundle", damaged)
+    monkeypatch.setattr(cli, "open_any_bundle", damaged)
     assert segment(folder / "c.png", out).stderr == "error: bundle is damaged: coarse.onnx is missing\n"
 
 

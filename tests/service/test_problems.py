@@ -101,7 +101,7 @@ def test_forms(client: TestClient) -> None:
         ("max_instances", "2.5", "integer"),
         ("classes", "disc,cat", "there is no class 'cat'; allowed: disc, ring"),
         ("classes", "", "allowed: disc, ring"),
-        ("format", "png", "'rle', 'rle_list', 'polygon' or 'coco', got 'png'"),
+        ("format", "jpg", "'polygon', 'coco' or 'png', got 'jpg'"),
         ("format", "alpha", "'rle'"),
         ("image_id", "first", "integer"),
         ("boxes", "", "not JSON"),

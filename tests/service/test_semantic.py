@@ -1,0 +1,179 @@
+"""A semantic model behind the same pages: segments, label maps, and what it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from export.semantic_bundle import SemanticBundle, SemanticManifest
+from model import rle
+from model.categories import Category
+from model.palette import default_palette
+from model.semantic_config import SemanticPoint
+from model.semantic_eager import semantic_predictor_of
+from model.semantic_predict import SemanticOptions, label_map
+from service.app import create_app
+from service.offline import segment_files
+from service.options import SegmentQuery
+from service.segmentation import read_label_map
+from tests.model import tiny_semantic
+from tests.service.support import Discs, disc_bundle, encoded, settings, wait_for
+
+CATEGORIES = (Category(4, "ground"), Category(0, "disc"), Category(2, "bar"))
+PICTURE = np.random.default_rng(0).integers(0, 256, (70, 100, 3)).astype(np.uint8)
+BODY = encoded(PICTURE)
+BINARY = {"content-type": "application/octet-stream"}
+
+
+@pytest.fixture(scope="module")
+def bundle() -> SemanticBundle:
+    network = tiny_semantic.network()
+    config = network.config
+    assert isinstance(config.point, SemanticPoint)
+    manifest = SemanticManifest(
+        name="street",
+        task="semantic",
+        categories=CATEGORIES,
+        palette=default_palette(3),
+        preprocessing=config.preprocessing,
+        point_head=config.point,
+        fine_channels=16,
+        stride=config.base.stride,
+        opset=18,
+        files={},
+    )
+    return SemanticBundle(
+        manifest, semantic_predictor_of(network, CATEGORIES, manifest.palette), ("PyTorch",)
+    )
+
+
+@pytest.fixture(scope="module")
+def client(bundle: SemanticBundle) -> Iterator[TestClient]:
+    discs = Discs()
+    discs.gate.set()
+    with TestClient(create_app(settings(max_points=200_000), [disc_bundle(discs), bundle])) as found:
+        wait_for(lambda: found.get("/readyz").is_success)
+        yield found
+
+
+def post(client: TestClient, body: bytes = BODY, **asked: Any) -> Any:
+    return client.post("/segment", params={"model": "street", **asked}, content=body, headers=BINARY)
+
+
+def labels_of(answer: Any) -> np.ndarray:
+    """Class positions that the segments cover; 255 where none does."""
+    names = [category.name for category in CATEGORIES]
+    labels = np.full((answer["height"], answer["width"]), 255, np.uint8)
+    for segment in answer["segments"]:
+        mask = rle.decode(
+            rle.decompress(segment["segmentation"]["counts"]), answer["width"], answer["height"]
+        )
+        assert segment["area"] == mask.sum() and (labels[mask] == 255).all()
+        labels[mask] = names.index(segment["category"])
+    return labels
+
+
+def test_segments_are_the_predictors_label_map(client: TestClient, bundle: SemanticBundle) -> None:
+    answer = post(client).json()
+    assert (answer["width"], answer["height"], answer["resolution"]) == (100, 70, 70)
+    assert answer["truncated"] is answer["degraded"] is False and answer["points"] == "auto"
+    expected = label_map(bundle.predictor(PICTURE, SemanticOptions()), 70, 100)
+    np.testing.assert_array_equal(labels_of(answer), expected)
+    by_name = {category.name: category.id for category in CATEGORIES}
+    assert all(s["category_id"] == by_name[s["category"]] for s in answer["segments"])
+
+
+def test_a_label_map_is_a_picture_of_the_height_asked_for(client: TestClient, bundle: SemanticBundle) -> None:
+    response = post(client, format="png", resolution=210)
+    assert response.headers["content-type"] == "image/png" and "coarse" in response.headers["server-timing"]
+    image = Image.open(io.BytesIO(response.content))
+    assert image.mode == "P" and image.size == (300, 210)
+    assert tuple(image.getpalette()[:9]) == tuple(part for c in default_palette(3) for part in c)  # type: ignore[index]
+    expected = label_map(bundle.predictor(PICTURE, SemanticOptions(210)), 210, 300)
+    np.testing.assert_array_equal(read_label_map(response.content), expected)
+
+
+def test_only_the_classes_asked_for(client: TestClient) -> None:
+    whole = labels_of(post(client).json())
+    kept = CATEGORIES[int(np.bincount(whole.ravel()).argmax())].name
+    some = post(client, classes=kept).json()
+    assert [segment["category"] for segment in some["segments"]] == [kept]
+    picture = read_label_map(post(client, classes=kept, format="png").content)
+    np.testing.assert_array_equal(picture, labels_of(some))
+
+
+def test_fewer_points_and_rle_lists(client: TestClient) -> None:
+    answer = post(client, points=10, format="rle_list").json()
+    assert answer["points"] == 10
+    assert sum(sum(s["segmentation"]["counts"][1::2]) for s in answer["segments"]) == 7000
+
+
+@pytest.mark.parametrize(
+    ("asked", "parameter", "says"),
+    [
+        ({"format": "polygon"}, "format", "label maps come as rle, rle_list, png, got 'polygon'"),
+        ({"score": 0.3}, "score", "is for masks of instances; this is a semantic model"),
+        ({"boxes": "[[1, 2, 30, 40]]"}, "boxes", "is for masks of instances; this is a semantic model"),
+        ({"max_instances": 3}, "max_instances", "is for masks of instances; this is a semantic model"),
+        ({"classes": "sky"}, "classes", "there is no class 'sky'; allowed: ground, disc, bar"),
+        ({"resolution": 8000}, "resolution", "a label map of 11429×8000 is too large"),
+        ({"resolution": 0}, "resolution", "must be native or one of"),
+        ({"points": 100_000, "resolution": 1024}, "points", "a label map of 1463×1024 may take"),
+        ({"model": "discs", "format": "png"}, "format", "png is for semantic models"),
+        ({"model": "discs", "resolution": 70}, "resolution", "must be native or one of 28, 56"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    asked: dict[str, Any], parameter: str, says: str, client: TestClient
+) -> None:
+    response = post(client, **asked)
+    assert response.status_code == 422
+    (finding,) = response.json()["errors"]
+    assert finding["parameter"] == parameter and finding["detail"].startswith(says)
+
+
+def test_both_models_are_listed(client: TestClient) -> None:
+    one, other = client.get("/models").json()
+    assert (one["task"], other["task"]) == ("instance", "semantic")
+    assert other["sides"] is other["score_threshold"] is None
+    assert other["palette"] == [list(c) for c in default_palette(3)] and one["palette"] is None
+
+
+def test_heights_do_not_flood_the_metrics(client: TestClient) -> None:
+    for height in (90, 91, 92, 130):
+        assert post(client, resolution=height).is_success
+    lines = client.get("/metrics").text.splitlines()
+    masks = [line for line in lines if line.startswith('pointrend_masks_total{model="street"')]
+    assert {line.split('side="')[1].split('"')[0] for line in masks} <= {"128", "256"}
+
+
+def test_a_late_map_is_the_finest_finished_one(bundle: SemanticBundle, client: TestClient) -> None:
+    answer = post(client, resolution=4000, deadline_ms=60, points=64)
+    if answer.status_code == 504:
+        pytest.skip("this machine is too slow for even the coarse map in 60 ms")
+    found = answer.json()
+    assert found["truncated"] and found["resolution"] < 4000
+    assert labels_of(found).max() < 3
+
+
+def test_files_without_a_server(bundle: SemanticBundle, tmp_path: Path) -> None:
+    file, overlay = tmp_path / "a.png", tmp_path / "o.png"
+    file.write_bytes(BODY)
+    for format in ("rle", "png"):
+        ask = SegmentQuery.model_validate({"format": format}).ask(CATEGORIES, task="semantic")
+        (found,) = asyncio.run(segment_files(bundle, settings(), [(file, ask)], overlay))
+        if format == "png":
+            assert read_label_map(found).shape == (70, 100)
+        else:
+            assert labels_of(json.loads(json.dumps(found))).max() < 3
+    with Image.open(overlay) as drawn:
+        assert drawn.size == (100, 70)
