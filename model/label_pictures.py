@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from model.augment import Pixels
 from model.label_maps import LabelMaps
 from model.overlay import painted
-from model.palette import Colour
 from model.semantic_predict import SemanticOptions, SemanticPredictor, label_map
 
 MOST = 6  # images
 SIDE = 400  # pixels, the width of each part
 GAP, CAPTION, KEY = 6, 22, 26  # pixels
-_BLACK = 768  # bytes of an 8-bit palette
-
-
-def colour_map(labels: Pixels, palette: Sequence[Colour]) -> Image.Image:
-    """A palette image of a label map [H, W]; values beyond the palette are black."""
-    image = Image.fromarray(labels).convert("P")
-    flat = [part for colour in palette for part in colour]
-    image.putpalette(flat + [0] * (_BLACK - len(flat)))
-    return image
 
 
 def compare(predictor: SemanticPredictor, data: LabelMaps, most: int = MOST) -> Image.Image:

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from export.bundle import Manifest
 from export.semantic_bundle import SemanticManifest
 from model import rle
 from model.categories import Category
+from model.overlay import palette_image
 from model.palette import Colour
 from model.paste import Crop
 from model.semantic_predict import segments
@@ -102,12 +102,9 @@ def _seconds(found: Segmented, begin: float) -> dict[str, float]:
 
 
 def _png(labels: NDArray[np.uint8], palette: Sequence[Colour]) -> bytes:
-    """A palette image; what is of no class that was asked for (255) is black."""
-    image = Image.frombytes("P", labels.shape[::-1], labels.tobytes())
-    colours = [part for colour in palette for part in colour]
-    image.putpalette(colours + [0] * (768 - len(colours)))
     file = io.BytesIO()
-    image.save(file, "PNG", compress_level=3)  # half the time of 6; label maps are small either way
+    # Half the time of the usual level 6; label maps are small either way.
+    palette_image(labels, palette).save(file, "PNG", compress_level=3)
     return file.getvalue()
 
 

@@ -15,10 +15,12 @@ from bench.paper import crops as pictures
 from bench.paper import measure as measures
 from bench.paper import plot as plots
 from bench.paper import report, training
+from bench.paper import semantic as semantically
 from bench.paper.detector import Detector
 from bench.paper.files import read_heads
 from model import evaluation
 from model.coco import load_coco
+from model.label_maps import load_label_maps
 from model.overrides import override
 from model.predict import Options
 from model.recipe import recipe as find_recipe
@@ -32,6 +34,7 @@ Images = Annotated[Path, typer.Option(help="Folder of their images.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first images (a quick look).")]
 
 HEADS_JSON, ADAPTIVE_JSON = Path("docs/paper/heads.json"), Path("docs/paper/adaptive.json")
+SEMANTIC_JSON, THIN_CLASSES = Path("docs/paper/semantic.json"), "pole,sign,pedestrian,cyclist"
 COST_JSON, FIGURES = Path("docs/paper/cost.json"), Path("docs/images")
 
 
@@ -116,6 +119,23 @@ def adaptive(
     found = adaptively.curves(predictor, load_coco(data, images), Options(score=score), limit)
     report.write(out, found)
     print(report.adaptive_table(found))
+
+
+@app.command()
+def semantic(
+    checkpoint: Annotated[
+        list[Path], typer.Option(help="Native .safetensors of a semantic network; repeat for several.")
+    ],
+    data: Annotated[Path, typer.Option(help="JSON file of the label maps' classes.")],
+    images: Annotated[Path, typer.Option(help="Folder with images/ and labels/.")],
+    out: Annotated[Path, typer.Option(help="JSON file for the measurements.")] = SEMANTIC_JSON,
+    classes: Annotated[str, typer.Option(help="Of the second table, comma-separated.")] = THIN_CLASSES,
+    limit: Limit = None,
+) -> None:
+    """IoU and boundary IoU of label maps, points and time (paper Tables 6 and 7)."""
+    found = semantically.compare(checkpoint, load_label_maps(data, images), limit)
+    report.write(out, found)
+    print(semantically.tables(found, classes.split(",")))
 
 
 @app.command()

@@ -6,18 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from model.label_pictures import SIDE, colour_map, compare
+from model.label_pictures import SIDE, compare
 from model.palette import default_palette
 from model.semantic_eager import semantic_predictor_of
 from tests.model import label_files, tiny_semantic
-
-
-def test_a_label_map_has_the_colours_of_its_classes() -> None:
-    labels = np.array([[0, 1], [2, 255]], np.uint8)
-    painted = colour_map(labels, [(1, 2, 3), (250, 0, 0), (0, 9, 0)])
-    assert painted.mode == "P"
-    np.testing.assert_array_equal(np.asarray(painted), labels)
-    assert np.asarray(painted.convert("RGB")).tolist() == [[[1, 2, 3], [250, 0, 0]], [[0, 9, 0], [0, 0, 0]]]
 
 
 def test_truth_and_prediction_side_by_side(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from model.overlay import OPACITY, Layer, colour, draw
+from model.overlay import OPACITY, Layer, colour, draw, painted, palette_image
 from model.paste import Crop
 
 
@@ -49,3 +49,18 @@ def test_nothing_and_hardly_anything() -> None:
     layers = [Layer(empty, "a"), Layer(hollow, "b")]
     assert (np.asarray(draw(picture(), layers)) == picture()).all()
     assert draw(picture(1, 1), [Layer(square(0, 0, 1), "pixel")]).size == (1, 1)
+
+
+def test_a_label_map_has_the_colours_of_its_classes() -> None:
+    labels = np.array([[0, 1], [2, 255]], np.uint8)
+    painted = palette_image(labels, [(1, 2, 3), (250, 0, 0), (0, 9, 0)])
+    assert painted.mode == "P"
+    np.testing.assert_array_equal(np.asarray(painted), labels)
+    assert np.asarray(painted.convert("RGB")).tolist() == [[[1, 2, 3], [250, 0, 0]], [[0, 9, 0], [0, 0, 0]]]
+
+
+def test_a_picture_under_its_label_map() -> None:
+    pixels, labels = np.full((2, 2, 3), 100, np.uint8), np.array([[0, 1], [1, 255]], np.uint8)
+    drawn = np.asarray(painted(pixels, labels, [(200, 100, 0), (0, 0, 0)]))
+    assert drawn[0, 0].tolist() == [145, 100, 55] and drawn[0, 1].tolist() == [55, 55, 55]
+    assert drawn[1, 1].tolist() == [100, 100, 100]

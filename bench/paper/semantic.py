@@ -1,0 +1,104 @@
+"""Label maps with and without PointRend (paper Tables 6 and 7): accuracy, points and time on one data set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bench.paper.report import table
+from model.checkpoint import SemanticCheckpoint, open_semantic
+from model.label_maps import LabelMaps
+from model.semantic import build_semantic
+from model.semantic_coarse import SemanticCoarse
+from model.semantic_config import DeepLabV3, SemanticFPN
+from model.semantic_eager import eager_semantic
+from model.semantic_evaluation import check_classes, measure
+from model.semantic_predict import SemanticOptions, SemanticPredictor
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row: a checkpoint, perhaps without its point head or dilated."""
+
+    label: str
+    checkpoint: SemanticCheckpoint
+    base_only: bool = False
+
+    def predictor(self) -> SemanticPredictor:
+        """Without the point head if `base_only`: the coarse logits, enlarged."""
+        if not self.base_only:
+            return eager_semantic(self.checkpoint)
+        network = build_semantic(self.checkpoint.config, self.checkpoint.tensors)
+
+        def run(images: Tensor) -> SemanticCoarse:
+            return SemanticCoarse(network(images).coarse, None)
+
+        return replace(eager_semantic(self.checkpoint), run=run, head=None)
+
+
+def variants(checkpoints: Sequence[SemanticCheckpoint]) -> Iterator[Variant]:
+    """Each checkpoint; a PointRend model's own base; and DeepLabV3 of stride 16 run at 8, as the paper does."""
+    for checkpoint in checkpoints:
+        config = checkpoint.config
+        name = label(config.base)
+        if config.point is not None:
+            yield Variant(f"{name} + PointRend", checkpoint)
+            yield Variant(f"{name} + PointRend, its base alone", checkpoint, base_only=True)
+            continue
+        yield Variant(name, checkpoint)
+        if isinstance(config.base, DeepLabV3) and config.base.output_stride == 16:
+            dilated = replace(config, base=replace(config.base, output_stride=8))
+            yield Variant("DeepLabV3 OS-8, dilated at inference", replace(checkpoint, config=dilated))
+
+
+def label(base: SemanticFPN | DeepLabV3) -> str:
+    if isinstance(base, DeepLabV3):
+        return f"DeepLabV3 OS-{base.output_stride}"
+    return f"SemanticFPN P{base.first_level}–P5"
+
+
+def compare(files: Sequence[Path], data: LabelMaps, limit: int | None = None) -> dict[str, Any]:
+    """Every variant on the first images (None: all) at their own size, JSON-ready. Raises CheckpointError."""
+    rows = []
+    for variant in variants([open_semantic(file) for file in files]):
+        predictor = variant.predictor()
+        check_classes(predictor, data)
+        metrics, cost = measure(predictor, data, SemanticOptions(), limit)
+        rows.append({"label": variant.label, "metrics": metrics, "cost": asdict(cost)})
+    sources = {file.parent.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    return {"images": len(data.pairs[:limit]), "checkpoints": sources, "rows": rows}
+
+
+def tables(found: Mapping[str, Any], classes: Sequence[str]) -> str:
+    """Means and cost, then the given classes' IoU and boundary IoU; shares in percent."""
+    means = [
+        [
+            row["label"],
+            *(_percent(row["metrics"][name]) for name in ("mIoU", "boundary mIoU", "pixel accuracy")),
+            f"{row['cost']['points']:.0f}",
+            f"{1000 * row['cost']['coarse_seconds']:.0f}",
+            f"{1000 * row['cost']['render_seconds']:.0f}",
+        ]
+        for row in found["rows"]
+    ]
+    each = [
+        [
+            row["label"],
+            *(
+                f"{_percent(row['metrics'][f'IoU/{name}'])} / {_percent(row['metrics'][f'boundary IoU/{name}'])}"
+                for name in classes
+            ),
+        ]
+        for row in found["rows"]
+    ]
+    header = ["model", "mIoU", "boundary mIoU", "pixel accuracy", "points", "coarse, ms", "render, ms"]
+    return "\n\n".join([table(header, means), table(["IoU / boundary IoU", *classes], each)])
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{100 * value:.1f}"

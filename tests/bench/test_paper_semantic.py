@@ -1,0 +1,43 @@
+"""The comparison of label maps with and without PointRend."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from bench.paper.semantic import compare, tables
+from model.checkpoint import SemanticCheckpoint, save
+from model.label_maps import LabelMaps
+from model.semantic import SemanticNet
+from model.semantic_config import SemanticConfig
+from tests.model import label_files, tiny_semantic
+
+
+def saved(folder: Path, config: SemanticConfig, data: LabelMaps) -> Path:
+    folder.mkdir()
+    torch.manual_seed(0)
+    network = SemanticNet(config)
+    path = folder / "model.safetensors"
+    save(path, SemanticCheckpoint(config, data.labelling.classes, network.state_dict()))
+    return path
+
+
+def test_every_variant_is_measured(tmp_path: Path) -> None:
+    data = label_files.load(tmp_path / "data")
+    plain = dataclasses.replace(tiny_semantic.DEEPLAB, point=None)
+    files = [saved(tmp_path / name, c, data) for name, c in (("a", tiny_semantic.CONFIG), ("b", plain))]
+    found = compare(files, data, limit=2)
+    rows = {row["label"]: row for row in found["rows"]}
+    assert list(rows) == [
+        "SemanticFPN P2–P5 + PointRend",
+        "SemanticFPN P2–P5 + PointRend, its base alone",
+        "DeepLabV3 OS-16",
+        "DeepLabV3 OS-8, dilated at inference",
+    ]
+    points = [row["cost"]["points"] for row in found["rows"]]
+    assert points[0] > 0 and points[1:] == [0, 0, 0]
+    assert set(found["checkpoints"]) == {"a", "b"} and found["images"] == 2
+    text = tables(found, ["bar", "disc"])
+    assert "| IoU / boundary IoU | bar | disc |" in text and text.count("DeepLabV3 OS-8") == 2
