@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The shipped models; the first is the service's default.
+MODELS := people $(filter-out people,$(basename $(notdir $(wildcard model/weights/*.safetensors))))
+BUNDLES := $(MODELS:%=--bundle bundles/%)
 export OMP_WAIT_POLICY = passive
 
 .PHONY: setup demo serve test test-slow bench check clean
@@ -13,17 +16,17 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-# The shipped weights as a bundle, remade when they or the exporter change.
-bundles/people/bundle.json: $(VENV)/.installed model/weights/people.safetensors $(wildcard export/*.py model/*.py)
-	$(BIN)/python -m export --checkpoint model/weights/people.safetensors --out bundles/people
+# Shipped weights as a bundle, remade when they or the exporter change.
+bundles/%/bundle.json: model/weights/%.safetensors $(VENV)/.installed $(wildcard export/*.py model/*.py)
+	$(BIN)/python -m export --checkpoint $< --out bundles/$*
 
-setup: bundles/people/bundle.json
+setup: $(MODELS:%=bundles/%/bundle.json)
 
 demo: setup
-	$(BIN)/python -m service demo --bundle bundles/people --image examples/astronaut.jpg --out out
+	$(BIN)/python -m service demo $(BUNDLES) --image examples/astronaut.jpg --out out
 
 serve: setup
-	$(BIN)/python -m service serve --bundle bundles/people
+	$(BIN)/python -m service serve $(BUNDLES)
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest

@@ -32,7 +32,6 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
 
-BundleDir = Annotated[Path, typer.Option("--bundle", help="Folder of an exported model.")]
 Device = Annotated[Literal["cpu", "cuda"] | None, typer.Option(help="cpu unless set.")]
 _EXPECTED = (
     ImageError,
@@ -162,7 +161,9 @@ def segment(
 
 @app.command()
 def demo(
-    bundle: BundleDir,
+    bundle: Annotated[
+        list[Path], typer.Option(help="Folder of an exported model; repeat for several. The first is asked.")
+    ],
     image: Annotated[Path, typer.Option(help="An image.")],
     out: Annotated[Path, typer.Option(help="Folder for masks.json and overlay.png.")],
     score: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.5,

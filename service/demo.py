@@ -23,12 +23,15 @@ from service.settings import Settings
 PATIENCE = 180.0  # s, for the server to become ready and for its answer
 
 
-def run(bundle: Path, image: Path, out: Path, score: float) -> None:
-    """Print a table; write masks.json and overlay.png. Raises ValueError, OSError with one line."""
+def run(bundles: Sequence[Path], image: Path, out: Path, score: float) -> None:
+    """Serve the bundles and ask the first, of instance masks. Print a table; write masks.json and overlay.png.
+
+    Raises ValueError, OSError with one line.
+    """
     data = image.read_bytes()
     pixels = decode(data, max_pixels=Settings().max_pixels).pixels
     out.mkdir(parents=True, exist_ok=True)
-    with _server(bundle) as client:
+    with _server(bundles) as client:
         print(f"server ready at {client.base_url}; POST /segment with {image.name}")
         try:
             answered = _post(client, data, score)
@@ -77,10 +80,11 @@ def _post(client: httpx.Client, data: bytes, score: float) -> Json:
 
 
 @contextmanager
-def _server(bundle: Path) -> Iterator[httpx.Client]:
+def _server(bundles: Sequence[Path]) -> Iterator[httpx.Client]:
     """A client of a server that is ready."""
     port = _free_port()
-    command = [sys.executable, "-m", "service", "serve", "--bundle", str(bundle), "--port", str(port)]
+    named = [part for bundle in bundles for part in ("--bundle", str(bundle))]
+    command = [sys.executable, "-m", "service", "serve", *named, "--port", str(port)]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             [*command, "--host", "127.0.0.1"], stdout=log, stderr=subprocess.STDOUT, text=True

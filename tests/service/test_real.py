@@ -18,7 +18,7 @@ from tests.parity.goldens import FOLDER, load
 
 def test_demo(exported: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = exported("tiny_r50")
-    demo.run(bundle, FOLDER / "coffee.png", tmp_path, score=0.05)
+    demo.run([bundle], FOLDER / "coffee.png", tmp_path, score=0.05)
     answered = json.loads((tmp_path / "masks.json").read_text())
     regions = open_bundle(bundle, Execution(threads=1)).predictor(
         load("tiny_r50_coffee").image, Options(score=0.05)
