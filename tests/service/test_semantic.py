@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+from click.testing import Result
 from fastapi.testclient import TestClient
 from PIL import Image
+from typer.testing import CliRunner
 
+import service.__main__ as cli
 from export.semantic_bundle import SemanticBundle, SemanticManifest
 from model import rle
 from model.categories import Category
@@ -22,11 +26,12 @@ from model.semantic_config import SemanticPoint
 from model.semantic_eager import semantic_predictor_of
 from model.semantic_predict import SemanticOptions, label_map
 from service.app import create_app
+from service.client import Client, Refused
 from service.offline import segment_files
 from service.options import SegmentQuery
 from service.segmentation import read_label_map
 from tests.model import tiny_semantic
-from tests.service.support import Discs, disc_bundle, encoded, settings, wait_for
+from tests.service.support import Discs, disc_bundle, encoded, running, settings, wait_for
 
 CATEGORIES = (Category(4, "ground"), Category(0, "disc"), Category(2, "bar"))
 PICTURE = np.random.default_rng(0).integers(0, 256, (70, 100, 3)).astype(np.uint8)
@@ -177,3 +182,28 @@ def test_files_without_a_server(bundle: SemanticBundle, tmp_path: Path) -> None:
             assert labels_of(json.loads(json.dumps(found))).max() < 3
     with Image.open(overlay) as drawn:
         assert drawn.size == (100, 70)
+
+
+def test_the_command_writes_a_picture(
+    bundle: SemanticBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "open_any_bundle", lambda folder, execution: bundle)
+    (tmp_path / "a.png").write_bytes(BODY)
+    given = ["segment", "--bundle", "street", "--threads", "1", "--format", "png"]
+
+    def run(image: Path) -> Result:
+        asked = ["--image", str(image), "--out", str(tmp_path / "map.png"), "--resolution", "35"]
+        return CliRunner().invoke(cli.app, [*given, *asked])
+
+    assert run(tmp_path / "a.png").exit_code == 0
+    assert read_label_map((tmp_path / "map.png").read_bytes()).shape == (35, 50)
+    assert "--format png is for one image" in run(tmp_path).output
+
+
+def test_the_client_reads_label_maps(bundle: SemanticBundle) -> None:
+    with running(bundle) as address, Client(address) as client:
+        wait_for(lambda: httpx.get(f"{address}/readyz").is_success)
+        labels = client.label_map(BODY, resolution=140)
+        assert labels.shape == (140, 200) and labels.max() < 3
+        with pytest.raises(Refused, match="score"):
+            client.label_map(BODY, score=0.1)
