@@ -123,7 +123,9 @@ def soak(
         ended.set()
         watcher.join()
     compared = [
-        report.differ(a.body, single[replace(a.request, leaves_after=None)]) for a in run.answers if a.body
+        report.differ(a.body, single[replace(a.request, leaves_after=None)])
+        for a in run.answers
+        if a.outcome == "ok"
     ]
     worst = max((share for share, _ in compared), default=0.0)
     found = report.figures(run) | {

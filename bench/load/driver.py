@@ -106,8 +106,10 @@ def closed(url: str, requests: Sequence[Request], clients: int, seconds: float, 
         begin = time.perf_counter()
 
         async def loop(http: httpx.AsyncClient) -> None:
-            while time.perf_counter() - begin < seconds:
+            while True:  # once, however short the time
                 await client.send(http, requests[next(turn) % len(requests)])
+                if time.perf_counter() - begin >= seconds:
+                    return
 
         async with _http(url, clients) as http, _Progress(seconds, f"{clients} clients"):
             await asyncio.gather(*(loop(http) for _ in range(clients)))
