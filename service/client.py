@@ -7,7 +7,7 @@
 
     ClientError
     ├── Refused       trying again would not change it (4xx, 500); `problem` says what is wrong
-    └── Unavailable   429, 502, 503, 504 or no connection, also after the last attempt
+    └── Unavailable   429, 502, 503, 504, a 500 that is not the service's own or no connection, also after the last attempt
 
 Requests only read, so every one of them may be sent again; Retry-After is honoured.
 """
@@ -167,7 +167,8 @@ def _verdict(
             return response
         problem = _problem(response)
         message = f"{response.status_code}: {problem.get('detail', response.reason_phrase)}"
-        if response.status_code not in AGAIN:
+        # What stands before the service (Ray, some proxies) answers a bare 500 when a replica dies.
+        if response.status_code not in AGAIN and (response.status_code != 500 or problem):
             raise Refused(message, problem)
         failure = Unavailable(message, problem)
         asked = response.headers.get("retry-after", "")

@@ -128,6 +128,17 @@ def test_nobody_there() -> None:
         client.segment(GOOD)
 
 
+def test_a_500_is_final_only_if_the_service_said_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands before it says so in its own words when a replica has died."""
+    problem = {"type": "/problems/internal", "detail": "it tripped"}
+    answers = iter([httpx.Response(500, text="The actor died."), httpx.Response(500, json=problem)])
+    with Client("http://replicas", retries=QUICK) as client:
+        transport = httpx.MockTransport(lambda _: next(answers))
+        monkeypatch.setattr(client, "_http", httpx.Client(transport=transport, base_url="http://replicas"))
+        with pytest.raises(Refused, match="500: it tripped"):
+            client.segment(GOOD)
+
+
 def test_waits_grow() -> None:
     waits = list(Retries(attempts=5, first_wait=1.0).waits())
     assert len(waits) == 4

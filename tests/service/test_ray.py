@@ -67,14 +67,14 @@ def replicas() -> list[int]:
 
 
 def test_two_replicas(url: str) -> None:
-    with Client(url, retries=Retries(8)) as client, ThreadPoolExecutor(4) as threads:
-        first = list(threads.map(lambda _: client.segment(COFFEE, score=0.05), range(40)))
+    with Client(url, retries=Retries(10)) as client, ThreadPoolExecutor(4) as threads:
+        first = list(threads.map(lambda _: client.segment(COFFEE, score=0.05), range(24)))
         assert all(len(each.instances) == len(first[0].instances) > 0 for each in first)
-        wait_for(lambda: sum(answered().values()) == 40, 60)
-        assert len(answered()) == 2 and min(answered().values()) >= 10, answered()
+        wait_for(lambda: sum(answered().values()) == 24, 60)
+        assert len(answered()) == 2 and min(answered().values()) > 5, answered()
 
         victim, _ = replicas()
-        later = [threads.submit(client.segment, COFFEE, score=0.05) for _ in range(60)]
+        later = [threads.submit(client.segment, COFFEE, score=0.05) for _ in range(30)]
         time.sleep(0.5)
         os.kill(victim, signal.SIGKILL)
         assert all(len(each.result().instances) == len(first[0].instances) for each in later)
