@@ -7,7 +7,7 @@
 
     ClientError
     ├── Refused       trying again would not change it (4xx, 500); `problem` says what is wrong
-    └── Unavailable   429, 502, 503, 504, a 500 that is not the service's own or no connection, also after the last attempt
+    └── Unavailable   429, 502, 503, 504, a 500 not of the service's own, no connection; also after the last attempt
 
 Requests only read, so every one of them may be sent again; Retry-After is honoured.
 """
