@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install a part of the pinned requirements into a virtual environment: install.sh serve|export VENV
+# Install a part of the pinned requirements into a virtual environment: install.sh serve|export|ray VENV
 #
 #   VARIANT          cpu, or gpu (x86-64 only): which ONNX Runtime serves.
 #   TORCH_CPU_INDEX  the address of an index with PyTorch's CPU builds. Without it PyTorch comes from pip's own index, whose
@@ -31,5 +31,6 @@ esac
 case "$part" in
   serve) pinned common "onnxruntime-$VARIANT" && torch_package torch && pip check ;;
   export) pinned export && torch_package torchvision ;;
-  *) echo "the parts are serve and export, not $part" >&2 && exit 2 ;;
+  ray) pinned ray && pip check ;;
+  *) echo "the parts are serve, export and ray, not $part" >&2 && exit 2 ;;
 esac

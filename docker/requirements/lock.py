@@ -65,9 +65,12 @@ def is_torch(name: str) -> bool:
 
 def main() -> None:
     """Write each part."""
-    everything = resolve("export", chosen=CHOSEN)
+    everything = resolve("export", "ray", chosen=CHOSEN)
     torch_and_onnxruntime = tuple(each for each in CHOSEN if not each.startswith("torchvision"))
-    serving = resolve(chosen=torch_and_onnxruntime, known="\n".join(everything.values()))
+    known = "\n".join(everything.values())
+    serving = resolve(chosen=torch_and_onnxruntime, known=known)
+    exporting = resolve("export", chosen=CHOSEN, known=known)
+    with_ray = resolve("ray", chosen=torch_and_onnxruntime, known=known)
     apart = ("torchvision", "onnxruntime", "onnxruntime-gpu")
     parts: dict[str, Callable[[str], bool]] = {
         "common": lambda name: name in serving and not is_torch(name) and name not in apart,
@@ -75,7 +78,8 @@ def main() -> None:
         "torchvision": lambda name: name == "torchvision",
         "onnxruntime-cpu": lambda name: name == "onnxruntime",
         "onnxruntime-gpu": lambda name: name == "onnxruntime-gpu",
-        "export": lambda name: name not in serving and name not in apart,
+        "export": lambda name: name in exporting and name not in serving and name not in apart,
+        "ray": lambda name: name in with_ray and name not in serving,
     }
     for part, belongs in parts.items():
         blocks = [block for name, block in everything.items() if belongs(name)]
