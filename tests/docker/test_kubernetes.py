@@ -1,0 +1,96 @@
+"""The manifests against Kubernetes' own schemas, and against what the service does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from service.settings import PREFIX, Settings
+from tests.docker.tools import DOCKER, run, tool
+
+FOLDER = DOCKER / "k8s"
+
+
+def documents(name: str) -> dict[str, dict[str, Any]]:
+    return {each["kind"]: each for each in yaml.safe_load_all((FOLDER / name).read_text())}
+
+
+def ray() -> dict[str, Any]:
+    return documents("rayservice.yaml")["RayService"]["spec"]
+
+
+def pods() -> list[dict[str, Any]]:
+    cluster = ray()["rayClusterConfig"]
+    templates = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    return [
+        documents("deployment.yaml")["Deployment"]["spec"]["template"],
+        *(each["template"] for each in templates),
+    ]
+
+
+def validate(path: Path) -> str:
+    return run(tool("kubernetes-validate", "PyPI's package of that name"), "--strict", str(path))
+
+
+def test_the_deployment_is_valid() -> None:
+    said = validate(FOLDER / "deployment.yaml")
+    assert said.count("passed") == 4 and "WARN" not in said
+
+
+@pytest.mark.parametrize("index", [1, 2])
+def test_ray_s_pods_are_valid(index: int, tmp_path: Path) -> None:
+    """Kubernetes has no schema for a RayService, but for the pods in it."""
+    pod = pods()[index]
+    name = tmp_path / "pod.yaml"
+    name.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "spec": pod["spec"],
+                "metadata": {"name": "ray"} | pod["metadata"],
+            }
+        )
+    )
+    assert "passed" in validate(name)
+
+
+@pytest.mark.filterwarnings("default")  # Ray's own are not ours to mend
+def test_what_ray_is_to_serve() -> None:
+    config = yaml.safe_load(ray()["serveConfigV2"])
+    (application,) = config["applications"]
+    assert application["import_path"] == "service.ray_app:application"
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    from ray.serve.schema import ServeDeploySchema
+
+    from service.ray_app import Scale
+
+    ServeDeploySchema.model_validate(config)
+    assert Scale.model_validate(application["args"]).cpus >= 1
+
+
+def test_no_pod_gets_variables_that_look_like_settings() -> None:
+    """Kubernetes sets POINTREND_PORT and POINTREND_SERVICE_HOST for a Service named pointrend."""
+    for pod in pods():
+        assert pod["spec"]["enableServiceLinks"] is False
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+
+
+def test_the_deployment_fits_the_service() -> None:
+    kinds = documents("deployment.yaml")
+    pod = kinds["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    given = {each["name"].removeprefix(PREFIX).lower(): each["value"] for each in container["env"]}
+    settings = Settings.model_validate(given)
+    _, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert pod["terminationGracePeriodSeconds"] > settings.grace_seconds + int(seconds)
+    probes = [container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")]
+    assert probes == ["/readyz", "/readyz", "/healthz"]
+    metric = kinds["HorizontalPodAutoscaler"]["spec"]["metrics"][0]["pods"]
+    assert float(metric["target"]["averageValue"]) < settings.queue_seconds
+    (rule,) = yaml.safe_load((FOLDER / "adapter-values.yaml").read_text())["rules"]["custom"]
+    assert rule["name"]["as"] == metric["metric"]["name"] == "pointrend_queue_seconds"
+    assert kinds["Deployment"]["spec"]["selector"]["matchLabels"] == kinds["Service"]["spec"]["selector"]
