@@ -36,8 +36,16 @@ class SemanticStep(nn.Module):
     def __init__(self, network: SemanticNet, recipe: SemanticRecipe) -> None:
         super().__init__()
         self.network, self.recipe = network, recipe
+        if recipe.point_only:
+            if network.point is None:
+                raise TrainingError("point_only: a base model alone has no point head to train")
+            network.requires_grad_(False)
+            network.point.requires_grad_(True)
 
     def forward(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        if self.recipe.point_only:  # statistics of norms and dropout, too, as when it predicts
+            self.network.backbone.eval()
+            self.network.head.eval()
         return semantic_losses(
             self.network,
             images,

@@ -89,6 +89,18 @@ def test_a_resumed_run_is_an_uninterrupted_one(
         torch.testing.assert_close(other["network"][name], tensor, atol=1e-6, rtol=1e-5, msg=name)
 
 
+def test_a_point_head_over_a_finished_base(data: LabelMaps, tmp_path: Path) -> None:
+    network = tiny_semantic.network(tiny_semantic.DEEPLAB)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    plan = dataclasses.replace(RECIPE, point_only=True)
+    semantic_train.train(network, data, plan, tmp_path, workers=0)
+    changed = {name for name, tensor in network.state_dict().items() if not tensor.equal(before[name])}
+    assert changed and all(name.startswith("point.") for name in changed)
+    alone = tiny_semantic.network(dataclasses.replace(tiny_semantic.DEEPLAB, point=None))
+    with pytest.raises(TrainingError, match="no point head to train"):
+        semantic_train.train(alone, data, plan, tmp_path / "alone", workers=0)
+
+
 def test_crops_must_fit_the_network(data: LabelMaps, tmp_path: Path) -> None:
     plan = dataclasses.replace(RECIPE, augmentation=LabelAugmentation((30, 64)))
     with pytest.raises(TrainingError, match=r"augmentation\.crop must be multiples of 32"):
