@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import PREFIX, Settings
+from service.settings import PREFIX, Settings, read_settings
 from tests.docker.tools import DOCKER, ROOT, run, tool
 
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
@@ -115,3 +115,20 @@ def test_the_last_stage_is_unprivileged() -> None:
     assert "\nSTOPSIGNAL SIGTERM\n" in last
     assert "org.opencontainers.image.licenses" in last
     assert not re.search(r"apt-get|pip install|install\.sh", last)
+
+
+def test_all_shipped_weights_are_exported_and_named_in_the_settings(tmp_path: Path) -> None:
+    """With a Python that only notes what it is asked for."""
+    python = tmp_path / "venv/bin/python"
+    weights = tmp_path / "model/weights"
+    for folder in (python.parent, weights):
+        folder.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    for name in ("people", "street"):
+        (weights / f"{name}.safetensors").touch()
+    script = str(DOCKER / "export.sh")
+    said = run(script, str(tmp_path / "venv"), str(tmp_path / "out"), "/app/bundles", cwd=tmp_path)
+    assert "-m export --checkpoint model/weights/street.safetensors --out" in said
+    settings = read_settings(config=tmp_path / "out/service.toml")
+    assert settings.bundles == (Path("/app/bundles/people"), Path("/app/bundles/street"))
