@@ -66,7 +66,7 @@ class SemanticConfig:
             raise ValueError(f"num_classes must be 2–255, got {self.num_classes}")
 
 
-_STREET_PIXELS = Preprocessing("RGB", (127.0,) * 3, (128.0,) * 3, short_edge=360, long_edge=480)
+_STREET_PIXELS = Preprocessing("RGB", (127.0,) * 3, (128.0,) * 3, short_edge=480, long_edge=640)
 _STREET_POINT = SemanticPoint(point_dim=128)
 
 
