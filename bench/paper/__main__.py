@@ -130,10 +130,17 @@ def semantic(
     images: Annotated[Path, typer.Option(help="Folder with images/ and labels/.")],
     out: Annotated[Path, typer.Option(help="JSON file for the measurements.")] = SEMANTIC_JSON,
     classes: Annotated[str, typer.Option(help="Of the second table, comma-separated.")] = THIN_CLASSES,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Change a part of every network, such as preprocessing.short_edge=360. Repeat for several.",
+        ),
+    ] = None,
     limit: Limit = None,
 ) -> None:
     """IoU and boundary IoU of label maps, points and time (paper Tables 6 and 7)."""
-    found = semantically.compare(checkpoint, load_label_maps(data, images), limit)
+    found = semantically.compare(checkpoint, load_label_maps(data, images), change or [], limit)
     report.write(out, found)
     print(semantically.tables(found, classes.split(",")))
 

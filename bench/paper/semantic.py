@@ -13,6 +13,7 @@ from torch import Tensor
 from bench.paper.report import table
 from model.checkpoint import SemanticCheckpoint, open_semantic
 from model.label_maps import LabelMaps
+from model.overrides import override
 from model.semantic import build_semantic
 from model.semantic_coarse import SemanticCoarse
 from model.semantic_config import DeepLabV3, SemanticFPN
@@ -62,16 +63,27 @@ def label(base: SemanticFPN | DeepLabV3) -> str:
     return f"SemanticFPN P{base.first_level}–P5"
 
 
-def compare(files: Sequence[Path], data: LabelMaps, limit: int | None = None) -> dict[str, Any]:
-    """Every variant on the first images (None: all) at their own size, JSON-ready. Raises CheckpointError."""
+def compare(
+    files: Sequence[Path], data: LabelMaps, changes: Sequence[str] = (), limit: int | None = None
+) -> dict[str, Any]:
+    """Every variant on the first images (None: all) at their own size, JSON-ready.
+
+    `changes` to every configuration, such as "preprocessing.short_edge=480". Raises CheckpointError, ValueError.
+    """
+    opened = [open_semantic(file) for file in files]
     rows = []
-    for variant in variants([open_semantic(file) for file in files]):
+    for variant in variants([replace(c, config=override(c.config, changes)) for c in opened]):
         predictor = variant.predictor()
         check_classes(predictor, data)
         metrics, cost = measure(predictor, data, SemanticOptions(), limit)
         rows.append({"label": variant.label, "metrics": metrics, "cost": asdict(cost)})
     sources = {file.parent.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-    return {"images": len(data.pairs[:limit]), "checkpoints": sources, "rows": rows}
+    return {
+        "images": len(data.pairs[:limit]),
+        "changes": list(changes),
+        "checkpoints": sources,
+        "rows": rows,
+    }
 
 
 def tables(found: Mapping[str, Any], classes: Sequence[str]) -> str:

@@ -28,7 +28,7 @@ def test_every_variant_is_measured(tmp_path: Path) -> None:
     data = label_files.load(tmp_path / "data")
     plain = dataclasses.replace(tiny_semantic.DEEPLAB, point=None)
     files = [saved(tmp_path / name, c, data) for name, c in (("a", tiny_semantic.CONFIG), ("b", plain))]
-    found = compare(files, data, limit=2)
+    found = compare(files, data, ["preprocessing.short_edge=96"], limit=2)
     rows = {row["label"]: row for row in found["rows"]}
     assert list(rows) == [
         "SemanticFPN P2–P5 + PointRend",
