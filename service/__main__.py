@@ -26,7 +26,7 @@ from service.images import ImageError
 from service.offline import image_ids, images_in, numbered, segment_files
 from service.options import Ask, Format, SegmentQuery, explain
 from service.remote import Remote
-from service.settings import described, read_settings
+from service.settings import check_environment, described, read_settings
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -60,6 +60,7 @@ def serve(
     from service.server import run
 
     with _one_line_errors():
+        check_environment()
         settings = read_settings(
             bundles=bundle, host=host, port=port, device=device, threads=threads, config=config
         )

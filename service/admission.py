@@ -28,10 +28,11 @@ class Admission:
         """Share of the queue that is taken, by cost or by number, whichever is more."""
         return max(self.backlog / self._limit, self.inside / self._length)
 
-    def check(self) -> None:
-        """Raises QueueFull if nobody could come in, whatever the cost."""
-        if self.inside and (self.backlog >= self._limit or self.inside >= self._length):
-            raise self._full(self.backlog - self._limit)
+    def check(self, cost: float) -> None:
+        """Raises QueueFull if a request of `cost` seconds could not come in now."""
+        over = self.backlog + cost - self._limit
+        if self.inside and (over > 0 or self.inside >= self._length):
+            raise self._full(over)
 
     def _full(self, over: float) -> QueueFull:
         # One place is free when the mean request is done; room for the cost, when that much is.
@@ -40,9 +41,7 @@ class Admission:
     @contextmanager
     def place(self, cost: float) -> Iterator[None]:
         """A place for a request of `cost` seconds. One is always let in when nobody else is. Raises QueueFull."""
-        over = self.backlog + cost - self._limit
-        if self.inside and (over > 0 or self.inside >= self._length):
-            raise self._full(over)
+        self.check(cost)
         self.inside += 1
         self.backlog += cost
         try:

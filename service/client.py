@@ -174,10 +174,13 @@ def _verdict(
         asked = response.headers.get("retry-after", "")
     else:
         failure, asked = Unavailable(f"no answer: {response!r}"), ""
+        if isinstance(response, httpx.ReadTimeout):
+            raise failure  # it is being computed; once more would take as long
     wait = next(waits, None)
     if wait is None:
         raise failure
-    return min(LONGEST_WAIT, float(asked)) if asked.isdecimal() else wait
+    # Those refused together shall not come back together.
+    return min(LONGEST_WAIT, float(asked) * random.uniform(1, 1.5)) if asked.isdecimal() else wait
 
 
 def _problem(response: httpx.Response) -> dict[str, Any]:
@@ -199,6 +202,8 @@ def _bytes(image: Image) -> bytes:
 def _asked(body: bytes, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """What httpx is to send. Boxes go into a form: a thousand of them are too long for a URL."""
     query = {name: value for name, value in parameters.items() if value is not None}
+    if isinstance(query.get("classes"), list | tuple):
+        query["classes"] = ",".join(query["classes"])
     boxes = query.pop("boxes", None)
     if boxes is None:
         return {

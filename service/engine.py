@@ -30,7 +30,7 @@ from service.metrics import ModelMetrics
 from service.options import AnyOptions
 from service.scheduler import Scheduler
 from service.tasks import Job, task_of
-from service.work import Piece, Stage, Wish
+from service.work import DeadlinePassed, Piece, Stage, Wish
 from service.workers import Workers
 
 _log = logging.getLogger(__name__)
@@ -122,6 +122,10 @@ class Engine:
     async def serve(self) -> None:
         await self._scheduler.serve()
 
+    def check_room(self) -> None:
+        """Before the body is received. Raises QueueFull if even a pass without any mask would find no place."""
+        self.admission.check(self._most_pixels() * self.costs.pixel.value)
+
     @contextmanager
     def place(self, options: AnyOptions) -> Iterator[Place]:
         """A place among the requests inside, from decoding to the encoded answer. Raises QueueFull, ParameterError."""
@@ -142,7 +146,7 @@ class Engine:
         started = loop.time()
         try:
             with self._scheduler.expected():
-                job = await self._decoded(data, options)
+                job = await self._decoded(data, options, deadline)
         except asyncio.CancelledError:
             self.metrics.left("decode")
             raise
@@ -164,7 +168,9 @@ class Engine:
             raise
         stages = Stages(decoded - started, done.queue, done.coarse, done.refine)
         segmented = Segmented(job.prepared.width, job.prepared.height, found, stages, started)
-        degraded = place.at_most is not None and any(part.truncated for part in segmented.parts)
+        # Below that, it was the deadline.
+        most = place.at_most
+        degraded = most is not None and any(p.truncated and p.side >= most for p in segmented.parts)
         return replace(segmented, degraded=degraded)
 
     async def warm_up(self) -> None:
@@ -206,11 +212,14 @@ class Engine:
     def left(self, stage: Stage) -> None:
         self.metrics.left(stage)
 
-    async def _decoded(self, data: bytes, options: AnyOptions) -> Job:
+    async def _decoded(self, data: bytes, options: AnyOptions, deadline: float | None) -> Job:
         seconds = self._rules.decode_seconds
         try:
-            return await self._workers.decode(lambda: self._read(data, options), seconds)
+            async with asyncio.timeout(deadline) as limit:
+                return await self._workers.decode(lambda: self._read(data, options), seconds)
         except TimeoutError as error:
+            if limit.expired():
+                raise DeadlinePassed from error
             raise SlowImage(f"the image takes more than {seconds:g} s to decode; save it again") from error
 
     def _read(self, data: bytes, options: AnyOptions) -> Job:

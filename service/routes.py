@@ -85,7 +85,7 @@ def router(service: Service, traced: Traced | None = None) -> APIRouter:
     async def segment(request: Request, query: Annotated[SegmentQuery, Query()]) -> Response:
         """Crisp masks of what is in an image, or its label map. Boxes and masks are in its pixels as displayed."""
         engine = service.engine(query.model)
-        engine.admission.check()  # rather before the body is sent than after
+        engine.check_room()  # rather before the body is sent than after
         check_once(request.query_params.multi_items())
         limits = service.settings
         with service.bodies.room() as take:

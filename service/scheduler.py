@@ -147,20 +147,27 @@ class Scheduler(Generic[Item, P]):
     async def _work(self) -> None:
         """One pass or one step, whichever is due first."""
         now = asyncio.get_running_loop().time()
-        for entry in self._refining:
-            # One more step would end too late: show the finest finished level, or the coarsest there is.
-            if entry.wish.deadline is not None and now + self._step.value >= entry.wish.deadline:
-                entry.due = float("-inf")
-                for piece in entry.pieces:
-                    piece.limit(COARSEST)
-        self._answer()
         self._give_up(now)
+        self._show(now + self._step.value)
         batch = batching.form(self._waiting, self.limits, now, self.coming)
         first = min(self._refining, key=lambda e: e.due, default=None)
         if first is not None and (batch is None or first.due <= batch.entries[0].due):
             await self._refine()
         elif batch is not None:
+            self._show(now + sum(entry.wish.coarse for entry in batch.entries))
             await self._pass(batch)
+        self._answer()
+
+    def _show(self, until: float) -> None:
+        """Whose deadline comes before that is answered with the finest finished level, if there is one.
+
+        Without one, it is due first, for the coarsest there is.
+        """
+        for entry in self._refining:
+            if entry.wish.deadline is not None and until >= entry.wish.deadline:
+                entry.due = float("-inf")
+                for piece in entry.pieces:
+                    piece.limit(COARSEST)
         self._answer()
 
     def _give_up(self, now: float) -> None:
@@ -194,14 +201,19 @@ class Scheduler(Generic[Item, P]):
         for entry in entries:
             entry.stage, entry.begun = "coarse", start
         items = [entry.item for entry in entries]
+        failure: Exception | None
         try:
             found = await self.workers.on_device(lambda: self.model.begin(items))
             if len(found) != len(items):
                 raise RuntimeError(f"a batch of {len(items)} has {len(found)} results")
         except Exception as error:
-            await self._release(error)
+            failure = error
+        else:
+            failure = None
+        if failure is not None:  # after the handler, which would keep the failed pass's tensors alive
+            await self._release(failure)
             if len(entries) == 1:
-                _fail(entries[0], error)
+                _fail(entries[0], failure)
                 return
             middle = len(entries) // 2
             await self._begin(entries[:middle], reason)
@@ -223,10 +235,15 @@ class Scheduler(Generic[Item, P]):
         # Lazily: of a long queue only the first few requests are looked at.
         abreast = (piece for e in order for piece in sorted(e.pending(), key=lambda p: p.next_level()[0]))
         pieces = batching.step(abreast, self.limits)
+        failure: Exception | None
         try:
             await self._advance(pieces)
         except Exception as error:
-            await self._release(error)
+            failure = error
+        else:
+            failure = None
+        if failure is not None:
+            await self._release(failure)
             chosen = set(map(id, pieces))
             for entry in order:
                 own = [piece for piece in entry.pieces if id(piece) in chosen and not piece.done]
@@ -249,6 +266,7 @@ class Scheduler(Generic[Item, P]):
 
     async def _release(self, error: Exception) -> None:
         if "out of memory" in str(error).lower() or "failed to allocate" in str(error).lower():
+            error.with_traceback(None)  # its frames hold what shall be released
             try:
                 await self.workers.on_device(self.model.release)
             except Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from socket import socket
@@ -24,7 +25,13 @@ class Server(uvicorn.Server):
     lost = False  # accepted requests that the grace time did not suffice for
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        # Looked at just before uvicorn gives up on them: it forgets what it has cancelled.
+        grace = self.config.timeout_graceful_shutdown or 0
+        end = asyncio.get_running_loop().call_later(grace, self._look)
         await super().shutdown(sockets)
+        end.cancel()
+
+    def _look(self) -> None:
         self.lost = any(not task.done() for task in self.server_state.tasks)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -142,8 +142,6 @@ def read_settings(**given: object) -> Settings:
     path = values.get("config") or os.environ.get(f"{PREFIX}CONFIG")
     if path is not None and not Path(str(path)).is_file():
         raise ValueError(f"config: there is no file {path}")
-    if unknown := _misspelt():
-        raise ValueError("\n".join(unknown))
     try:
         return Settings(**values)  # type: ignore[arg-type]
     except ValidationError as error:
@@ -152,15 +150,19 @@ def read_settings(**given: object) -> Settings:
         raise ValueError(f"config: {path}: {error}") from error
 
 
-def _misspelt() -> list[str]:
-    """A line for each variable of the environment that no setting reads, POINTREND_API_KEY of a client's included."""
+def check_environment() -> None:
+    """Raises ValueError with a line for each variable of the environment that no setting reads.
+
+    POINTREND_API_KEY is a client's, so it is one of them.
+    """
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
     lines = []
     for name in sorted(os.environ):
         if name.upper().startswith(PREFIX) and name.upper() not in known:
             near = difflib.get_close_matches(name.upper(), known, 1)
             lines.append(f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else ""))
-    return lines
+    if lines:
+        raise ValueError("\n".join(lines))
 
 
 def _line(found: object) -> str:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TypeVar
 
 import torch
@@ -97,6 +96,10 @@ class Workers:
         executors = (self._device, self._pool, self._decoders)
         for executor in executors:
             executor.shutdown(wait=False, cancel_futures=True)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await asyncio.gather(*(asyncio.to_thread(executor.shutdown) for executor in executors))
+        # Daemons, because the interpreter and asyncio wait for all other threads at their end.
+        waiters = [threading.Thread(target=executor.shutdown, daemon=True) for executor in executors]
+        for waiter in waiters:
+            waiter.start()
+        end = time.monotonic() + seconds
+        while any(waiter.is_alive() for waiter in waiters) and time.monotonic() < end:
+            await asyncio.sleep(0.01)

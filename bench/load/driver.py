@@ -130,9 +130,8 @@ def arriving(url: str, requests: Sequence[Request], rate: float, seconds: float)
                 due += draw.expovariate(rate)
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
                 tasks.append(asyncio.create_task(client.send(http, requests[i % len(requests)])))
-            length = time.perf_counter() - begin
             await asyncio.gather(*tasks)
-        return Run(tuple(client.answers), length)
+        return Run(tuple(client.answers), time.perf_counter() - begin)
 
     return asyncio.run(play())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -38,14 +39,18 @@ class Served:
 
 
 @contextmanager
-def serving(bundle: Path, folder: Path) -> Iterator[Served]:
+def serving(bundle: Path, folder: Path, **environment: str) -> Iterator[Served]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "service", "serve", "--bundle", str(bundle), "--port", str(port)]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            [*command, "--threads", "1"], stdout=log, stderr=subprocess.STDOUT, text=True
+            [*command, "--threads", "1"],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | environment,
         )
         served = Served(f"http://127.0.0.1:{port}", process)
         try:
@@ -88,3 +93,20 @@ def test_a_second_signal_ends_at_once(exported: Callable[[str], Path], tmp_path:
         assert served.process.wait(30) == 1
         assert time.monotonic() - begin < 5
         assert any(answer.exception() for answer in answers)
+
+
+def test_what_the_grace_time_did_not_suffice_for_is_in_the_exit_code(
+    exported: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with (
+        serving(exported("tiny_r50"), tmp_path, POINTREND_GRACE_SECONDS="1") as served,
+        ThreadPoolExecutor(12) as clients,
+    ):
+        answers: list[Future[httpx.Response]] = [clients.submit(served.post) for _ in range(12)]
+        wait_for(lambda: served.in_flight(12))
+        served.process.send_signal(signal.SIGTERM)
+        begin = time.monotonic()
+        assert served.process.wait(30) == 1
+        assert time.monotonic() - begin < 10
+        lost = [answer for answer in answers if answer.exception() or answer.result().status_code != 200]
+        assert lost

@@ -213,5 +213,7 @@ def test_an_image_that_takes_too_long_to_decode(discs: Discs, monkeypatch: pytes
 
         monkeypatch.setattr(engine, "decode", slow)
         check(client.post("/segment", content=GOOD, headers=PNG), 400, "slow-image", "more than 0.2 s")
+        hurried = client.post("/segment?deadline_ms=50", content=GOOD, headers=PNG)
+        check(hurried, 504, "deadline", "not even coarse masks")
         monkeypatch.setattr(engine, "decode", quick)
         assert client.post("/segment", content=GOOD, headers=PNG).status_code == 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -409,3 +410,43 @@ def test_a_pass_that_would_end_too_late_is_not_begun_for_nothing() -> None:
 
     play(scenario, fake := Fake(), open_gate=False)
     assert fake.passes == ["f", "o", "h"]
+
+
+def test_a_finished_level_is_shown_before_a_pass_that_would_end_too_late() -> None:
+    async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
+        loop = asyncio.get_running_loop()
+        soon = Wish((10, 10), 100.0, deadline=loop.time() + 2)  # its cost lets others pass it
+        first = asyncio.create_task(scheduler.submit(Item("many", levels=12), soon))
+        await until(lambda: fake.steps)
+        fake.gate.clear()  # the other's pass takes as long as it likes
+        other = asyncio.create_task(scheduler.submit(Item("other"), Wish((10, 10), 0.0, coarse=60.0)))
+        done = await first
+        assert not other.done()
+        fake.gate.set()
+        assert 7 <= done.pieces[0].level < 7 * 2**11
+        assert (await other).pieces
+
+    play(scenario, fake := Fake(slow=0.005))
+
+
+def test_memory_is_released_after_the_failed_pass_let_go_of_it() -> None:
+    held: list[weakref.ref[Item]] = []
+
+    class Full(Fake):
+        def begin(self, items: Sequence[Item]) -> list[list[Piece]]:
+            if len(items) > 1:
+                tensor = Item("tensor")  # what a pass allocates
+                held.append(weakref.ref(tensor))
+                raise RuntimeError("CUDA out of memory")
+            return super().begin(items)
+
+        def release(self) -> None:
+            super().release()
+            assert held[-1]() is None
+
+    async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
+        done = await asyncio.gather(*(scheduler.submit(Item(n), WISH) for n in "ab"))
+        assert all(each.pieces for each in done)
+
+    play(scenario, fake := Full())
+    assert fake.released == 1

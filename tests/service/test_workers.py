@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -54,3 +55,19 @@ def test_what_fails_after_it_was_given_up_on_is_nobodys_trouble() -> None:
             await workers.close()
 
     asyncio.run(scenario())
+
+
+def test_closing_does_not_wait_for_what_is_stuck() -> None:
+    gate = threading.Event()
+
+    async def scenario() -> None:
+        workers = Workers(1)
+        stuck = asyncio.ensure_future(workers.on_device(lambda: gate.wait(20)))
+        await asyncio.sleep(0.05)
+        await workers.close(0.1)
+        stuck.cancel()
+
+    begin = time.monotonic()
+    asyncio.run(scenario())
+    assert time.monotonic() - begin < 5
+    gate.set()
