@@ -102,7 +102,7 @@ def tables(folder: Path) -> str:
         )
     if found := _read(folder / "soak.json"):
         outcomes = ", ".join(f"{count} {outcome}" for outcome, count in found["outcomes"].items())
-        memory = [size for _, size in found["memory"]]
+        memory = [size for _, size in _loaded(found)]
         third = len(memory) // 3
         first, last = max(memory[:third]) / 1e6, max(memory[-third:]) / 1e6
         parts.append(
@@ -135,10 +135,15 @@ def plots(folder: Path, out: Path) -> list[Path]:
     if found := _read(folder / "soak.json"):
         figure = Figure(figsize=(6, 2.6), layout="constrained")
         axes = figure.subplots()
-        axes.plot([t for t, _ in found["memory"]], [size / 1e6 for _, size in found["memory"]])
+        axes.plot([t for t, _ in _loaded(found)], [size / 1e6 for _, size in _loaded(found)])
         axes.set(xlabel="seconds", ylabel="resident memory, MB", ylim=(0, None))
         made.append(_save(figure, out / "load_memory.png"))
     return made
+
+
+def _loaded(soak: Json) -> list[tuple[float, float]]:
+    """Memory by time, while clients asked."""
+    return [(t, size) for t, size in soak["memory"] if t <= soak["seconds"]]
 
 
 def _save(figure: Figure, path: Path) -> Path:

@@ -113,7 +113,7 @@ def test_tables_and_plots_show_what_was_measured(tmp_path: Path) -> None:
             "clients": 64,
             "masks_compared": 7,
             "worst_mask_difference": 0.001,
-            "memory": [[float(i), 10**9] for i in range(6)],
+            "memory": [[i / 3, 10**9] for i in range(6)] + [[99.0, 2 * 10**9]],  # the last after the load
         },
     }
     for name, found in files.items():
@@ -123,6 +123,7 @@ def test_tables_and_plots_show_what_was_measured(tmp_path: Path) -> None:
     assert "| 2 × | 5.00 | 1.00 | 0.55 | 0.99 | 1 | 0 |" in text
     assert "10 ok, 1 refused" in text
     assert "worst difference 0.10% of the area" in text
+    assert "1000 MB in the first third, 1000 MB in the last" in text
     assert [path.name for path in report.plots(tmp_path, tmp_path)] == [
         "load_overload.png",
         "load_memory.png",
