@@ -86,12 +86,13 @@ def overload(
     """Twice as many requests as can be served: what is still answered, and how late."""
     with serving("ours", bundle, queue_seconds=queue) as server:
         warm(server)
-        peak = closed(server.url, workload.mixed(), 16, seconds)
+        first = closed(server.url, workload.mixed(), 16, seconds)
         rates = {}
-        for factor in (0.5, 1.0, 1.5, 2.0, 3.0):
-            rates[factor] = report.figures(
-                arriving(server.url, workload.mixed(), factor * peak.goodput, seconds)
-            )
+        for rate in (factor * first.goodput for factor in (0.5, 1.0, 1.5, 2.0, 3.0)):
+            rates[rate] = report.figures(arriving(server.url, workload.mixed(), rate, seconds))
+        # Also at the end: a machine that was slow at first would make the peak, and all that is offered, too low.
+        again = closed(server.url, workload.mixed(), 16, seconds)
+        peak = max(first, again, key=lambda run: run.goodput)
     _write(out / "overload.json", {"queue_seconds": queue, "peak": report.figures(peak), "rates": rates})
 
 

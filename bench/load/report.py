@@ -87,7 +87,8 @@ def tables(folder: Path) -> str:
         peak = found["peak"]["goodput"]
         rows = [
             (
-                f"{float(factor):g} ×",
+                f"{float(rate):.1f}",
+                f"{float(rate) / peak:.1f} ×",
                 f"{f['goodput']:.2f}",
                 f"{f['goodput'] / peak:.2f}",
                 f"{f['p50']:.2f}",
@@ -95,10 +96,22 @@ def tables(folder: Path) -> str:
                 str(f["outcomes"]["refused"]),
                 str(f["outcomes"]["failed"]),
             )
-            for factor, f in found["rates"].items()
+            for rate, f in found["rates"].items()
         ]
         parts.append(
-            table(("offered", "answers/s", "of the peak", "p50, s", "p99, s", "refused", "failed"), rows)
+            table(
+                (
+                    "offered/s",
+                    "of the peak",
+                    "answers/s",
+                    "of the peak",
+                    "p50, s",
+                    "p99, s",
+                    "refused",
+                    "failed",
+                ),
+                rows,
+            )
         )
     if found := _read(folder / "soak.json"):
         outcomes = ", ".join(f"{count} {outcome}" for outcome, count in found["outcomes"].items())
@@ -119,7 +132,7 @@ def plots(folder: Path, out: Path) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     if found := _read(folder / "overload.json"):
         peak = found["peak"]["goodput"]
-        offered = [float(f) * peak for f in found["rates"]]
+        offered = [float(rate) for rate in found["rates"]]
         figure = Figure(figsize=(9, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2)
         left.plot(offered, [f["goodput"] for f in found["rates"].values()], "o-")

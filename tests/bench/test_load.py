@@ -107,7 +107,7 @@ def test_tables_and_plots_show_what_was_measured(tmp_path: Path) -> None:
     files = {
         "overhead": {"engine": {"p50": 0.1, "throughput": 5.0}, "one": run, "sixteen": run},
         "peers": {"ours": {"steady": run, "leaving": run}},
-        "overload": {"queue_seconds": 4.0, "peak": run, "rates": {"1.0": run, "2.0": run}},
+        "overload": {"queue_seconds": 4.0, "peak": run, "rates": {"5.0": run, "10.0": run}},
         "soak": run
         | {
             "clients": 64,
@@ -120,7 +120,7 @@ def test_tables_and_plots_show_what_was_measured(tmp_path: Path) -> None:
         (tmp_path / f"{name}.json").write_text(json.dumps(found))
     text = report.tables(tmp_path)
     assert "| service, 1 client | 550 | 5.00 | 1.00 |" in text
-    assert "| 2 × | 5.00 | 1.00 | 0.55 | 0.99 | 1 | 0 |" in text
+    assert "| 10.0 | 2.0 × | 5.00 | 1.00 | 0.55 | 0.99 | 1 | 0 |" in text
     assert "10 ok, 1 refused" in text
     assert "worst difference 0.10% of the area" in text
     assert "1000 MB in the first third, 1000 MB in the last" in text

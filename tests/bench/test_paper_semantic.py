@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import pytest
 import torch
 
 from bench.paper.semantic import compare, tables
-from model.checkpoint import SemanticCheckpoint, save
+from bench.paper.semantic_points import at_points
+from model.checkpoint import CheckpointError, SemanticCheckpoint, save
+from model.label_augment import LabelAugmentation
 from model.label_maps import LabelMaps
 from model.semantic import SemanticNet
 from model.semantic_config import SemanticConfig
+from model.semantic_recipe import SemanticRecipe
 from tests.model import label_files, tiny_semantic
 
 
@@ -41,3 +45,17 @@ def test_every_variant_is_measured(tmp_path: Path) -> None:
     assert set(found["checkpoints"]) == {"a", "b"} and found["images"] == 2
     text = tables(found, ["bar", "disc"])
     assert "| IoU / boundary IoU | bar | disc |" in text and text.count("DeepLabV3 OS-8") == 2
+
+
+def test_the_point_head_against_its_base(tmp_path: Path) -> None:
+    data = label_files.load(tmp_path)
+    recipe = SemanticRecipe(augmentation=LabelAugmentation((32, 64)), points=32)
+    network = tiny_semantic.network()
+    opened = SemanticCheckpoint(network.config, data.labelling.classes, network.state_dict())
+    found = at_points(opened, data, recipe, images=3)
+    assert list(found) == ["base", "point head"]
+    assert all(each["cross_entropy"] > 0 and 0 <= each["right"] <= 1 for each in found.values())
+    alone = dataclasses.replace(tiny_semantic.CONFIG, point=None)
+    opened = SemanticCheckpoint(alone, data.labelling.classes, SemanticNet(alone).state_dict())
+    with pytest.raises(CheckpointError, match="no point head"):
+        at_points(opened, data, recipe, images=1)
