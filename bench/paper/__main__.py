@@ -18,12 +18,15 @@ from bench.paper import report, training
 from bench.paper import semantic as semantically
 from bench.paper.detector import Detector
 from bench.paper.files import read_heads
+from bench.paper.semantic_points import at_points
 from model import evaluation
+from model.checkpoint import open_semantic
 from model.coco import load_coco
 from model.label_maps import load_label_maps
 from model.overrides import override
 from model.predict import Options
 from model.recipe import recipe as find_recipe
+from model.semantic_recipe import semantic_recipe
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -143,6 +146,24 @@ def semantic(
     found = semantically.compare(checkpoint, load_label_maps(data, images), change or [], limit)
     report.write(out, found)
     print(semantically.tables(found, classes.split(",")))
+
+
+@app.command()
+def semantic_points(
+    checkpoint: Annotated[
+        Path, typer.Option(help="Native .safetensors of a semantic network with PointRend.")
+    ],
+    data: Annotated[Path, typer.Option(help="JSON file of the label maps' classes.")],
+    images: Annotated[Path, typer.Option(help="Folder with images/ and labels/.")],
+    count: Annotated[int, typer.Option(min=1, help="Augmented images to draw.")] = 48,
+) -> None:
+    """The point head against its base at points drawn as in training."""
+    opened, recipe = (
+        open_semantic(checkpoint),
+        dataclasses.replace(semantic_recipe("street_fpn"), points=2048),
+    )
+    for name, found in at_points(opened, load_label_maps(data, images), recipe, count).items():
+        print(f"{name:12} cross-entropy {found['cross_entropy']:.3f}, right {found['right']:.1%}")
 
 
 @app.command()
