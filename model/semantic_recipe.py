@@ -16,7 +16,9 @@ class SemanticRecipe(Run):
     points: int = 2048  # per image: the cells of the crop at stride 16
     oversample: float = 3.0
     importance: float = 0.75
-    point_only: bool = False  # the base model stays as it is: cheap steps for a point head over a finished one
+    point_only: bool = (
+        False  # the base model stays as it is: cheap steps for a point head over a finished one
+    )
 
 
 PUBLISHED = SemanticRecipe(steps=65_000, batch_size=32, lr=0.01, milestones=(8 / 13, 11 / 13))
