@@ -5,7 +5,11 @@
 # FOLDER (new; a temporary one if absent) takes 7 GB. The read-only part needs root, whose rights the service does not get.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=$(command -v "${PYTHON:-python3.12}")
+python=${PYTHON:-python3.12}
+base=$("$python" -c 'import sys; assert sys.version_info[:2] == (3, 12); print(sys.base_prefix)' 2>/dev/null) || {
+  echo "error: $python is no Python 3.12, which the image has: name one, PYTHON=… docker/rehearse.sh" >&2
+  exit 1
+}
 export VARIANT=${VARIANT:-cpu}
 root=${1:-$(mktemp -d)}
 port=${PORT:-8765}
@@ -15,7 +19,7 @@ say() { printf '\n== %s (%d s)\n' "$1" "$SECONDS"; }
 
 say "stage packages"
 # The image's Python, which everybody may run.
-cp -a "$("$python" -c 'import sys; print(sys.base_prefix)')" "$root/python"
+cp -a "$base" "$root/python"
 [ -e "$root/python/bin/python" ] || ln -s python3 "$root/python/bin/python"
 export PATH=$root/python/bin:$PATH LD_LIBRARY_PATH=$root/python/lib # of a Python that is built with a shared library
 python -m venv --without-pip "$root/venv"
