@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -15,8 +15,12 @@ from torchvision.ops import box_iou
 from tqdm import tqdm
 
 from model.coarse import Coarse, no_prompts
+from model.config import Preprocessing
 from model.predict import Options, Predictor, Prepared, Prompt, Region
 from model.preprocess import resized_size
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,18 @@ def check(eager: Predictor, exported: Predictor, *, full_size: bool = True) -> d
     "passed" is False, and "failures" say why, where a difference is above `Tolerance`.
     """
     pixels, allowed = eager.preprocessing, Tolerance()
+    judged = []
+    for batch, there in trials(pixels, full_size):
+        one, other = (dataclasses.replace(p, preprocessing=there) for p in (eager, exported))
+        case = compare(one, other, batch)
+        judged.append((case, case.failures(allowed)))
+    expected, found = (no_regions(predictor, pixels.stride) for predictor in (eager, exported))
+    empty = [f"no regions: the graph's outputs have {found} rows, the network's {expected}"]
+    return report(judged, allowed, empty if found != expected else [])
+
+
+def trials(pixels: Preprocessing, full_size: bool) -> Iterator[tuple[list[NDArray[np.uint8]], Preprocessing]]:
+    """Batches of pictures, each with the preprocessing that leaves them their size; with a progress bar."""
     largest = resized_size(480, 640, pixels.short_edge, pixels.long_edge)
     small = (largest[0] // 2, largest[1] // 2)
     shapes = [(1, small), (3, small), (1, (small[1], small[0])), (1, (small[0], small[0]))]
@@ -111,24 +127,38 @@ def check(eager: Predictor, exported: Predictor, *, full_size: bool = True) -> d
         shapes.append((1, largest))
     batches = [[picture(height, width, seed) for seed in range(n)] for n, (height, width) in shapes]
     batches.append([nobody(*small)])
-    # Small pictures must stay small: resizing would bring every case to the same size.
-    cases = []
     for batch in tqdm(batches, desc="parity", unit="batch"):
-        edge, long = min(batch[0].shape[:2]), max(batch[0].shape[:2])
-        cases.append(compare(_at(eager, edge, long), _at(exported, edge, long), batch))
+        edges = batch[0].shape[:2]
+        yield batch, dataclasses.replace(pixels, short_edge=min(edges), long_edge=max(edges))
+
+
+class Compared(Protocol):
+    """A dataclass of one compared batch."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def images(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+
+
+def report(
+    judged: Sequence[tuple[Compared, list[str]]], allowed: DataclassInstance, more: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Of compared batches with what is wrong with each, and what else is wrong."""
     failures = [
         f"{case.images}×{case.height}×{case.width}: {', '.join(problems)}"
-        for case in cases
-        if (problems := case.failures(allowed))
+        for case, problems in judged
+        if problems
     ]
-    expected, found = (no_regions(predictor, pixels.stride) for predictor in (eager, exported))
-    if found != expected:
-        failures.append(f"no regions: the graph's outputs have {found} rows, the network's {expected}")
     return {
-        "passed": not failures,
-        "failures": failures,
+        "passed": not (failures or more),
+        "failures": [*failures, *more],
         "tolerance": asdict(allowed),
-        "cases": [asdict(case) for case in cases],
+        "cases": [asdict(case) for case, _ in judged],
     }
 
 
@@ -175,11 +205,6 @@ def nobody(height: int, width: int) -> NDArray[np.uint8]:
     and which of them stay is a matter of rounding."""
     noise = np.random.default_rng(0).normal(0, 4, (height, width, 3))
     return np.clip(124 + noise, 0, 255).astype(np.uint8)
-
-
-def _at(predictor: Predictor, short_edge: int, long_edge: int) -> Predictor:
-    pixels = dataclasses.replace(predictor.preprocessing, short_edge=short_edge, long_edge=long_edge)
-    return dataclasses.replace(predictor, preprocessing=pixels)
 
 
 def _pairs(expected: Coarse, found: Coarse, given: int) -> tuple[Tensor, Tensor]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from export.parity import nobody, picture
-from model.preprocess import resized_size
+from export.parity import report, trials
 from model.semantic_predict import SemanticOptions, SemanticPredictor
 
 
@@ -82,32 +80,13 @@ def check(eager: SemanticPredictor, exported: SemanticPredictor, *, full_size: b
 
     "passed" is False, and "failures" say why, where a difference is above `SemanticTolerance`.
     """
-    pixels, allowed = eager.preprocessing, SemanticTolerance()
-    largest = resized_size(480, 640, pixels.short_edge, pixels.long_edge)
-    small = (largest[0] // 2, largest[1] // 2)
-    shapes = [(1, small), (3, small), (1, (small[1], small[0])), (1, (small[0], small[0]))]
-    if full_size:
-        shapes.append((1, largest))
-    batches = [[picture(height, width, seed) for seed in range(n)] for n, (height, width) in shapes]
-    batches.append([nobody(*small)])
-    cases = []
-    for batch in tqdm(batches, desc="parity", unit="batch"):
-        edge, long = min(batch[0].shape[:2]), max(batch[0].shape[:2])
-        # Small pictures must stay small: resizing would bring every case to the same size.
-        there = dataclasses.replace(pixels, short_edge=edge, long_edge=long)
+    allowed = SemanticTolerance()
+    judged = []
+    for batch, there in trials(eager.preprocessing, full_size):
         one, other = (dataclasses.replace(p, preprocessing=there) for p in (eager, exported))
-        cases.append(compare(one, other, batch))
-    failures = [
-        f"{case.images}×{case.height}×{case.width}: {', '.join(problems)}"
-        for case in cases
-        if (problems := case.failures(allowed))
-    ]
-    return {
-        "passed": not failures,
-        "failures": failures,
-        "tolerance": asdict(allowed),
-        "cases": [asdict(case) for case in cases],
-    }
+        case = compare(one, other, batch)
+        judged.append((case, case.failures(allowed)))
+    return report(judged, allowed)
 
 
 def table(report: dict[str, Any]) -> str:

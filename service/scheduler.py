@@ -10,44 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Generic
+from typing import Generic, TypeVar
 
 from model.render import COARSEST
 from service import batching
 from service.batching import Batch, Limits
 from service.cost import Mean
+from service.entry import Entry, fail
 from service.work import DeadlinePassed, Done, Item, Model, Observer, P, Stage, Stopped, Wish
 from service.workers import Workers
 
+T = TypeVar("T")
 RESTARTS = 1
 _log = logging.getLogger(__name__)
-
-
-@dataclass(eq=False)
-class _Entry(Generic[Item, P]):
-    item: Item
-    wish: Wish
-    since: float
-    due: float
-    future: asyncio.Future[Done[P]]
-    stage: Stage = "queue"
-    pieces: Sequence[P] = ()
-    begun: float = 0.0  # its coarse pass
-    passed: float = 0.0  # the same, its end
-
-    @property
-    def padded(self) -> tuple[int, int]:
-        return self.wish.padded
-
-    @property
-    def done(self) -> bool:
-        return all(piece.done for piece in self.pieces)
-
-    def pending(self) -> list[P]:
-        return [piece for piece in self.pieces if not piece.done]
 
 
 @dataclass(eq=False)
@@ -60,9 +38,9 @@ class Scheduler(Generic[Item, P]):
     observer: Observer[Item]
     alive: bool = False
     coming: int = 0
-    _waiting: list[_Entry[Item, P]] = field(default_factory=list)
-    _passing: list[_Entry[Item, P]] = field(default_factory=list)
-    _refining: list[_Entry[Item, P]] = field(default_factory=list)
+    _waiting: list[Entry[Item, P]] = field(default_factory=list)
+    _passing: list[Entry[Item, P]] = field(default_factory=list)
+    _refining: list[Entry[Item, P]] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _stopped: bool = False
     _step: Mean = field(default_factory=lambda: Mean(0.0))  # s of a step of the renderer
@@ -93,7 +71,7 @@ class Scheduler(Generic[Item, P]):
         now = loop.time()
         if wish.deadline is not None and wish.deadline <= now:
             raise DeadlinePassed
-        entry = _Entry[Item, P](item, wish, now, now + self.limits.stretch * wish.cost, loop.create_future())
+        entry = Entry[Item, P](item, wish, now, now + self.limits.stretch * wish.cost, loop.create_future())
         self._waiting.append(entry)
         self._changed.set()
         timer = None if wish.deadline is None else loop.call_at(wish.deadline, self._too_late, entry)
@@ -182,16 +160,16 @@ class Scheduler(Generic[Item, P]):
                 and entry.wish.deadline is not None
                 and now + entry.wish.coarse > entry.wish.deadline
             ):
-                _fail(entry, DeadlinePassed())
+                fail(entry, DeadlinePassed())
                 self._waiting.remove(entry)
 
-    async def _pass(self, batch: Batch[_Entry[Item, P]]) -> None:
+    async def _pass(self, batch: Batch[Entry[Item, P]]) -> None:
         self._passing = list(batch.entries)
         self._waiting = [e for e in self._waiting if e not in self._passing]
         await self._begin(self._passing, batch.reason)
         self._passing = []  # not when the loop is ended: who is in it must be told
 
-    async def _begin(self, entries: Sequence[_Entry[Item, P]], reason: batching.Reason) -> None:
+    async def _begin(self, entries: Sequence[Entry[Item, P]], reason: batching.Reason) -> None:
         """A pass; if it fails, one over each half, so that a bad item fails alone and a full device copes."""
         entries = [e for e in entries if not e.future.done()]
         if not entries:
@@ -201,19 +179,11 @@ class Scheduler(Generic[Item, P]):
         for entry in entries:
             entry.stage, entry.begun = "coarse", start
         items = [entry.item for entry in entries]
-        failure: Exception | None
-        try:
-            found = await self.workers.on_device(lambda: self.model.begin(items))
-            if len(found) != len(items):
-                raise RuntimeError(f"a batch of {len(items)} has {len(found)} results")
-        except Exception as error:
-            failure = error
-        else:
-            failure = None
-        if failure is not None:  # after the handler, which would keep the failed pass's tensors alive
-            await self._release(failure)
+        found = await _tried(self._passed_over(items))
+        if isinstance(found, Exception):
+            await self._release(found)
             if len(entries) == 1:
-                _fail(entries[0], failure)
+                fail(entries[0], found)
                 return
             middle = len(entries) // 2
             await self._begin(entries[:middle], reason)
@@ -235,23 +205,22 @@ class Scheduler(Generic[Item, P]):
         # Lazily: of a long queue only the first few requests are looked at.
         abreast = (piece for e in order for piece in sorted(e.pending(), key=lambda p: p.next_level()[0]))
         pieces = batching.step(abreast, self.limits)
-        failure: Exception | None
-        try:
-            await self._advance(pieces)
-        except Exception as error:
-            failure = error
-        else:
-            failure = None
+        failure = await _tried(self._advance(pieces))
         if failure is not None:
             await self._release(failure)
             chosen = set(map(id, pieces))
             for entry in order:
                 own = [piece for piece in entry.pieces if id(piece) in chosen and not piece.done]
-                try:
-                    for piece in own:  # the step may have got some of them further before it failed
-                        await self._advance([piece])
-                except Exception as error:
-                    _fail(entry, error)
+                for piece in own:  # the step may have got some of them further before it failed
+                    if (failure := await _tried(self._advance([piece]))) is not None:
+                        fail(entry, failure)
+                        break
+
+    async def _passed_over(self, items: Sequence[Item]) -> Sequence[Sequence[P]]:
+        found = await self.workers.on_device(lambda: self.model.begin(items))
+        if len(found) != len(items):
+            raise RuntimeError(f"a batch of {len(items)} has {len(found)} results")
+        return found
 
     async def _advance(self, pieces: Sequence[P]) -> None:
         loop = asyncio.get_running_loop()
@@ -288,17 +257,20 @@ class Scheduler(Generic[Item, P]):
                 entry.future.set_result(Done(entry.pieces, waited, coarse, now - entry.passed))
         self._refining = [e for e in self._refining if not e.future.done()]
 
-    def _too_late(self, entry: _Entry[Item, P]) -> None:
+    def _too_late(self, entry: Entry[Item, P]) -> None:
         """At the deadline. One whose pass has begun gets what comes out of it."""
         if entry.stage == "queue":
-            _fail(entry, DeadlinePassed())
+            fail(entry, DeadlinePassed())
 
     def _fail_all(self) -> None:
         for entry in (*self._passing, *self._refining, *self._waiting):
-            _fail(entry, Stopped("the scheduler has stopped"))
+            fail(entry, Stopped("the scheduler has stopped"))
         self._passing, self._refining, self._waiting = [], [], []
 
 
-def _fail(entry: _Entry[Item, P], error: Exception) -> None:
-    if not entry.future.done():
-        entry.future.set_exception(error)
+async def _tried(work: Awaitable[T]) -> T | Exception:
+    """What comes of it, or why nothing does: outside of a handler, which would keep the failed work's tensors alive."""
+    try:
+        return await work
+    except Exception as error:
+        return error

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 
 from service.admission import QueueFull
 from service.bodies import Bodies
-from tests.service.support import Discs, disc_bundle, encoded, picture, running, wait_for
+from tests.service.support import Discs, beginning, disc_bundle, encoded, picture, running, wait_for
 from tests.service.test_server import post, ready
 
 
@@ -32,13 +30,8 @@ def test_a_body_that_finds_no_room_is_refused_and_others_go_on() -> None:
     good = encoded(picture())
     with running(disc_bundle(discs), held_bytes=len(good) + 1000) as url:
         wait_for(lambda: ready(url))
-        host, port = url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=20) as connection:
-            connection.sendall(
-                f"POST /segment HTTP/1.1\r\nHost: {host}\r\nContent-Type: image/png\r\n"
-                "Content-Length: 5000\r\n\r\n".encode()
-                + bytes(1500)
-            )
+        with beginning(url, 5000) as connection:
+            connection.sendall(bytes(1500))
             wait_for(lambda: post(url, good).status_code == 429)
             assert post(url, good).headers["retry-after"] == "1"
         wait_for(lambda: post(url, good).status_code == 200)  # it left, and its bytes with it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from dataclasses import replace
@@ -16,7 +15,7 @@ from export.bundle import Bundle
 from model.coarse import Coarse
 from service.app import create_app
 from tests.parity.goldens import FOLDER
-from tests.service.support import Discs, disc_bundle, encoded, picture, running, settings, wait_for
+from tests.service.support import Discs, beginning, disc_bundle, encoded, picture, running, settings, wait_for
 from tests.service.test_server import post, ready, waiting
 
 COFFEE = (FOLDER / "coffee.png").read_bytes()
@@ -101,12 +100,7 @@ def test_a_slow_client_holds_nobody_up_and_is_told(discs: Discs) -> None:
     """A byte now and then: others are served meanwhile, and after its time it gets an answer."""
     with running(disc_bundle(discs), body_seconds=1.0) as url:
         wait_for(lambda: ready(url))
-        host, port = url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=20) as connection:
-            connection.sendall(
-                f"POST /segment HTTP/1.1\r\nHost: {host}\r\nContent-Type: image/png\r\n"
-                "Content-Length: 5000\r\n\r\n".encode()
-            )
+        with beginning(url, 5000) as connection:
             for _ in range(3):
                 connection.sendall(b"x")
                 assert post(url, encoded(picture())).status_code == 200
