@@ -197,7 +197,7 @@ def open_session(path: Path, execution: Execution) -> onnxruntime.InferenceSessi
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = execution.threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # A plan of the arena for every shape ever seen: 100 MB after twenty of them, and no faster here.
+    # A plan of the arena for every shape ever seen: memory that grows with them, and no faster here.
     options.enable_mem_pattern = False
     options.log_severity_level = 3
     wanted = ["CPUExecutionProvider"]
