@@ -49,8 +49,9 @@ def losses(
         # The trunk trains channels-last, the rest does not: oneDNN's weight gradients of 3×3 convolutions on
         # large maps, and RoIAlign, are several times slower that way.
         features = [x.contiguous() for x in network.backbone.trunk(images)]
-        pyramid: list[Tensor] = [x.float() for x in network.backbone.fpn(features)]
-    logits, deltas, anchors = network.rpn(pyramid)
+        maps: list[Tensor] = network.backbone.fpn(features)
+        logits, deltas, anchors = network.rpn(maps)
+    pyramid = [x.float() for x in maps]
     result = rpn_losses(logits, deltas, anchors, targets, sampling, generator)
     with torch.no_grad():
         rois = training_rois(network, (logits, deltas, anchors), sizes, targets, sampling, generator)
