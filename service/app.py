@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -22,7 +23,7 @@ from service.admission import QueueFull
 from service.auth import Keys
 from service.batching import Limits
 from service.bodies import Bodies
-from service.edge import CLIENT_GONE, Edge
+from service.edge import CLIENT_GONE, REQUEST_ID, Edge
 from service.engine import Engine, Rules, serving
 from service.images import ImageError
 from service.metrics import Metrics, ModelMetrics
@@ -69,6 +70,15 @@ def create_app(
     traces = (tracing or _tracing(settings))(app)
     app.include_router(router(service, None if traces is None else traces.answered))
     app.add_middleware(Edge, metrics=service.metrics)
+    if settings.cors_origins:
+        # Around the edge: pages must be able to read its 500s too. Preflights end here, before keys are asked for.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("authorization", "x-api-key", REQUEST_ID),
+            expose_headers=(REQUEST_ID, "server-timing", "retry-after", "www-authenticate"),
+        )
     _add_handlers(app, service.metrics)
     _describe_problems(app)
     return app

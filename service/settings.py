@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +21,7 @@ from pydantic_settings import (
 from service.threads import available
 
 PREFIX = "POINTREND_"
+_ORIGIN = re.compile(r"\*|https?://[a-z0-9.:\[\]-]+")  # as browsers send it: lower case, no path, no slash
 
 
 class Settings(BaseSettings):
@@ -84,6 +86,11 @@ class Settings(BaseSettings):
         default=(), description="Keys that clients must send, comma-separated. Unset: none is needed."
     )
     api_keys_file: Path | None = Field(default=None, description="File with more keys, one a line.")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Origins whose web pages may ask, such as https://app.example, comma-separated; * is every one. "
+        "Unset: none, and no CORS headers.",
+    )
 
     grace_seconds: int = Field(
         default=30, ge=0, description="After SIGTERM, time to finish what was accepted."
@@ -96,7 +103,7 @@ class Settings(BaseSettings):
         default=False, description="OpenTelemetry traces (extra `traces`), sent where OTEL_… variables say."
     )
 
-    @field_validator("bundles", "api_keys", mode="before")
+    @field_validator("bundles", "api_keys", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (
@@ -109,6 +116,14 @@ class Settings(BaseSettings):
         """An empty secret must not open the door, and headers carry ASCII only."""
         if isinstance(value, str) and not (value.strip(", ") and value.isascii()):
             raise ValueError("is set, so it must hold at least one key, of ASCII characters")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """One with a path or a final slash would match nothing, silently."""
+        if wrong := [origin for origin in value if not _ORIGIN.fullmatch(origin)]:
+            raise ValueError(f"an origin is * or like https://app.example:8443, not {wrong[0][:80]!r}")
         return value
 
     @classmethod
