@@ -11,7 +11,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from export.bundle import Manifest
 from export.semantic_bundle import SemanticManifest
-from model.render import SIDES
+from model.render import COARSEST, SIDES
 from service.admission import Admission
 from service.batching import Reason
 from service.work import Stage
@@ -38,6 +38,7 @@ class Worker(Protocol):
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _COUNTS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_LEVELS = (COARSEST, 2 * COARSEST, *SIDES)  # of masks
 
 
 class Metrics:
@@ -94,6 +95,13 @@ class Metrics:
         self.steps = make(
             Histogram, "step_seconds", "Steps of the renderer.", ("model",), buckets=_SECONDS[:11]
         )
+        self.levels = make(
+            Histogram,
+            "level_seconds",
+            "A level, by its side: its whole step's, which may hold other levels, too.",
+            ("model", "side"),
+            buckets=_SECONDS[:11],
+        )
         self.points = make(
             Counter, "level_points", "Points evaluated, by side of the level.", ("model", "side")
         )
@@ -144,7 +152,7 @@ class Metrics:
 
 def _bucket(side: int) -> str:
     """A mask's side as it is; a label map's height, of which there are thousands, as the next power of two."""
-    return str(side if side in SIDES else 1 << (side - 1).bit_length())
+    return str(side if side in _LEVELS else 1 << (side - 1).bit_length())
 
 
 def _requests(worker: Worker, stage: Stage) -> float:
@@ -169,6 +177,8 @@ class ModelMetrics:
         self._all.steps.labels(self._model).observe(seconds)
         for side, count in points.items():
             self._all.points.labels(self._model, _bucket(side)).inc(count)
+        for label in set(map(_bucket, points)):
+            self._all.levels.labels(self._model, label).observe(seconds)
 
     def left(self, stage: str) -> None:
         self._all.cancelled(stage)
