@@ -23,6 +23,7 @@ from service.admission import QueueFull
 from service.auth import Keys
 from service.batching import Limits
 from service.bodies import Bodies
+from service.documentation import add_documentation
 from service.edge import CLIENT_GONE, REQUEST_ID, Edge
 from service.engine import Engine, Rules, serving
 from service.images import ImageError
@@ -66,9 +67,12 @@ def create_app(
                 if traces is not None:
                     await asyncio.to_thread(traces.close)
 
-    app = FastAPI(title="PointRend, served", version=_version(), lifespan=lifespan)
+    app = FastAPI(
+        title="PointRend, served", version=_version(), lifespan=lifespan, docs_url=None, redoc_url=None
+    )
     traces = (tracing or _tracing(settings))(app)
     app.include_router(router(service, None if traces is None else traces.answered))
+    add_documentation(app)
     app.add_middleware(Edge, metrics=service.metrics)
     if settings.cors_origins:
         # Around the edge: pages must be able to read its 500s too. Preflights end here, before keys are asked for.

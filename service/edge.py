@@ -20,10 +20,11 @@ from service.problems import Problem
 REQUEST_ID = "x-request-id"
 _ACCEPTED = re.compile(r"[!-~]([ -~]{0,126}[!-~])?")  # printable ASCII, no space at the ends
 DISCARD_BYTES, DISCARD_SECONDS = 100_000_000, 5.0
-# The documentation page must not be framed; nothing here is ever to be taken for another type.
+# JSON, text and pictures load nothing and are framed by nobody; a page that needs more brings a policy of its own.
 _HEADERS = (
     ("x-content-type-options", "nosniff"),
-    ("x-frame-options", "DENY"),
+    ("x-frame-options", "DENY"),  # frame-ancestors, for browsers that do not know it
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
     ("referrer-policy", "no-referrer"),
 )
 CLIENT_GONE = 499  # nobody reads it; the metrics count it
@@ -58,7 +59,7 @@ class Edge:
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID] = request_id
                 for name, value in _HEADERS:
-                    headers[name] = value
+                    headers.setdefault(name, value)
             await send(message)
 
         try:

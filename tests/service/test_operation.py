@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import logging
 import re
@@ -135,6 +137,9 @@ def test_answers_carry_timings_and_safe_headers(client: TestClient) -> None:
     for response in (answered, client.get("/docs"), client.get("/nowhere")):
         assert response.headers["x-content-type-options"] == "nosniff"
         assert response.headers["x-frame-options"] == "DENY"
+        assert response.headers["referrer-policy"] == "no-referrer"
+        policy = response.headers["content-security-policy"].split("; ")
+        assert {"default-src 'none'", "frame-ancestors 'none'"} <= set(policy)
         assert "access-control-allow-origin" not in response.headers
 
 
@@ -153,6 +158,22 @@ def test_the_access_log_is_json(client: TestClient, caplog: pytest.LogCaptureFix
 def test_home_leads_to_the_documentation(client: TestClient) -> None:
     assert client.get("/").status_code == 200
     assert "swagger" in client.get("/").text
+
+
+def test_the_documentation_may_do_what_it_needs_and_no_more(client: TestClient) -> None:
+    page = client.get("/docs", follow_redirects=False)
+    policy = dict(part.split(" ", 1) for part in page.headers["content-security-policy"].split("; "))
+    files = re.findall(r'<(?:script src|link type="text/css" rel="stylesheet" href)="([^"]+)"', page.text)
+    assert len(files) == 2
+    for url in files:
+        assert url in (policy["style-src"] if url.endswith(".css") else policy["script-src"]).split()
+    (script,) = re.findall("<script>(.*?)</script>", page.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in policy["script-src"].split()
+    assert "/openapi.json" in script
+    assert policy["connect-src"] == "'self'"
+    assert "unsafe" not in page.headers["content-security-policy"]
+    assert client.get("/redoc").status_code == 404  # it needs more than a policy should allow
 
 
 def test_openapi_is_complete(client: TestClient) -> None:
