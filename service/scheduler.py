@@ -20,11 +20,12 @@ from service import batching
 from service.batching import Batch, Limits
 from service.cost import Mean
 from service.entry import Entry, fail
-from service.work import DeadlinePassed, Done, Item, Model, Observer, P, Stage, Stopped, Wish
+from service.work import DeadlinePassed, DeviceLost, Done, Item, Model, Observer, P, Stage, Stopped, Wish
 from service.workers import Workers
 
 T = TypeVar("T")
 RESTARTS = 1
+_FULL = ("out of memory", "failed to allocate")  # as PyTorch, CUDA and ONNX Runtime say it
 _log = logging.getLogger(__name__)
 
 
@@ -169,8 +170,13 @@ class Scheduler(Generic[Item, P]):
         await self._begin(self._passing, batch.reason)
         self._passing = []  # not when the loop is ended: who is in it must be told
 
-    async def _begin(self, entries: Sequence[Entry[Item, P]], reason: batching.Reason) -> None:
-        """A pass; if it fails, one over each half, so that a bad item fails alone and a full device copes."""
+    async def _begin(
+        self, entries: Sequence[Entry[Item, P]], reason: batching.Reason, *, last: bool = False
+    ) -> None:
+        """A pass; if it fails, one over each half, so that a bad item fails alone and a full device copes.
+
+        One alone has another try, its `last`, if the failure was the device's.
+        """
         entries = [e for e in entries if not e.future.done()]
         if not entries:
             return
@@ -181,13 +187,15 @@ class Scheduler(Generic[Item, P]):
         items = [entry.item for entry in entries]
         found = await _tried(self._passed_over(items))
         if isinstance(found, Exception):
-            await self._release(found)
-            if len(entries) == 1:
+            mended = await self._mended(found)
+            if len(entries) > 1:
+                middle = len(entries) // 2
+                await self._begin(entries[:middle], reason)
+                await self._begin(entries[middle:], reason)
+            elif mended and not last:
+                await self._begin(entries, reason, last=True)
+            else:
                 fail(entries[0], found)
-                return
-            middle = len(entries) // 2
-            await self._begin(entries[:middle], reason)
-            await self._begin(entries[middle:], reason)
             return
         end = loop.time()
         self._tell(lambda: self.observer.passed(items, entries[0].padded, reason, end - start))
@@ -207,7 +215,7 @@ class Scheduler(Generic[Item, P]):
         pieces = batching.step(abreast, self.limits)
         failure = await _tried(self._advance(pieces))
         if failure is not None:
-            await self._release(failure)
+            await self._mended(failure)
             chosen = set(map(id, pieces))
             for entry in order:
                 own = [piece for piece in entry.pieces if id(piece) in chosen and not piece.done]
@@ -233,13 +241,18 @@ class Scheduler(Generic[Item, P]):
         self._step.add(seconds)
         self._tell(lambda: self.observer.advanced(points, seconds))
 
-    async def _release(self, error: Exception) -> None:
-        if "out of memory" in str(error).lower() or "failed to allocate" in str(error).lower():
-            error.with_traceback(None)  # its frames hold what shall be released
-            try:
-                await self.workers.on_device(self.model.release)
-            except Exception:
-                _log.exception("memory could not be released")
+    async def _mended(self, error: Exception) -> bool:
+        """Whether it was the device's failure, and the same work may go well now."""
+        if isinstance(error, DeviceLost):
+            return True  # there is a new thread, or none
+        if not any(words in str(error).lower() for words in _FULL):
+            return False
+        error.with_traceback(None)  # its frames hold what shall be released
+        try:
+            await self.workers.on_device(self.model.release)
+        except Exception:
+            _log.exception("memory could not be released")
+        return True
 
     def _tell(self, call: Callable[[], None]) -> None:
         """What goes wrong with counting must not reach those who are counted."""

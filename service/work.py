@@ -16,7 +16,11 @@ class DeadlinePassed(Exception):
 
 
 class Stopped(RuntimeError):
-    """The scheduler has ended; what it had is lost."""
+    """The scheduler, or the device's thread, has ended; what it had is lost."""
+
+
+class DeviceLost(Stopped):
+    """The device's thread ended in the middle of this."""
 
 
 class Piece(Unfinished, Protocol):

@@ -3,17 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
 
+from service.work import DeviceLost, Stopped
+
 T = TypeVar("T")
 ABANDONED = 4  # decodes that may go on after their time beside those that count
+LOOK = 0.25  # s between two looks at whether the device's thread lives
+_log = logging.getLogger(__name__)
+
+
+class _Device:
+    """The thread that owns the device; it starts with its first call."""
+
+    def __init__(self, threads: int) -> None:
+        self.executor = ThreadPoolExecutor(1, "device", self._adopt, (threads,))
+        self.since: float | None = None  # what runs began
+        self.broken = False
+        self._owner: threading.Thread | None = None
+
+    def _adopt(self, threads: int) -> None:
+        self._owner = threading.current_thread()
+        torch.set_num_threads(threads)
+
+    @property
+    def alive(self) -> bool:
+        return not self.broken and (self._owner is None or self._owner.is_alive())
+
+    def timed(self, call: Callable[[], T]) -> T:
+        self.since = time.monotonic()
+        try:
+            return call()
+        finally:
+            self.since = None
 
 
 class Workers:
@@ -22,9 +52,8 @@ class Workers:
     def __init__(self, threads: int, stuck_after: float = math.inf) -> None:
         self.threads = threads
         self._stuck_after = stuck_after  # s
-        self._since: float | None = None  # what runs on the device began
-        self._owner: threading.Thread | None = None
-        self._device = ThreadPoolExecutor(1, "device", self._adopt, (threads,))
+        self._device = _Device(threads)
+        self._restarts = 1
         self._pool = ThreadPoolExecutor(max(2, threads), "encode")
         # Slow images hold up no answer, and those given up on hold up no other image.
         self._decoding = asyncio.Semaphore(max(2, threads))
@@ -32,28 +61,42 @@ class Workers:
         self._abandoned = 0
         self.turn = asyncio.Lock()  # held by the model whose batch is formed and run
 
-    def _adopt(self, threads: int) -> None:
-        torch.set_num_threads(threads)
-        self._owner = threading.current_thread()
-
     @property
     def alive(self) -> bool:
-        """Whether the device's thread runs and is not stuck; it starts with its first call."""
-        since = self._since
+        """Whether the device's thread is not stuck, and runs or will run again."""
+        since = self._device.since
         stuck = since is not None and time.monotonic() - since > self._stuck_after
-        return not stuck and (self._owner is None or self._owner.is_alive())
+        return not stuck and (self._device.alive or self._restarts > 0)
 
     async def on_device(self, call: Callable[[], T]) -> T:
-        """Run it alone on the device."""
+        """Run it alone on the device.
 
-        def timed() -> T:
-            self._since = time.monotonic()
+        Raises DeviceLost if the thread ends before the call does. The next call has a new thread, once; Stopped then.
+        """
+        device = self._living()
+        try:
+            running = device.executor.submit(device.timed, call)
+            waiter = asyncio.wrap_future(running)
             try:
-                return call()
+                while not running.done():
+                    await asyncio.wait((waiter,), timeout=LOOK)
+                    if not device.alive and not running.done():  # it would never be
+                        raise DeviceLost("the device's thread has ended")
+                return await waiter
             finally:
-                self._since = None
+                waiter.cancel()
+        except BrokenExecutor as error:
+            device.broken = True
+            raise DeviceLost("the device's thread cannot start") from error
 
-        return await asyncio.get_running_loop().run_in_executor(self._device, timed)
+    def _living(self) -> _Device:
+        if not self._device.alive:
+            if not self._restarts:
+                raise Stopped("the device's thread has ended")
+            _log.error("the device's thread has ended; it starts once more")
+            self._restarts -= 1
+            self._device = _Device(self.threads)
+        return self._device
 
     async def in_pool(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
@@ -93,7 +136,7 @@ class Workers:
 
     async def close(self, seconds: float = 5.0) -> None:
         """Drop what has not begun, and wait for what runs, but not longer than this."""
-        executors = (self._device, self._pool, self._decoders)
+        executors = (self._device.executor, self._pool, self._decoders)
         for executor in executors:
             executor.shutdown(wait=False, cancel_futures=True)
         # Daemons, because the interpreter and asyncio wait for all other threads at their end.

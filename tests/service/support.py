@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import socket
 import threading
@@ -25,6 +26,7 @@ from model.config import PointRendMask, Preprocessing
 from model.eager import eager_predictor
 from model.predict import Predictor
 from service.app import create_app
+from service.connection import connection
 from service.settings import Settings
 from tests.parity.goldens import load_checkpoint
 
@@ -122,16 +124,21 @@ def encoded(image: Image.Image | NDArray[np.uint8], format: str = "PNG", **optio
 
 
 @contextmanager
-def running(*bundles: Bundle, **changes: Any) -> Iterator[str]:
-    """The address of a real server with these bundles, ready."""
-    app = create_app(settings(**changes), bundles)
-    config = uvicorn.Config(app, port=0, log_level="warning", ws="none")
+def running(*bundles: Bundle, send_buffer: int | None = None, **changes: Any) -> Iterator[str]:
+    """The address of a real server with these bundles, ready. `send_buffer`: bytes the kernel keeps, about."""
+    chosen = settings(**changes)
+    protocol = connection(chosen.answer_seconds)
+    config = uvicorn.Config(create_app(chosen, bundles), http=protocol, log_level="warning", ws="none")
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
+    listener = socket.create_server(("127.0.0.1", 0))
+    if send_buffer is not None:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
         wait_for(lambda: server.started)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield address
     finally:
         server.should_exit = True
         thread.join(20)
@@ -154,3 +161,11 @@ def beginning(url: str, length: int) -> Iterator[socket.socket]:
             f"Content-Length: {length}\r\n\r\n".encode()
         )
         yield connection
+
+
+def kill_device() -> None:
+    """The newest thread of a device ends where it waits for work, so what it is given next is lost."""
+    thread = [each for each in threading.enumerate() if each.name.startswith("device")][-1]
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit)
+    )

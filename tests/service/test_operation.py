@@ -19,7 +19,7 @@ from service.app import create_app
 from service.edge import ACCESS
 from service.problems import KINDS
 from service.schemas import ModelCard
-from tests.service.support import Discs, disc_bundle, encoded, picture, settings, wait_for
+from tests.service.support import Discs, disc_bundle, encoded, kill_device, picture, settings, wait_for
 
 
 def test_not_ready_before_every_model_is_warm() -> None:
@@ -68,6 +68,20 @@ def test_health_needs_the_workers(discs: Discs) -> None:
     client = TestClient(create_app(settings(), [disc_bundle(discs)]))  # not started: nothing serves
     answered = client.get("/healthz")
     assert (answered.status_code, answered.json()["type"]) == (503, "/problems/unhealthy")
+
+
+def test_a_thread_that_died_twice_is_told_by_health(client: TestClient) -> None:
+    png = {"content-type": "image/png"}
+    kill_device()
+    assert client.post("/segment", content=encoded(picture()), headers=png).is_success
+    assert client.get("/healthz").is_success
+    kill_device()
+    for _ in range(2):
+        answered = client.post("/segment", content=encoded(picture()), headers=png)
+        assert (answered.status_code, answered.json()["type"]) == (503, "/problems/stopped")
+    for page in ("/healthz", "/readyz"):
+        assert client.get(page).json()["type"] == "/problems/unhealthy"
+    assert 'pointrend_model_alive{model="discs"} 0.0' in client.get("/metrics").text
 
 
 def test_models(client: TestClient, tiny_client: TestClient) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -242,15 +241,6 @@ def test_a_render_that_fails_takes_nobody_with_it() -> None:
     play(scenario, Fake())
 
 
-def test_a_full_device_gets_half_a_batch() -> None:
-    async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
-        await asyncio.gather(*(scheduler.submit(Item(name), WISH) for name in "abcd"))
-
-    play(scenario, fake := Fake(most=1))
-    assert fake.passes == ["abcd", "ab", "a", "b", "cd", "c", "d"]
-    assert fake.released == 3
-
-
 def test_a_pass_with_too_few_results_fails_its_batch_and_nothing_else() -> None:
     class Forgetful(Fake):
         def begin(self, items: Sequence[Item]) -> list[list[Piece]]:
@@ -427,26 +417,3 @@ def test_a_finished_level_is_shown_before_a_pass_that_would_end_too_late() -> No
         assert (await other).pieces
 
     play(scenario, fake := Fake(slow=0.005))
-
-
-def test_memory_is_released_after_the_failed_pass_let_go_of_it() -> None:
-    held: list[weakref.ref[Item]] = []
-
-    class Full(Fake):
-        def begin(self, items: Sequence[Item]) -> list[list[Piece]]:
-            if len(items) > 1:
-                tensor = Item("tensor")  # what a pass allocates
-                held.append(weakref.ref(tensor))
-                raise RuntimeError("CUDA out of memory")
-            return super().begin(items)
-
-        def release(self) -> None:
-            super().release()
-            assert held[-1]() is None
-
-    async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
-        done = await asyncio.gather(*(scheduler.submit(Item(n), WISH) for n in "ab"))
-        assert all(each.pieces for each in done)
-
-    play(scenario, fake := Full())
-    assert fake.released == 1

@@ -8,7 +8,9 @@ import time
 
 import pytest
 
+from service.work import DeviceLost, Stopped
 from service.workers import ABANDONED, Workers
+from tests.service.support import kill_device
 
 
 def test_decodes_given_up_on_leave_their_place_to_others() -> None:
@@ -71,3 +73,42 @@ def test_closing_does_not_wait_for_what_is_stuck() -> None:
     asyncio.run(scenario())
     assert time.monotonic() - begin < 5
     gate.set()
+
+
+def test_a_dead_thread_of_the_device_is_replaced_once() -> None:
+    async def scenario() -> None:
+        workers = Workers(1)
+        try:
+            assert await workers.on_device(lambda: 1) == 1
+            for left in (True, False):
+                kill_device()
+                with pytest.raises(DeviceLost):
+                    await workers.on_device(lambda: 2)
+                assert workers.alive is left
+                if left:
+                    assert await workers.on_device(lambda: 3) == 3
+            with pytest.raises(Stopped):
+                await workers.on_device(lambda: 4)
+        finally:
+            await workers.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
+def test_a_thread_that_cannot_start_is_replaced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> None:
+        raise RuntimeError("no such number of threads")
+
+    async def scenario() -> None:
+        workers = Workers(1)
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr("torch.set_num_threads", refuse)
+                with pytest.raises(DeviceLost):
+                    await workers.on_device(lambda: 1)
+            assert workers.alive
+            assert await workers.on_device(lambda: 2) == 2
+        finally:
+            await workers.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
