@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from service.connection import connection
 from service.edge import ACCESS
 from service.settings import Settings
 from service.threads import available
@@ -50,6 +51,7 @@ def run(app: FastAPI, settings: Settings) -> int:
             app,
             host=settings.host,
             port=settings.port,
+            http=connection(settings.answer_seconds),
             ws="none",
             access_log=False,  # the edge's is JSON
             server_header=False,

@@ -76,6 +76,9 @@ class Settings(BaseSettings):
         description="Bytes of all bodies that are being received or worked on; beyond it 429.",
     )
     body_seconds: float = Field(default=60.0, gt=0, description="Time for a client to send its body.")
+    answer_seconds: float = Field(
+        default=60.0, gt=0, description="Time for a client to take its answer; then its connection is closed."
+    )
     max_pixels: int = Field(default=50_000_000, ge=1, description="Pixels of an image, by its header.")
     decode_seconds: float = Field(default=20.0, gt=0, description="Time to decode an image.")
     max_points: int = Field(
