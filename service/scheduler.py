@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from service.workers import Workers
 
 T = TypeVar("T")
 RESTARTS = 1
+URGENT = -math.inf  # due before everyone else
 _FULL = ("out of memory", "failed to allocate")  # as PyTorch, CUDA and ONNX Runtime say it
 _log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Scheduler(Generic[Item, P]):
     _passing: list[Entry[Item, P]] = field(default_factory=list)
     _refining: list[Entry[Item, P]] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _working: bool = False  # its own work has the device
     _stopped: bool = False
     _step: Mean = field(default_factory=lambda: Mean(0.0))  # s of a step of the renderer
 
@@ -75,7 +78,11 @@ class Scheduler(Generic[Item, P]):
         entry = Entry[Item, P](item, wish, now, now + self.limits.stretch * wish.cost, loop.create_future())
         self._waiting.append(entry)
         self._changed.set()
-        timer = None if wish.deadline is None else loop.call_at(wish.deadline, self._too_late, entry)
+        timer = (
+            None
+            if wish.deadline is None
+            else loop.call_at(wish.deadline, self._too_late, entry, wish.deadline)
+        )
         try:
             return await entry.future
         except asyncio.CancelledError:
@@ -106,7 +113,11 @@ class Scheduler(Generic[Item, P]):
         while True:
             await self._something_to_do()
             async with self.workers.turn:  # other models' schedulers take turns with this one
-                await self._work()
+                self._working = True
+                try:
+                    await self._work()
+                finally:
+                    self._working = False
 
     async def _something_to_do(self) -> None:
         loop = asyncio.get_running_loop()
@@ -125,7 +136,8 @@ class Scheduler(Generic[Item, P]):
 
     async def _work(self) -> None:
         """One pass or one step, whichever is due first."""
-        now = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         self._give_up(now)
         self._show(now + self._step.value)
         batch = batching.form(self._waiting, self.limits, now, self.coming)
@@ -135,7 +147,10 @@ class Scheduler(Generic[Item, P]):
         elif batch is not None:
             self._show(now + sum(entry.wish.coarse for entry in batch.entries))
             await self._pass(batch)
-        self._answer()
+        self._show(loop.time())
+        while any(entry.due == URGENT for entry in self._refining):  # the next turn may be another model's
+            await self._refine()
+            self._answer()
 
     def _show(self, until: float) -> None:
         """Whose deadline comes before that is answered with the finest finished level, if there is one.
@@ -144,7 +159,7 @@ class Scheduler(Generic[Item, P]):
         """
         for entry in self._refining:
             if entry.wish.deadline is not None and until >= entry.wish.deadline:
-                entry.due = float("-inf")
+                entry.due = URGENT
                 for piece in entry.pieces:
                     piece.limit(COARSEST)
         self._answer()
@@ -270,10 +285,14 @@ class Scheduler(Generic[Item, P]):
                 entry.future.set_result(Done(entry.pieces, waited, coarse, now - entry.passed))
         self._refining = [e for e in self._refining if not e.future.done()]
 
-    def _too_late(self, entry: Entry[Item, P]) -> None:
-        """At the deadline. One whose pass has begun gets what comes out of it."""
+    def _too_late(self, entry: Entry[Item, P], deadline: float) -> None:
+        """At the deadline. One that is being worked on gets what comes out of it."""
         if entry.stage == "queue":
             fail(entry, DeadlinePassed())
+        elif entry.stage == "refine" and not self._working:
+            self._show(deadline)
+            if self.workers.turn.locked():  # by another model, for who knows how long
+                fail(entry, DeadlinePassed())
 
     def _fail_all(self) -> None:
         for entry in (*self._passing, *self._refining, *self._waiting):
