@@ -25,6 +25,7 @@ from service.client import ClientError
 from service.images import ImageError
 from service.offline import image_ids, images_in, numbered, segment_files
 from service.options import Ask, Format, SegmentQuery, explain
+from service.parameters import Parameters
 from service.remote import Remote
 from service.settings import check_environment, described, read_settings
 
@@ -112,7 +113,7 @@ def segment(
             raise ValueError("--overlay goes with --bundle")
         if url is None and model is not None:
             raise ValueError("--model goes with --url: a bundle has one")
-        given = {
+        given: Parameters = {
             "model": model,
             "resolution": resolution,
             "points": points,

@@ -22,12 +22,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 
 import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from service.parameters import LabelMap, Masks, Parameters
 from service.segmentation import Instance, Segmentation, parse, read_label_map
 
 __all__ = [
@@ -77,7 +78,7 @@ class Retries:
 
 
 class Client:
-    """Blocking. `parameters` of `segment` are those of POST /segment."""
+    """Blocking. `parameters` are those of POST /segment, as `service/parameters.py` lists them."""
 
     def __init__(
         self, url: str, *, api_key: str | None = None, timeout: float = 120.0, retries: Retries | None = None
@@ -93,16 +94,19 @@ class Client:
     ) -> None:
         self._http.close()
 
-    def segment(self, image: Image, **parameters: Any) -> Segmentation:
+    def segment(self, image: Image, **parameters: Unpack[Masks]) -> Segmentation:
         """Masks of an image: its bytes, or a path. Raises ClientError, OSError."""
-        return parse(self.post(image, **(parameters | {"format": "rle"})).json())
+        return parse(self._post(image, {**parameters, "format": "rle"}).json())
 
-    def label_map(self, image: Image, **parameters: Any) -> NDArray[np.uint8]:
+    def label_map(self, image: Image, **parameters: Unpack[LabelMap]) -> NDArray[np.uint8]:
         """Of a semantic model: the position of each cell's class, [height, width]; 255 where it was not asked for."""
-        return read_label_map(self.post(image, **(parameters | {"format": "png"})).content)
+        return read_label_map(self._post(image, {**parameters, "format": "png"}).content)
 
-    def post(self, image: Image, **parameters: Any) -> httpx.Response:
+    def post(self, image: Image, **parameters: Unpack[Parameters]) -> httpx.Response:
         """The successful answer as it is, for other formats. Raises ClientError, OSError."""
+        return self._post(image, parameters)
+
+    def _post(self, image: Image, parameters: Mapping[str, object]) -> httpx.Response:
         body = _bytes(image)
         waits = self._retries.waits()
         while True:
@@ -134,16 +138,19 @@ class AsyncClient:
     ) -> None:
         await self._http.aclose()
 
-    async def segment(self, image: Image, **parameters: Any) -> Segmentation:
+    async def segment(self, image: Image, **parameters: Unpack[Masks]) -> Segmentation:
         """Masks of an image: its bytes, or a path. Raises ClientError, OSError."""
-        return parse((await self.post(image, **(parameters | {"format": "rle"}))).json())
+        return parse((await self._post(image, {**parameters, "format": "rle"})).json())
 
-    async def label_map(self, image: Image, **parameters: Any) -> NDArray[np.uint8]:
+    async def label_map(self, image: Image, **parameters: Unpack[LabelMap]) -> NDArray[np.uint8]:
         """As `Client.label_map`."""
-        return read_label_map((await self.post(image, **(parameters | {"format": "png"}))).content)
+        return read_label_map((await self._post(image, {**parameters, "format": "png"})).content)
 
-    async def post(self, image: Image, **parameters: Any) -> httpx.Response:
+    async def post(self, image: Image, **parameters: Unpack[Parameters]) -> httpx.Response:
         """The successful answer as it is, for other formats. Raises ClientError, OSError."""
+        return await self._post(image, parameters)
+
+    async def _post(self, image: Image, parameters: Mapping[str, object]) -> httpx.Response:
         body = await asyncio.to_thread(_bytes, image)
         waits = self._retries.waits()
         while True:
@@ -199,10 +206,10 @@ def _bytes(image: Image) -> bytes:
     return image if isinstance(image, bytes) else Path(image).read_bytes()
 
 
-def _asked(body: bytes, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _asked(body: bytes, parameters: Mapping[str, object]) -> dict[str, Any]:
     """What httpx is to send. Boxes go into a form: a thousand of them are too long for a URL."""
-    query = {name: value for name, value in parameters.items() if value is not None}
-    if isinstance(query.get("classes"), list | tuple):
+    query: dict[str, Any] = {name: value for name, value in parameters.items() if value is not None}
+    if not isinstance(query.get("classes", ""), str):
         query["classes"] = ",".join(query["classes"])
     boxes = query.pop("boxes", None)
     if boxes is None:

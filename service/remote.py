@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from tqdm import tqdm
 from service.client import AsyncClient, ClientError
 from service.offline import NotListed
 from service.options import Ask
+from service.parameters import Parameters
 
 CONCURRENCY = 4  # requests at once: enough to keep a server's device busy while others decode
 
@@ -23,7 +24,7 @@ class Remote:
 
     url: str
     api_key: str | None
-    parameters: Mapping[str, Any]
+    parameters: Parameters
 
     async def segment(self, work: Sequence[tuple[Path, Ask | None]]) -> list[Any | Exception]:
         """For each file the answer as JSON (or a picture's bytes), or why there is none."""
@@ -36,7 +37,7 @@ class Remote:
                         try:
                             if ask is None:
                                 raise NotListed(f"{file.name} is not in the annotations")
-                            parameters = {**self.parameters, "image_id": ask.image_id}
+                            parameters: Parameters = {**self.parameters, "image_id": ask.image_id}
                             response = await client.post(file, **parameters)
                             return response.content if parameters.get("format") == "png" else response.json()
                         except (ClientError, NotListed, OSError) as error:  # this file's own trouble

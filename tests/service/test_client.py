@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_type_hints
 
 import httpx
 import numpy as np
@@ -15,6 +19,8 @@ from typer.testing import CliRunner
 
 import service.__main__ as cli
 from service.client import AGAIN, AsyncClient, Client, Refused, Retries, Unavailable
+from service.options import Format, SegmentQuery
+from service.parameters import Parameters
 from tests.service.support import Discs, disc_bundle, encoded, picture, running, wait_for
 
 GOOD = encoded(picture())
@@ -137,6 +143,32 @@ def test_a_500_is_final_only_if_the_service_said_it(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(client, "_http", httpx.Client(transport=transport, base_url="http://replicas"))
         with pytest.raises(Refused, match="500: it tripped"):
             client.segment(GOOD)
+
+
+def test_every_parameter_of_the_service_is_typed_and_no_other() -> None:
+    known = get_type_hints(Parameters)
+    assert set(known) == set(SegmentQuery.model_fields)
+    assert known["format"] == Format
+
+
+@pytest.mark.slow
+def test_mypy_finds_a_parameter_that_is_misspelt_or_of_another_type(tmp_path: Path) -> None:
+    """It reads all of numpy and httpx first."""
+    code = tmp_path / "asks.py"
+    code.write_text(
+        "from service.client import AsyncClient, Client\n"
+        "async def ask(client: Client, other: AsyncClient) -> None:\n"
+        "    client.segment(b'', resolution=224, boxes=[[0, 0, 9, 9.5, 'person']], classes=['person'])\n"
+        "    client.label_map(b'', resolution='native'); client.post(b'', format='coco', image_id=1)\n"
+        "    client.segment(b'', resolutoin=224)\n"
+        "    client.segment(b'', score='high')\n"
+        "    client.post(b'', format='gif')\n"
+        "    client.label_map(b'', score=0.5)\n"
+        "    await other.segment(b'', deadline=100)\n"
+    )
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", str(code)]
+    found = subprocess.run([*command, f"--cache-dir={tmp_path}"], capture_output=True, text=True, check=False)
+    assert re.findall(r"asks\.py:(\d+): error", found.stdout) == ["5", "6", "7", "8", "9"], found.stdout
 
 
 def test_waits_grow() -> None:
