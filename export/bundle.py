@@ -33,6 +33,7 @@ from model.predict import Predictor
 
 M = TypeVar("M")
 SCHEMA = 1
+SMALLEST = (1, 3, 32, 32)  # image that a graph takes
 GRAPH, POINT_HEAD, MANIFEST = "coarse.onnx", "point_head.safetensors", "bundle.json"
 
 
@@ -82,6 +83,7 @@ class Bundle:
     manifest: Manifest
     predictor: Predictor
     providers: tuple[str, ...]  # what really runs the graph
+    release: Callable[[], None] = lambda: None  # memory that is only kept for speed
 
 
 def sha256(path: Path) -> str:
@@ -154,10 +156,9 @@ def open_bundle(folder: Path, execution: Execution | None = None) -> Bundle:
     check_files(folder, manifest.files, manifest.point_head)
     session = open_session(folder / GRAPH, execution or Execution())
     head = open_head(folder, manifest.point_head, manifest.fine_channels, len(manifest.categories))
-    predictor = Predictor(
-        GraphPass(session), head, manifest.preprocessing, manifest.categories, manifest.fine_stride
-    )
-    return Bundle(manifest, predictor, tuple(session.get_providers()))
+    run = GraphPass(session)
+    predictor = Predictor(run, head, manifest.preprocessing, manifest.categories, manifest.fine_stride)
+    return Bundle(manifest, predictor, tuple(session.get_providers()), run.shrink)
 
 
 def check_files(folder: Path, files: Mapping[str, str], head: PointConfig | None) -> None:
@@ -219,6 +220,14 @@ def open_session(path: Path, execution: Execution) -> onnxruntime.InferenceSessi
     return session
 
 
+def shrink(session: onnxruntime.InferenceSession, feed: Mapping[str, Any]) -> None:
+    """Give back the memory that a session keeps for speed. ONNX Runtime does so at the end of a run: of `feed`'s."""
+    options = onnxruntime.RunOptions()
+    cuda = "CUDAExecutionProvider" in session.get_providers()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0;gpu:0" if cuda else "cpu:0")
+    session.run(None, feed, options)
+
+
 @dataclass(frozen=True)
 class GraphPass:
     """The exported coarse pass, called like the eager one. Outputs are views of ONNX Runtime's memory."""
@@ -228,11 +237,23 @@ class GraphPass:
     def __call__(
         self, image: Tensor, size: Tensor, prompts: Tensor, prompt_batch: Tensor, prompt_class: Tensor
     ) -> Coarse:
-        feed = {
-            "image": image.numpy(),
-            "size": size.numpy(),
-            "prompts": prompts.numpy(),
-            "prompt_batch": prompt_batch.numpy(),
-            "prompt_class": prompt_class.numpy(),
-        }
+        feed = _feed(image, size, prompts, prompt_batch, prompt_class)
         return Coarse(*(torch.from_numpy(value) for value in self.session.run(None, feed)))
+
+    def shrink(self) -> None:
+        """Give back the memory that the session keeps for speed."""
+        none = torch.zeros(0, dtype=torch.int64)
+        size = torch.tensor([SMALLEST[2:]], dtype=torch.float32)
+        shrink(self.session, _feed(torch.zeros(SMALLEST), size, torch.zeros(0, 4), none, none))
+
+
+def _feed(
+    image: Tensor, size: Tensor, prompts: Tensor, prompt_batch: Tensor, prompt_class: Tensor
+) -> dict[str, Any]:
+    return {
+        "image": image.numpy(),
+        "size": size.numpy(),
+        "prompts": prompts.numpy(),
+        "prompt_batch": prompt_batch.numpy(),
+        "prompt_class": prompt_class.numpy(),
+    }

@@ -8,6 +8,7 @@ bundle.json             the manifest, with a colour for each class
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from torch import Tensor
 from export.bundle import (
     GRAPH,
     SCHEMA,
+    SMALLEST,
     Bundle,
     BundleError,
     Execution,
@@ -29,6 +31,7 @@ from export.bundle import (
     open_head,
     open_session,
     preprocessing,
+    shrink,
     undamaged,
 )
 from export.semantic_golden import SemanticGolden
@@ -78,6 +81,7 @@ class SemanticBundle:
     manifest: SemanticManifest
     predictor: SemanticPredictor
     providers: tuple[str, ...]  # what really runs the graph
+    release: Callable[[], None] = lambda: None  # memory that is only kept for speed
 
 
 def open_any_bundle(folder: Path, execution: Execution | None = None) -> Bundle | SemanticBundle:
@@ -119,8 +123,9 @@ def open_semantic_bundle(folder: Path, execution: Execution | None = None) -> Se
     manifest = read_semantic_manifest(folder)
     check_files(folder, manifest.files, manifest.point_head)
     session = open_session(folder / GRAPH, execution or Execution())
+    run = SemanticGraphPass(session)
     predictor = SemanticPredictor(
-        SemanticGraphPass(session),
+        run,
         open_head(folder, manifest.point_head, manifest.fine_channels, len(manifest.categories)),
         manifest.preprocessing,
         manifest.categories,
@@ -128,7 +133,7 @@ def open_semantic_bundle(folder: Path, execution: Execution | None = None) -> Se
         manifest.stride,
         manifest.fine_stride,
     )
-    return SemanticBundle(manifest, predictor, tuple(session.get_providers()))
+    return SemanticBundle(manifest, predictor, tuple(session.get_providers()), run.shrink)
 
 
 def _golden(data: dict[str, Any]) -> SemanticGolden:
@@ -144,3 +149,7 @@ class SemanticGraphPass:
     def __call__(self, image: Tensor) -> SemanticCoarse:
         coarse, *fine = (torch.from_numpy(part) for part in self.session.run(None, {"image": image.numpy()}))
         return SemanticCoarse(coarse, fine[0] if fine else None)
+
+    def shrink(self) -> None:
+        """Give back the memory that the session keeps for speed."""
+        shrink(self.session, {"image": torch.zeros(SMALLEST).numpy()})

@@ -105,6 +105,7 @@ class Engine:
         self.admission = Admission(seconds=rules.queue_seconds, length=rules.queue_length)
         self.costs = CostModel()
         self._task = task_of(bundle)
+        self._release = bundle.release
         self._workers = workers
         self._rules = rules
         self.metrics = metrics
@@ -191,6 +192,7 @@ class Engine:
         self._task.advance(pieces)
 
     def release(self) -> None:
+        self._release()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -27,7 +27,8 @@ from service.workers import Workers
 T = TypeVar("T")
 RESTARTS = 1
 URGENT = -math.inf  # due before everyone else
-_FULL = ("out of memory", "failed to allocate")  # as PyTorch, CUDA and ONNX Runtime say it
+# As CUDA, ONNX Runtime, PyTorch, numpy and C++ say it.
+_FULL = ("out of memory", "failed to allocate", "can't allocate", "unable to allocate", "bad_alloc")
 _log = logging.getLogger(__name__)
 
 

@@ -105,6 +105,7 @@ def test_other_users_may_read_a_bundle(exported: Export, tmp_path: Path) -> None
 def test_an_opened_bundle_predicts_like_the_network(exported: Export) -> None:
     opened = open_bundle(exported("tiny_r50"), Execution(threads=1))
     assert opened.providers == ("CPUExecutionProvider",)
+    opened.release()  # a pass, so its inputs must suit the graph
     image = picture(120, 160, 0)
     options = Options(resolution=56, score=0.3, prompts=None)
     small = dataclasses.replace(opened.predictor.preprocessing, short_edge=120, long_edge=160)

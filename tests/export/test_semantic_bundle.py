@@ -201,6 +201,7 @@ def test_damaged_files_and_other_tasks_are_refused(bundle: Path, exported: Expor
 def test_an_opened_bundle_predicts_like_the_network(exported: Export) -> None:
     opened = open_any_bundle(exported("tiny_semantic"))
     assert isinstance(opened, SemanticBundle) and opened.providers == ("CPUExecutionProvider",)
+    opened.release()  # a pass, so its inputs must suit the graph
     image, options = load(SEMANTIC).image, SemanticOptions(resolution=512)
     eager = eager_semantic(load(SEMANTIC).semantic)
     one, other = (predictor(image, options).labels(512, 768) for predictor in (eager, opened.predictor))

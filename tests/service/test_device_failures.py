@@ -87,3 +87,32 @@ def test_a_thread_that_dies_in_a_step_loses_no_render() -> None:
         assert all(piece.done for piece in (await work).pieces)
 
     play(scenario, fake := Fake(slow=0.001))
+
+
+@pytest.mark.parametrize(
+    ("message", "full"),
+    [
+        ("CUDA failure 2: out of memory ; GPU=0 ; hostname=node", True),
+        (
+            "Status Message: bfc_arena.cc:360 Failed to allocate memory for requested buffer of size 33554432",
+            True,
+        ),
+        ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000000000 bytes.", True),
+        ("Unable to allocate 7.45 GiB for an array with shape (1000000000,)", True),
+        ("std::bad_alloc", True),
+        ("Non-zero status code returned while running Conv node", False),
+    ],
+)
+def test_memory_is_released_whoever_has_none(message: str, full: bool) -> None:
+    class Failing(Fake):
+        def begin(self, items: Sequence[Item]) -> list[list[Piece]]:
+            if not self.released:
+                raise RuntimeError(message)
+            return super().begin(items)
+
+    async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
+        found = await asyncio.gather(scheduler.submit(Item("a"), WISH), return_exceptions=True)
+        assert isinstance(found[0], RuntimeError) is not full
+
+    play(scenario, fake := Failing())
+    assert fake.released == full

@@ -15,6 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from export.golden import golden
+from model.coarse import Coarse
 from service.app import create_app
 from service.edge import ACCESS
 from service.problems import KINDS
@@ -82,6 +83,25 @@ def test_a_thread_that_died_twice_is_told_by_health(client: TestClient) -> None:
     for page in ("/healthz", "/readyz"):
         assert client.get(page).json()["type"] == "/problems/unhealthy"
     assert 'pointrend_model_alive{model="discs"} 0.0' in client.get("/metrics").text
+
+
+def test_a_full_device_gives_back_what_the_model_kept(discs: Discs) -> None:
+    released: list[bool] = []
+
+    def full(*inputs: Any) -> Coarse:
+        if len(discs.batches) > 2 and not released:  # warm
+            raise RuntimeError("CUDA failure 2: out of memory")
+        return discs(*inputs)
+
+    good = disc_bundle(discs)
+    predictor = replace(good.predictor, run=full)
+    bundle = replace(good, predictor=predictor, release=lambda: released.append(True))
+    with TestClient(create_app(settings(), [bundle])) as client:
+        wait_for(lambda: client.get("/readyz").is_success)
+        for _ in range(2):
+            headers = {"content-type": "image/png"}
+            assert client.post("/segment", content=encoded(picture()), headers=headers).is_success
+    assert released == [True]
 
 
 def test_models(client: TestClient, tiny_client: TestClient) -> None:
