@@ -33,7 +33,7 @@ from service.problems import Problem
 from service.routes import Service, router
 from service.settings import Settings
 from service.work import DeadlinePassed, Stopped
-from service.workers import Workers
+from service.workers import NoDecoder, Workers
 
 if TYPE_CHECKING:
     from service.traces import Traces
@@ -170,6 +170,10 @@ def _add_handlers(app: FastAPI, metrics: Metrics) -> None:
     @app.exception_handler(DeadlinePassed)
     async def _(request: Request, error: DeadlinePassed) -> Response:
         return answered(request, Problem("deadline", "not even coarse masks were ready; allow more time"))
+
+    @app.exception_handler(NoDecoder)
+    async def _(request: Request, error: NoDecoder) -> Response:
+        return answered(request, Problem("no-decoder", str(error), headers={"Retry-After": "5"}))
 
     @app.exception_handler(Stopped)
     async def _(request: Request, error: Stopped) -> Response:

@@ -142,7 +142,7 @@ class Engine:
         self, data: bytes, options: AnyOptions, place: Place | None = None, deadline: float | None = None
     ) -> Segmented:
         """`deadline`: seconds from now. Raises ImageError, ParameterError (a box outside the image),
-        DeadlinePassed, or what the model raises."""
+        DeadlinePassed, NoDecoder, or what the model raises."""
         place, loop = place or Place(), asyncio.get_running_loop()
         started = loop.time()
         try:

@@ -39,6 +39,7 @@ KINDS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "internal-error": (500, "The service failed"),
         "starting": (503, "The service is starting"),
         "unhealthy": (503, "The service is not healthy"),
+        "no-decoder": (503, "No thread is free to decode the image"),
         "stopped": (503, "The model's worker has stopped"),
         "deadline": (504, "Nothing was ready by the deadline"),
     }

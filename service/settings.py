@@ -80,7 +80,9 @@ class Settings(BaseSettings):
         default=60.0, gt=0, description="Time for a client to take its answer; then its connection is closed."
     )
     max_pixels: int = Field(default=50_000_000, ge=1, description="Pixels of an image, by its header.")
-    decode_seconds: float = Field(default=20.0, gt=0, description="Time to decode an image.")
+    decode_seconds: float = Field(
+        default=20.0, gt=0, description="Time to decode an image, and to wait for a thread that does."
+    )
     max_points: int = Field(
         default=4_000_000, ge=1, description="Points that the masks of one request may need at most."
     )

@@ -21,6 +21,10 @@ LOOK = 0.25  # s between two looks at whether the device's thread lives
 _log = logging.getLogger(__name__)
 
 
+class NoDecoder(Exception):
+    """No thread was free to decode an image."""
+
+
 class _Device:
     """The thread that owns the device; it starts with its first call."""
 
@@ -102,15 +106,20 @@ class Workers:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     async def decode(self, call: Callable[[], T], seconds: float) -> T:
-        """Among the decoders. Raises TimeoutError `seconds` after it began.
+        """Among the decoders. Raises TimeoutError `seconds` after it began, NoDecoder if it could not begin in as many.
 
         No thread can be stopped: one that is given up on goes on to its end, and a spare one takes its place
-        while there are any.
+        while there are any. Without, it keeps its place until it ends.
         """
-        await self._decoding.acquire()  # a place in the queue is not the image's fault
+        limit = None if math.isinf(seconds) else seconds
+        try:  # apart, because a place in the queue is not the image's fault
+            async with asyncio.timeout(limit):
+                await self._decoding.acquire()
+        except TimeoutError as error:
+            raise NoDecoder(f"no thread was free to decode the image for {seconds:g} s") from error
         running = asyncio.get_running_loop().run_in_executor(self._decoders, call)
         try:
-            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+            async with asyncio.timeout(limit):
                 return await asyncio.shield(running)
         finally:
             if running.done():

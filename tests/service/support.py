@@ -152,12 +152,12 @@ def wait_for(condition: Any, seconds: float = 20) -> None:
 
 
 @contextmanager
-def beginning(url: str, length: int) -> Iterator[socket.socket]:
+def beginning(url: str, length: int, query: str = "") -> Iterator[socket.socket]:
     """A connection on which a POST /segment has begun: its head is sent, of its `length` bytes of PNG none."""
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(
-            f"POST /segment HTTP/1.1\r\nHost: {host}\r\nContent-Type: image/png\r\n"
+            f"POST /segment{query} HTTP/1.1\r\nHost: {host}\r\nContent-Type: image/png\r\n"
             f"Content-Length: {length}\r\n\r\n".encode()
         )
         yield connection

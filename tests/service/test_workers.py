@@ -9,7 +9,7 @@ import time
 import pytest
 
 from service.work import DeviceLost, Stopped
-from service.workers import ABANDONED, Workers
+from service.workers import ABANDONED, NoDecoder, Workers
 from tests.service.support import kill_device
 
 
@@ -27,6 +27,9 @@ def test_decodes_given_up_on_leave_their_place_to_others() -> None:
             for _ in range(2):
                 with pytest.raises(TimeoutError):
                     await workers.decode(lambda: gate.wait(20), 0.01)
+            for _ in range(2):  # nobody waits for ever for one that may never end
+                with pytest.raises(NoDecoder, match="no thread was free to decode the image for 0.01 s"):
+                    await workers.decode(lambda: 9, 0.01)
             late = asyncio.create_task(workers.decode(lambda: 8, 5))
             await asyncio.sleep(0.05)
             assert not late.done()
