@@ -1,4 +1,4 @@
-"""A server in a process of its own, told to end while it works."""
+"""A server in a process of its own, told to end while it works, or killed."""
 
 from __future__ import annotations
 
@@ -39,10 +39,11 @@ class Served:
 
 
 @contextmanager
-def serving(bundle: Path, folder: Path, **environment: str) -> Iterator[Served]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def serving(bundle: Path, folder: Path, port: int | None = None, **environment: str) -> Iterator[Served]:
+    if port is None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
     command = [sys.executable, "-m", "service", "serve", "--bundle", str(bundle), "--port", str(port)]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
@@ -110,3 +111,43 @@ def test_what_the_grace_time_did_not_suffice_for_is_in_the_exit_code(
         assert time.monotonic() - begin < 10
         lost = [answer for answer in answers if answer.exception() or answer.result().status_code != 200]
         assert lost
+
+
+def test_kill_leaves_nothing_behind(
+    exported: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it computes one request and receives another, whose large part of a form is in a temporary file."""
+    for name in ("ORT_DISABLE_TELEMETRY", "CI"):  # either would keep ONNX Runtime from leaving files
+        monkeypatch.delenv(name, raising=False)
+    own, home = tmp_path / "tmp", tmp_path / "home"
+    own.mkdir()
+    home.mkdir()
+    places = {"TMPDIR": str(own), "HOME": str(home), "XDG_CACHE_HOME": str(home)}
+    bundle = exported("tiny_r50")
+    written = sorted(path.name for path in bundle.iterdir())
+    with serving(bundle, tmp_path, **places) as served, ThreadPoolExecutor(1) as clients:
+        port = int(served.url.rpartition(":")[2])
+        asked = clients.submit(served.post)
+        with socket.create_connection(("127.0.0.1", port)) as sending:
+            part = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+            sending.sendall(
+                b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+                b"Content-Length: 9000000\r\n\r\n" + part + bytes(4_000_000)
+            )
+            wait_for(lambda: served.in_flight(2) and spooled(served.process.pid, own))
+            served.process.kill()
+            served.process.wait()
+            assert isinstance(asked.exception(), httpx.TransportError)
+    assert list(own.rglob("*")) == []
+    assert list(home.rglob("*")) == []
+    assert sorted(path.name for path in bundle.iterdir()) == written
+    with serving(bundle, tmp_path, port, **places) as again:
+        assert again.post().status_code == 200
+        again.process.send_signal(signal.SIGTERM)
+        assert again.process.wait(30) == 0
+    assert list(own.rglob("*")) == []
+
+
+def spooled(pid: int, folder: Path) -> bool:
+    """Whether the process has a file open in the folder (Linux)."""
+    return any(os.readlink(link).startswith(str(folder)) for link in Path(f"/proc/{pid}/fd").iterdir())
