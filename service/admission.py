@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from service.cost import Rate
+
+LONGEST = 60  # s that anybody is told to wait
 
 
 class QueueFull(Exception):
@@ -16,12 +21,30 @@ class QueueFull(Exception):
 
 
 class Admission:
-    """Counts requests inside, from decoding to the encoded answer, and the device's seconds they will take."""
+    """Counts requests inside, from decoding to the encoded answer, and the device's seconds they will take.
 
-    def __init__(self, *, seconds: float, length: int) -> None:
-        self._limit, self._length = seconds, length
-        self.inside = 0
+    `stretch` is the scheduler's (service/batching.py): who is due first leaves first.
+    """
+
+    def __init__(
+        self,
+        *,
+        seconds: float,
+        length: int,
+        stretch: float = 8.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limit, self._length, self._stretch, self._clock = seconds, length, stretch, clock
+        self._places: dict[object, tuple[float, float]] = {}  # due and cost, s
+        self._since = 0.0  # the last one left, or the first came
+        self._pace = Rate(
+            1.0
+        )  # seconds for a predicted second to leave: other models, other work, wrong predictions
         self.backlog = 0.0  # s
+
+    @property
+    def inside(self) -> int:
+        return len(self._places)
 
     @property
     def pressure(self) -> float:
@@ -30,22 +53,39 @@ class Admission:
 
     def check(self, cost: float) -> None:
         """Raises QueueFull if a request of `cost` seconds could not come in now."""
-        over = self.backlog + cost - self._limit
-        if self.inside and (over > 0 or self.inside >= self._length):
-            raise self._full(over)
-
-    def _full(self, over: float) -> QueueFull:
-        # One place is free when the mean request is done; room for the cost, when that much is.
-        return QueueFull(min(60, max(1, math.ceil(max(over, self.backlog / self.inside)))))
+        if not self._room(cost, self.inside, self.backlog):
+            raise QueueFull(min(LONGEST, max(1, math.ceil(self._wait(cost)))))
 
     @contextmanager
     def place(self, cost: float) -> Iterator[None]:
         """A place for a request of `cost` seconds. One is always let in when nobody else is. Raises QueueFull."""
         self.check(cost)
-        self.inside += 1
+        now, key = self._clock(), object()
+        if not self._places:
+            self._since = now
+        self._places[key] = now + self._stretch * cost, cost
         self.backlog += cost
         try:
             yield
         finally:
-            self.inside -= 1
-            self.backlog = self.backlog - cost if self.inside else 0.0  # no rounding error stays behind
+            del self._places[key]
+            self._leave(cost)
+
+    def _leave(self, cost: float) -> None:
+        now = self._clock()
+        if self._places:  # alone, it was not held up by anybody
+            self._pace.add(cost, now - self._since)
+        self._since = now
+        self.backlog = self.backlog - cost if self._places else 0.0  # no rounding error stays behind
+
+    def _room(self, cost: float, inside: int, backlog: float) -> bool:
+        return not inside or (inside < self._length and backlog + cost <= self._limit)
+
+    def _wait(self, cost: float) -> float:
+        """Seconds until so many have left that there is room for `cost`."""
+        left = 0.0
+        for n, (_, own) in enumerate(sorted(self._places.values()), 1):
+            left += own
+            if self._room(cost, self.inside - n, self.backlog - left):
+                break
+        return left * self._pace.value - (self._clock() - self._since)

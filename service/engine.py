@@ -102,7 +102,9 @@ class Engine:
         self.manifest: Manifest | SemanticManifest = bundle.manifest
         self.ready = False
         self.failure: str | None = None  # why it will never be ready
-        self.admission = Admission(seconds=rules.queue_seconds, length=rules.queue_length)
+        self.admission = Admission(
+            seconds=rules.queue_seconds, length=rules.queue_length, stretch=rules.batching.stretch
+        )
         self.costs = CostModel()
         self._task = task_of(bundle)
         self._release = bundle.release
