@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import random
 import statistics
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,12 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from tqdm import tqdm
 
 from bench.load import report, workload
-from bench.load.driver import Request, Run, arriving, closed, cpu_seconds, joined, resident
+from bench.load.driver import Request, Run, arriving, closed, cpu_seconds, joined
 from bench.load.peers import opened, read, segment, written
 from bench.load.servers import KINDS, Server, serving
+from bench.load.soak import soaked
 from export.bundle import Bundle
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -32,7 +30,7 @@ BUNDLE, OUT = Path("bundles/people"), Path("docs/load")
 
 @app.command()
 def overhead(bundle: BundleDir = BUNDLE, seconds: Seconds = 6, rounds: Rounds = 4, out: Out = OUT) -> None:
-    """The engine alone in a loop, against the service at one client and at sixteen, in turns."""
+    """What the service adds to each request's own stages; and a loop of the engine alone beside it, in turns."""
     model = opened(bundle)
     engine: list[float] = []
     one: list[Run] = []
@@ -48,6 +46,7 @@ def overhead(bundle: BundleDir = BUNDLE, seconds: Seconds = 6, rounds: Rounds = 
         {
             "engine": {"p50": statistics.median(engine), "throughput": 1 / statistics.fmean(engine)},
             "one": report.figures(joined(one)),
+            "beyond": report.beyond(joined(one)),
             "sixteen": report.figures(joined(many)),
         },
     )
@@ -104,37 +103,9 @@ def soak(
     out: Out = OUT,
 ) -> None:
     """Mixed sizes and resolutions, departures, a full queue: all is answered, nothing differs, memory stays."""
-    requests = workload.mixed()
     with serving("ours", bundle) as server:
         warm(server)
-        single = {r: closed(server.url, [r], 1, 0.01, keep=True).answers[0].body for r in tqdm(requests)}
-        order = workload.leaving(requests, 1.0)
-        random.Random(0).shuffle(order)
-        memory: list[tuple[float, int]] = []
-        ended = threading.Event()
-
-        def watch() -> None:
-            begin = time.monotonic()
-            while not ended.wait(2):
-                memory.append((time.monotonic() - begin, resident(server.pid)))
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        run = closed(server.url, order, clients, seconds, keep=True)
-        ended.set()
-        watcher.join()
-    compared = [
-        report.differ(a.body, single[replace(a.request, leaves_after=None)])
-        for a in run.answers
-        if a.outcome == "ok"
-    ]
-    worst = max((share for share, _ in compared), default=0.0)
-    found = report.figures(run) | {
-        "clients": clients,
-        "masks_compared": sum(masks for _, masks in compared),
-        "worst_mask_difference": worst,
-        "memory": memory,
-    }
+        found = soaked(server, workload.mixed(), clients, seconds)
     _write(out / "soak.json", found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 Outcome = Literal["ok", "refused", "late", "left", "failed"]
+ENGINE = ("decode", "coarse", "refine", "encode")
 _OUTCOMES: dict[int, Outcome] = {200: "ok", 429: "refused", 503: "refused", 504: "late"}
 
 
@@ -38,6 +40,7 @@ class Answer:
     seconds: float
     body: bytes = b""
     note: str = ""
+    engine: float = math.nan  # s of decode, coarse, refine and encode, as its Server-Timing says
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,10 @@ class Client:
     keep_bodies: bool = False
     answers: list[Answer] = field(default_factory=list)
 
-    async def send(self, http: httpx.AsyncClient, request: Request) -> None:
+    async def send(self, http: httpx.AsyncClient, request: Request) -> Answer:
         begin = time.perf_counter()
         outcome: Outcome = "failed"
-        body, note = b"", ""
+        body, note, engine = b"", "", math.nan
         try:
             async with asyncio.timeout(request.leaves_after):
                 response = await http.post(
@@ -91,29 +94,60 @@ class Client:
             outcome = _OUTCOMES.get(response.status_code, "failed")
             body = response.content if self.keep_bodies or outcome == "failed" else b""
             note = response.headers.get("retry-after", "")
+            engine = engine_seconds(response.headers.get("server-timing", ""))
         except TimeoutError:
             outcome = "left"
         except httpx.HTTPError as error:
             note = repr(error)
-        self.answers.append(Answer(request, outcome, begin, time.perf_counter() - begin, body, note))
+        seconds = time.perf_counter() - begin
+        self.answers.append(Answer(request, outcome, begin, seconds, body, note, engine))
+        return self.answers[-1]
+
+
+def engine_seconds(server_timing: str) -> float:
+    """The engine's own part of a Server-Timing header, s: all stages but the queue. NaN if one is not there."""
+    stages = dict(part.split(";dur=") for part in server_timing.split(", ") if ";dur=" in part)
+    return sum(float(stages.get(stage, math.nan)) for stage in ENGINE) / 1000
 
 
 def closed(url: str, requests: Sequence[Request], clients: int, seconds: float, *, keep: bool = False) -> Run:
-    """`clients` that each send the next request when they have their answer, for a time. In turn, from the first."""
+    """`clients` that each send the next request when they have their answer, for a time. In turn, from the first.
+
+    One that is refused comes back when it was told to, and a little later, so that they do not come together.
+    """
 
     async def play() -> Run:
-        client, turn = Client(url, keep), iter(range(1_000_000))
+        client, turn, draw = Client(url, keep), iter(range(1_000_000)), random.Random(0)
         begin = time.perf_counter()
 
         async def loop(http: httpx.AsyncClient) -> None:
             while True:  # once, however short the time
-                await client.send(http, requests[next(turn) % len(requests)])
-                if time.perf_counter() - begin >= seconds:
+                answer = await client.send(http, requests[next(turn) % len(requests)])
+                left = begin + seconds - time.perf_counter()
+                if left <= 0:
                     return
+                if answer.outcome == "refused" and answer.note.isdecimal():
+                    await asyncio.sleep(min(left, float(answer.note) * draw.uniform(1, 1.5)))
 
         async with _http(url, clients) as http, _Progress(seconds, f"{clients} clients"):
             await asyncio.gather(*(loop(http) for _ in range(clients)))
         return Run(tuple(client.answers), time.perf_counter() - begin)
+
+    return asyncio.run(play())
+
+
+def each(url: str, requests: Sequence[Request]) -> dict[Request, bytes]:
+    """Every request once, alone, and its answer. Raises RuntimeError for one that fails."""
+
+    async def play() -> dict[Request, bytes]:
+        client = Client(url, keep_bodies=True)
+        async with _http(url, 1) as http:
+            answers = [
+                await client.send(http, request) for request in tqdm(requests, desc="alone", leave=False)
+            ]
+        if bad := [answer for answer in answers if answer.outcome != "ok"]:
+            raise RuntimeError(f"a request alone is {bad[0].outcome}: {bad[0].note} {bad[0].body[:500]!r}")
+        return {answer.request: answer.body for answer in answers}
 
     return asyncio.run(play())
 

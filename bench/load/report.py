@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure  # without pyplot: no window, no global state
 
 from bench.load.driver import Run
@@ -25,8 +27,31 @@ def figures(run: Run) -> Json:
         "p50": run.latency(50),
         "p99": run.latency(99),
         "cpu_per_answer": run.cpu / good if run.cpu and good else None,
-        "retry_after": sorted({a.note for a in run.answers if a.outcome == "refused" and a.note}),
+        "retry_after": sorted({a.note for a in run.answers if a.outcome == "refused"}),
     }
+
+
+def beyond(run: Run) -> Json:
+    """What each good answer took beyond its own stages, s and as a share of them: network, HTTP, hand-overs, queue.
+
+    Both are of the same request, so a machine whose speed changes from minute to minute does not blur it.
+    """
+    pairs = [(a.seconds - a.engine, a.engine) for a in run.answers if a.outcome == "ok"]
+    added = [more for more, _ in pairs]
+    shares = [more / engine for more, engine in pairs]
+    return {
+        "median": float(np.median(added)),
+        "p95": float(np.percentile(added, 95)),
+        "share": float(np.median(shares)),
+        "share_p95": float(np.percentile(shares, 95)),
+    }
+
+
+def peaks(memory: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Most of the first third and most of the last, bytes."""
+    sizes = [size for _, size in memory]
+    third = max(1, len(sizes) // 3)
+    return max(sizes[:third]), max(sizes[-third:])
 
 
 def differ(answer: bytes, expected: bytes) -> tuple[float, int]:
@@ -65,6 +90,12 @@ def tables(folder: Path) -> str:
             ),
         ]
         parts.append(table(("", "p50, ms", "answers/s", "of the loop's"), rows))
+        if more := found.get("beyond"):
+            rows = [
+                ("median", f"{1000 * more['median']:.1f}", f"{more['share']:.1%}"),
+                ("95th percentile", f"{1000 * more['p95']:.1f}", f"{more['share_p95']:.1%}"),
+            ]
+            parts.append(table(("beyond the request's own stages, 1 client", "ms", "of them"), rows))
     if found := _read(folder / "peers.json"):
         rows = [
             (
@@ -115,14 +146,14 @@ def tables(folder: Path) -> str:
         )
     if found := _read(folder / "soak.json"):
         outcomes = ", ".join(f"{count} {outcome}" for outcome, count in found["outcomes"].items())
-        memory = [size for _, size in _loaded(found)]
-        third = len(memory) // 3
-        first, last = max(memory[:third]) / 1e6, max(memory[-third:]) / 1e6
+        first, last = (size / 1e6 for size in peaks(_loaded(found)))
         parts.append(
             f"{found['clients']} clients, {found['seconds']:.0f} s: {outcomes}. {found['masks_compared']} masks "
             f"compared with those of single requests, worst difference {found['worst_mask_difference']:.2%} of "
             f"the area. Memory: at most {first:.0f} MB in the first third, {last:.0f} MB in the last."
         )
+        if left := found.get("left_in"):
+            parts.append(table(("clients left in", "requests"), [(s, str(n)) for s, n in left.items()]))
     return "\n\n".join(parts)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import math
+import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,18 @@ import numpy as np
 import pytest
 
 from bench.load import report, workload
-from bench.load.driver import Answer, Request, Run, arriving, closed, cpu_seconds, joined, resident
+from bench.load.driver import (
+    Answer,
+    Request,
+    Run,
+    arriving,
+    closed,
+    cpu_seconds,
+    each,
+    engine_seconds,
+    joined,
+    resident,
+)
 from model import rle
 from model.paste import Crop
 from tests.service.support import Discs, disc_bundle, encoded, picture, running, wait_for
@@ -43,6 +56,46 @@ def test_closed_loops_count_every_outcome(discs: Discs) -> None:
         left = closed(url, [replace(good, leaves_after=0.05)], 1, 0.1)
         discs.gate.set()
     assert {a.outcome for a in left.answers} == {"left"}
+
+
+def test_who_is_refused_comes_back_when_told(discs: Discs) -> None:
+    """Without that, it would ask hundreds of times a second."""
+    with running(disc_bundle(discs), queue_length=1) as url:
+        wait_for(lambda: httpx.get(f"{url}/readyz").is_success)
+        discs.gate.clear()
+        opened = threading.Timer(1.5, discs.gate.set)
+        opened.start()
+        run = closed(url, [Request("/segment", encoded(picture()), PNG)], 3, 2.0)
+        opened.join()
+    assert run.count("ok") >= 1
+    assert 2 <= run.count("refused") <= 6
+    assert {a.note.isdecimal() for a in run.answers if a.outcome == "refused"} == {True}
+
+
+def test_alone_every_request_has_its_answer(discs: Discs) -> None:
+    good = Request("/segment", encoded(picture()), PNG)
+    other = replace(good, query=(("score", 0.7),))
+    with running(disc_bundle(discs)) as url:
+        wait_for(lambda: httpx.get(f"{url}/readyz").is_success)
+        found = each(url, [good, other])
+        assert [len(json.loads(found[request])["instances"]) for request in (good, other)] == [2, 1]
+        with pytest.raises(RuntimeError, match="alone is failed"):
+            each(url, [good, replace(good, body=b"no image")])
+        run = closed(url, [good], 1, 0.2)
+    added = report.beyond(run)
+    assert 0 < added["median"] <= added["p95"] < 1
+    assert added["share"] > 0
+
+
+def test_the_engines_part_of_an_answer() -> None:
+    header = "decode;dur=1.50, queue;dur=7.00, coarse;dur=20.00, refine;dur=30.00, encode;dur=0.50, total;dur=59.00"
+    assert engine_seconds(header) == pytest.approx(0.052)
+    assert math.isnan(engine_seconds(""))
+    assert math.isnan(engine_seconds("cache;desc=hit, decode;dur=1"))
+    request = Request("/segment", b"", ())
+    answers = [Answer(request, "ok", 0.0, 0.1 * n + 0.01 * n, engine=0.1 * n) for n in (1, 2, 3)]
+    found = report.beyond(Run((*answers, Answer(request, "failed", 0.0, 9.0)), 1.0))
+    assert found == pytest.approx({"median": 0.02, "p95": 0.029, "share": 0.1, "share_p95": 0.1})
 
 
 def test_arrivals_keep_their_rate_and_refusals_are_counted(discs: Discs) -> None:
@@ -105,12 +158,18 @@ def test_tables_and_plots_show_what_was_measured(tmp_path: Path) -> None:
     run = report.figures(Run((*answers, Answer(request, "refused", 0, 0.01, note="3")), 2.0, cpu=5.0))
     assert (run["goodput"], run["cpu_per_answer"], run["retry_after"]) == (5.0, 0.5, ["3"])
     files = {
-        "overhead": {"engine": {"p50": 0.1, "throughput": 5.0}, "one": run, "sixteen": run},
+        "overhead": {
+            "engine": {"p50": 0.1, "throughput": 5.0},
+            "one": run,
+            "beyond": {"median": 0.002, "p95": 0.0035, "share": 0.02, "share_p95": 0.04},
+            "sixteen": run,
+        },
         "peers": {"ours": {"steady": run, "leaving": run}},
         "overload": {"queue_seconds": 4.0, "peak": run, "rates": {"5.0": run, "10.0": run}},
         "soak": run
         | {
             "clients": 64,
+            "left_in": {"queue": 9, "coarse": 2},
             "masks_compared": 7,
             "worst_mask_difference": 0.001,
             "memory": [[i / 3, 10**9] for i in range(6)] + [[99.0, 2 * 10**9]],  # the last after the load
@@ -120,6 +179,9 @@ def test_tables_and_plots_show_what_was_measured(tmp_path: Path) -> None:
         (tmp_path / f"{name}.json").write_text(json.dumps(found))
     text = report.tables(tmp_path)
     assert "| service, 1 client | 550 | 5.00 | 1.00 |" in text
+    assert "| median | 2.0 | 2.0% |" in text
+    assert "| 95th percentile | 3.5 | 4.0% |" in text
+    assert "| queue | 9 |" in text
     assert "| 10.0 | 2.0 × | 5.00 | 1.00 | 0.55 | 0.99 | 1 | 0 |" in text
     assert "10 ok, 1 refused" in text
     assert "worst difference 0.10% of the area" in text
