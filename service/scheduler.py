@@ -26,7 +26,7 @@ from service.workers import Workers
 
 T = TypeVar("T")
 RESTARTS = 1
-URGENT = -math.inf  # due before everyone else
+URGENT = -math.inf  # due before everything else
 # As CUDA, ONNX Runtime, PyTorch, numpy and C++ say it.
 _FULL = ("out of memory", "failed to allocate", "can't allocate", "unable to allocate", "bad_alloc")
 _log = logging.getLogger(__name__)
@@ -147,16 +147,20 @@ class Scheduler(Generic[Item, P]):
             await self._refine()
         elif batch is not None:
             self._show(now + sum(entry.wish.coarse for entry in batch.entries))
+            await self._hurry()
             await self._pass(batch)
         self._show(loop.time())
-        while any(entry.due == URGENT for entry in self._refining):  # the next turn may be another model's
+        await self._hurry()  # the next turn may be another model's
+
+    async def _hurry(self) -> None:
+        while any(entry.due == URGENT for entry in self._refining):
             await self._refine()
             self._answer()
 
     def _show(self, until: float) -> None:
         """Whose deadline comes before that is answered with the finest finished level, if there is one.
 
-        Without one, it is due first, for the coarsest there is.
+        Without one, it is urgent: for the coarsest there is.
         """
         for entry in self._refining:
             if entry.wish.deadline is not None and until >= entry.wish.deadline:

@@ -1,16 +1,30 @@
-"""Deadlines while another model has the device: its pass lasts until the test lets it end."""
+"""Deadlines while another pass has the device, this model's or another's: it lasts until the test lets it end."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import pytest
 
 from service.scheduler import Scheduler
 from service.work import DeadlinePassed, Done, Wish
 from tests.service.test_scheduler import WISH, Fake, Item, Piece, play, until
+
+
+@dataclass(eq=False)
+class Second(Fake):
+    """Its second pass has a gate of its own."""
+
+    second: threading.Event = field(default_factory=threading.Event)
+
+    def begin(self, items: Sequence[Item]) -> list[list[Piece]]:
+        found = super().begin(items)
+        assert len(self.passes) == 1 or self.second.wait(10)
+        return found
 
 
 @asynccontextmanager
@@ -88,3 +102,22 @@ def test_a_deadline_during_the_pass_gives_the_coarsest_mask_before_the_turn_goes
             await until(lambda: other.passes)
 
     play(scenario, fake := Fake(), open_gate=False)
+
+
+def test_the_coarsest_mask_comes_before_a_pass_that_would_end_too_late() -> None:
+    async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
+        deadline = asyncio.get_running_loop().time() + 2
+        mine = asyncio.create_task(
+            scheduler.submit(Item("mine", levels=9), Wish((10, 10), 100.0, deadline))  # others pass it
+        )
+        await until(lambda: fake.passes)
+        long = asyncio.create_task(scheduler.submit(Item("long"), Wish((10, 10), 0.0, coarse=60.0)))
+        await asyncio.sleep(0.01)
+        fake.gate.set()
+        assert [piece.level for piece in (await mine).pieces] == [7]
+        assert not long.done()
+        fake.second.set()
+        await long
+
+    play(scenario, fake := Second(), open_gate=False)
+    assert fake.passes == ["m", "l"]
