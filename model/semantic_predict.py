@@ -24,8 +24,9 @@ from model.point_head import PointHead
 from model.predict import Prepared
 from model.preprocess import network_input, resize
 from model.render import FineMap
+from model.semantic_ahead import Size
 from model.semantic_coarse import SemanticCoarse
-from model.semantic_render import LabelRender, Size, render
+from model.semantic_render import LabelRender, render
 
 VOID = 255  # the label of cells whose class was not asked for
 MAX_CELLS = 4096 * 8192

@@ -3,6 +3,7 @@
 A float map of all classes is K times as large as what is wanted from it, so no level is ever stored. A level is
 the one before it, enlarged, with the points that were evaluated on it; what a render keeps is the coarse
 prediction and those points. Rows of a level are made when they are looked at, a band at a time, and forgotten.
+A level is made in steps (model/semantic_ahead.py), between which renders may join, leave or be limited.
 
 Shapes: K classes · h, w size of a level · P points of a level · D point-head width
 Levels cover the image alone: the padding of the network's input costs no points.
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,19 +21,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.point_head import PointHead
-from model.points import cell_centres, neighbours, sample, top2_uncertainty
+from model.points import cell_centres, neighbours, sample
 from model.render import GROUP_POINTS, FineMap
+from model.semantic_ahead import Ahead, Level, Size
 
 BAND = 2**20  # values of a band: its temporaries stay small, and in a CPU's caches
-Size = tuple[int, int]  # height, width
-
-
-class Level(NamedTuple):
-    """What a level adds to the one before it."""
-
-    size: Size
-    cells: Tensor  # [P] flat indices, ascending
-    logits: Tensor  # [P, K]
 
 
 @dataclass
@@ -49,6 +41,7 @@ class LabelRender:
     truncated: bool = False  # the target is below what was asked for at first
     base: Tensor = field(init=False)  # [K, h, w] the coarse logits of the image alone
     levels: list[Level] = field(default_factory=list)
+    ahead: Ahead | None = field(default=None, init=False)  # the next level, if it is begun
 
     def __post_init__(self) -> None:
         self.base = _without_padding(self.coarse, self.stride, self.extent)
@@ -75,9 +68,9 @@ class LabelRender:
         return self.level >= self.side
 
     def next_level(self) -> tuple[int, int]:
-        """Height of the next level and how many of its cells to evaluate there."""
-        size = size_after(self.size, self.target)
-        return size[0], level_points(size, self.extent, self.points)
+        """Height of the next level and the next step's share of its points."""
+        ahead = self.ahead or self._next()
+        return ahead.size[0], ahead.points
 
     def limit(self, side: int) -> None:
         """Ask for less from here on: for height `side`, if that is below the target, but not below the finished."""
@@ -85,6 +78,8 @@ class LabelRender:
         if height < self.side:
             width = self.size[1] if height == self.level else round(height * self.target[1] / self.side)
             self.target, self.truncated = (height, max(width, 1)), True
+            if self.ahead is not None and self.ahead.size != size_after(self.size, self.target):
+                self.ahead = None
 
     def rows(self, start: int, stop: int) -> Tensor:
         """Logits [K, stop - start, w] of rows of the finest finished level."""
@@ -94,10 +89,17 @@ class LabelRender:
     def labels(self, height: int, width: int) -> NDArray[np.uint8]:
         """The best class of each cell of a height×width map of the image, logits interpolated where sizes differ."""
         result = np.empty((height, width), np.uint8)
-        for start, stop in _bands((height, width), len(self.base)):
+        rows = _band(width, len(self.base))
+        for start in range(0, height, rows):
+            stop = min(start + rows, height)
             logits = _resized(self, len(self.levels), (height, width), start, stop)
             result[start:stop] = logits.max(0).indices.numpy()  # a third of argmax's time
         return result
+
+    def _next(self) -> Ahead:
+        """The next level, not yet begun."""
+        size = size_after(self.size, self.target)
+        return Ahead(size, level_points(size, self.extent, self.points), _band(size[1], len(self.base)))
 
 
 def size_after(size: Size, target: Size) -> Size:
@@ -108,10 +110,10 @@ def size_after(size: Size, target: Size) -> Size:
 def level_points(size: Size, extent: Size, points: int | None) -> int:
     """How many cells of a level are evaluated.
 
-    Unless told, the same number up to the input's size, with a constant that gives the published 8,192 for
-    1024×2048, and beyond it in proportion to the contours' length.
+    Unless told, the same number up to the input's size, and beyond it in proportion to the contours' length. The
+    constant is where twice as many gain next to nothing (docs/paper.md): twice the published 8,192 for 1024×2048.
     """
-    asked = 8 * max(sum(size), sum(extent)) // 3 if points is None else points
+    asked = 16 * max(sum(size), sum(extent)) // 3 if points is None else points
     return min(asked, size[0] * size[1])
 
 
@@ -132,13 +134,27 @@ def render(renders: Sequence[LabelRender], head: PointHead) -> None:
 
 
 @torch.inference_mode()
-def advance(renders: Sequence[LabelRender], head: PointHead, group_points: int = GROUP_POINTS) -> None:
-    """One level further for each of the given renders, none of which is done."""
+def advance(renders: Sequence[LabelRender], head: PointHead) -> None:
+    """A step further for each of the given renders, none of which is done; small levels are one step.
+
+    Cells of several renders are evaluated in one call of the point head, up to GROUP_POINTS of them.
+    """
     for r in renders:
-        size = size_after(r.size, r.target)
-        cells = _most_uncertain(r, size, level_points(size, r.extent, r.points))
-        parts = [_evaluate(r, head, part, size) for part in torch.split(cells, group_points)]
-        r.levels.append(Level(size, cells, torch.cat(parts)))
+        r.ahead = r.ahead or r._next()
+        start, stop = r.ahead.rows
+        if start < stop:
+            r.ahead = r.ahead.searched(_resized(r, len(r.levels), r.ahead.size, start, stop))
+    for group in _groups(renders):
+        wanted = [(r, ahead, ahead.wanted) for r, ahead in group]
+        reads = [_read(r, cells, ahead.size) for r, ahead, cells in wanted]
+        logits = head.class_logits(*map(torch.cat, zip(*reads, strict=True)))
+        for (r, ahead, _), own in zip(
+            wanted, torch.split(logits, [len(c) for _, _, c in wanted]), strict=True
+        ):
+            r.ahead = ahead.evaluated(own)
+            if (level := r.ahead.level) is not None:
+                r.levels.append(level)
+                r.ahead = None
 
 
 @torch.inference_mode()
@@ -160,10 +176,25 @@ def _without_padding(coarse: Tensor, stride: int, extent: Size) -> Tensor:
     return sample(coarse[None], points, padding="border")[0]
 
 
-def _bands(size: Size, classes: int) -> Iterator[tuple[int, int]]:
-    rows = max(BAND // (classes * size[1]), 1)
-    for start in range(0, size[0], rows):
-        yield start, min(start + rows, size[0])
+def _band(width: int, classes: int) -> int:
+    """Rows of a band."""
+    return max(BAND // (classes * width), 1)
+
+
+def _groups(renders: Sequence[LabelRender]) -> Iterator[list[tuple[LabelRender, Ahead]]]:
+    """Those that want cells to be evaluated; of a group together at most GROUP_POINTS."""
+    group: list[tuple[LabelRender, Ahead]] = []
+    total = 0
+    for r in renders:
+        if r.ahead is None or not (count := len(r.ahead.wanted)):
+            continue
+        if total + count > GROUP_POINTS:
+            yield group
+            group, total = [], 0
+        group.append((r, r.ahead))
+        total += count
+    if group:
+        yield group
 
 
 def _rows(r: LabelRender, depth: int, start: int, stop: int) -> Tensor:
@@ -194,22 +225,13 @@ def _resized(r: LabelRender, depth: int, size: Size, start: int, stop: int) -> T
     return wide.view(len(band), stop - start, size[1])
 
 
-def _most_uncertain(r: LabelRender, size: Size, count: int) -> Tensor:
-    """Flat cells [count], ascending, of the next level where the two best classes are closest."""
-    best, cells = torch.empty(0), torch.empty(0, dtype=torch.int64)
-    least = -torch.inf  # `count` cells are known that are no surer than this
-    for start, stop in _bands(size, len(r.base)):
-        doubt = top2_uncertainty(_resized(r, len(r.levels), size, start, stop)[None]).flatten()
-        found = (doubt > least).nonzero()[:, 0]
-        best, cells = torch.cat([best, doubt[found]]), torch.cat([cells, found + start * size[1]])
-        if len(best) > 4 * count or stop == size[0]:  # not at every band: selecting has its price, too
-            best, kept = best.topk(min(count, len(best)), sorted=False)
-            cells, least = cells[kept], float(best.min()) if len(best) == count else least
-    return cells.sort().values
-
-
 def _evaluate(r: LabelRender, head: PointHead, cells: Tensor, size: Size) -> Tensor:
     """Point-head logits [P, K] at cells of a grid of `size` over the image."""
+    return head.class_logits(*_read(r, cells, size))
+
+
+def _read(r: LabelRender, cells: Tensor, size: Size) -> tuple[Tensor, Tensor]:
+    """Fine projections [P, D] and coarse logits [P, K] there."""
     if r.fine is None:
         raise ValueError("a base model alone has no point head to evaluate")
     positions = cell_centres(cells, *size) * torch.tensor([r.extent[1], r.extent[0]])
@@ -218,4 +240,4 @@ def _evaluate(r: LabelRender, head: PointHead, cells: Tensor, size: Size) -> Ten
     fine = F.embedding_bag(where, r.fine.table, mode="sum", per_sample_weights=weights)
     padded = positions.new_tensor([r.coarse.shape[2] * r.stride, r.coarse.shape[1] * r.stride])
     coarse = sample(r.coarse[None], (positions / padded)[None])[0].T
-    return head.class_logits(fine, coarse)
+    return fine, coarse

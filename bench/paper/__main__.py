@@ -16,6 +16,7 @@ from bench.paper import measure as measures
 from bench.paper import plot as plots
 from bench.paper import report, training
 from bench.paper import semantic as semantically
+from bench.paper import semantic_adaptive as label_maps
 from bench.paper.detector import Detector
 from bench.paper.files import read_heads
 from bench.paper.semantic_points import at_points
@@ -26,6 +27,7 @@ from model.label_maps import load_label_maps
 from model.overrides import override
 from model.predict import Options
 from model.recipe import recipe as find_recipe
+from model.semantic_eager import eager_semantic
 from model.semantic_recipe import semantic_recipe
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -34,10 +36,16 @@ Checkpoint = Annotated[Path, typer.Option(help="Native .safetensors with PointRe
 Heads = Annotated[Path, typer.Option(help="What `train` wrote over this checkpoint.")]
 Data = Annotated[Path, typer.Option(help="COCO-format annotations with masks.")]
 Images = Annotated[Path, typer.Option(help="Folder of their images.")]
+SemanticCheckpoint = Annotated[
+    Path, typer.Option(help="Native .safetensors of a semantic network with PointRend.")
+]
+Classes = Annotated[Path, typer.Option(help="JSON file of the label maps' classes.")]
+Labelled = Annotated[Path, typer.Option(help="Folder with images/ and labels/.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first images (a quick look).")]
 
 HEADS_JSON, ADAPTIVE_JSON = Path("docs/paper/heads.json"), Path("docs/paper/adaptive.json")
 SEMANTIC_JSON, THIN_CLASSES = Path("docs/paper/semantic.json"), "pole,sign,pedestrian,cyclist"
+LABEL_MAPS_JSON = Path("docs/paper/semantic_adaptive.json")
 COST_JSON, FIGURES = Path("docs/paper/cost.json"), Path("docs/images")
 
 
@@ -129,8 +137,8 @@ def semantic(
     checkpoint: Annotated[
         list[Path], typer.Option(help="Native .safetensors of a semantic network; repeat for several.")
     ],
-    data: Annotated[Path, typer.Option(help="JSON file of the label maps' classes.")],
-    images: Annotated[Path, typer.Option(help="Folder with images/ and labels/.")],
+    data: Classes,
+    images: Labelled,
     out: Annotated[Path, typer.Option(help="JSON file for the measurements.")] = SEMANTIC_JSON,
     classes: Annotated[str, typer.Option(help="Of the second table, comma-separated.")] = THIN_CLASSES,
     change: Annotated[
@@ -149,12 +157,25 @@ def semantic(
 
 
 @app.command()
+def semantic_adaptive(
+    checkpoint: SemanticCheckpoint,
+    data: Classes,
+    images: Labelled,
+    out: Annotated[Path, typer.Option(help="JSON file for the measurements.")] = LABEL_MAPS_JSON,
+    every: Annotated[int, typer.Option(min=1, help="Only every Nth image (a quick look).")] = 1,
+) -> None:
+    """The checkpoint's own label maps, rendered adaptively, against the same evaluated at every cell."""
+    predictor = eager_semantic(open_semantic(checkpoint))
+    found = label_maps.curves(predictor, load_label_maps(data, images), every)
+    report.write(out, found)
+    print(label_maps.agreement_table(found))
+
+
+@app.command()
 def semantic_points(
-    checkpoint: Annotated[
-        Path, typer.Option(help="Native .safetensors of a semantic network with PointRend.")
-    ],
-    data: Annotated[Path, typer.Option(help="JSON file of the label maps' classes.")],
-    images: Annotated[Path, typer.Option(help="Folder with images/ and labels/.")],
+    checkpoint: SemanticCheckpoint,
+    data: Classes,
+    images: Labelled,
     count: Annotated[int, typer.Option(min=1, help="Augmented images to draw.")] = 48,
 ) -> None:
     """The point head against its base at points drawn as in training."""

@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from bench.paper.semantic import compare, tables
+from bench.paper.semantic_adaptive import agreement_table, curves
 from bench.paper.semantic_points import at_points
 from model.checkpoint import CheckpointError, SemanticCheckpoint, save
 from model.label_augment import LabelAugmentation
 from model.label_maps import LabelMaps
 from model.semantic import SemanticNet
 from model.semantic_config import SemanticConfig
+from model.semantic_eager import semantic_predictor_of
 from model.semantic_recipe import SemanticRecipe
 from tests.model import label_files, tiny_semantic
 
@@ -59,3 +61,25 @@ def test_the_point_head_against_its_base(tmp_path: Path) -> None:
     opened = SemanticCheckpoint(alone, data.labelling.classes, SemanticNet(alone).state_dict())
     with pytest.raises(CheckpointError, match="no point head"):
         at_points(opened, data, recipe, images=1)
+
+
+def test_adaptive_label_maps_against_dense_ones(tmp_path: Path) -> None:
+    data = label_files.load(tmp_path)
+    predictor = semantic_predictor_of(tiny_semantic.network(), data.labelling.classes, data.labelling.palette)
+    found = curves(predictor, data, every=2, scales=(1, 2), points=(10, 10**6, None))
+    assert found["images"] == -(-len(data.pairs) // 2) and list(found["scales"]) == ["1", "2"]
+    for entries in found["scales"].values():
+        few, every, auto, dense = entries
+        assert (few["points"], every["points"], auto["points"], dense["points"]) == (
+            10,
+            10**6,
+            "auto",
+            "dense",
+        )
+        assert few["share"] < auto["share"] and every["share"] >= dense["share"] == 1
+        assert few["equal"] < every["equal"] == dense["equal"] == 1
+        assert every["miou"] == dense["miou"] and every["boundary_miou"] == dense["boundary_miou"]
+    text = agreement_table(found)
+    assert text.count("\n") == 9 and "| 2× | dense | 100.0% | 100.00% |" in text
+    with pytest.raises(ValueError, match="no point head"):
+        curves(dataclasses.replace(predictor, head=None), data)

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from model import semantic_render
+from model import semantic_ahead, semantic_render
 from model.point_head import PointHead
 from model.points import cell_centres, sample
 from model.render import FineMap
+from model.semantic_ahead import Size
 from model.semantic_config import SemanticPoint
 from model.semantic_render import (
     LabelRender,
-    Size,
     advance,
     dense_labels,
     level_points,
@@ -152,7 +152,7 @@ def test_adaptive_is_nearly_dense_for_a_fraction_of_the_points(target: Size) -> 
     assert (coarse == dense).mean() < 0.99
     assert (adaptive == dense).mean() > 0.999
     evaluated = sum(len(level.cells) for level in r.levels)
-    assert evaluated == total_points((64, 96), target, (256, 384), None) < 0.05 * target[0] * target[1]
+    assert evaluated == total_points((64, 96), target, (256, 384), None) < 0.07 * target[0] * target[1]
 
 
 def test_no_float_map_is_carried(head: PointHead) -> None:
@@ -182,6 +182,111 @@ def test_limits_lower_the_target_as_a_render_does(head: PointHead) -> None:
     early, _ = begun(head, (256, 384))
     early.limit(7)  # even then there is something to see: the coarse prediction
     assert early.done and early.level == 16 and early.labels(20, 30).shape == (20, 30)
+
+
+def in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A band of 500 values, 40 points a call."""
+    monkeypatch.setattr(semantic_render, "BAND", 500)
+    monkeypatch.setattr(semantic_render, "GROUP_POINTS", 40)
+    monkeypatch.setattr(semantic_ahead, "GROUP_POINTS", 40)
+
+
+def test_a_large_level_is_made_in_small_steps(head: PointHead, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _ = begun(head, (150, 225), points=333)
+    steps = 0
+    while not whole.done:
+        advance([whole], head)
+        steps += 1
+    assert steps == len(whole.levels) == 4
+    in_small_steps(monkeypatch)
+    calls = evaluations(monkeypatch)
+    parts, _ = begun(head, (150, 225), points=333)
+    shares: dict[int, list[int]] = {}
+    while not parts.done:
+        height, share = parts.next_level()
+        shares.setdefault(height, []).append(share)
+        before, levels = len(calls), len(parts.levels)
+        advance([parts], head)
+        assert sum(calls[before:]) <= 40
+        assert parts.ahead is None or len(parts.levels) == levels
+    assert {height: sum(share) for height, share in shares.items()} == {32: 333, 64: 333, 128: 333, 150: 333}
+    bands = 150 // (500 // (K * 225) or 1)
+    assert len(shares[150]) == bands + -(-333 // 40) - 1 and max(shares[150]) <= 3
+    for a, b in zip(whole.levels, parts.levels, strict=True):
+        assert torch.equal(a.cells, b.cells) and torch.allclose(a.logits, b.logits, atol=1e-5)
+
+
+def test_renders_share_calls_and_are_what_they_are_alone(
+    head: PointHead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def several() -> list[LabelRender]:
+        wanted: list[tuple[Size, int]] = [
+            ((128, 192), 50),
+            ((128, 192), 60),
+            ((40, 60), 20),
+            ((300, 450), 70),
+        ]
+        return [begun(head, target, points)[0] for target, points in wanted]
+
+    calls = evaluations(monkeypatch)
+    alone, together = several(), several()
+    render(alone, head)
+    assert len(calls) == 3 + 3 + 2 + 5
+    calls.clear()
+    while pending := [r for r in together if not r.done]:
+        advance(pending, head)
+    assert calls == [200, 200, 180, 70, 70]
+    for a, b in zip(alone, together, strict=True):
+        assert all(torch.equal(x.cells, y.cells) for x, y in zip(a.levels, b.levels, strict=True))
+        assert np.array_equal(a.labels(128, 192), b.labels(128, 192))
+    monkeypatch.setattr(semantic_render, "GROUP_POINTS", 100)
+    calls.clear()
+    advance(several(), head)
+    assert calls == [50, 80, 70], "no call is larger than a group"
+
+
+def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The points of each call of a point head, from now on."""
+    calls: list[int] = []
+    called = PointHead.class_logits
+
+    def counted(self: PointHead, fine: Tensor, coarse: Tensor) -> Tensor:
+        calls.append(len(fine))
+        return called(self, fine, coarse)
+
+    monkeypatch.setattr(PointHead, "class_logits", counted)
+    return calls
+
+
+def test_a_limit_drops_a_level_that_is_begun(head: PointHead, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_small_steps(monkeypatch)
+    r, _ = begun(head, (256, 384), points=100)
+    while len(r.levels) < 2:
+        advance([r], head)
+    advance([r], head)
+    assert r.ahead is not None and r.ahead.size == (128, 192)
+    r.limit(200)
+    assert r.ahead is not None, "the next level is the same"
+    r.limit(100)
+    assert r.ahead is None and r.next_level()[0] == 100
+    advance([r], head)
+    r.limit(7)
+    assert r.done and r.ahead is None and r.labels(64, 96).shape == (64, 96)
+
+
+def test_a_failed_step_can_be_tried_again(head: PointHead, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, _ = begun(head, (64, 96), points=100)
+    render([expected], head)
+    r, _ = begun(head, (64, 96), points=100)
+    with monkeypatch.context() as broken, pytest.raises(RuntimeError, match="out of memory"):
+
+        def full(*_: object) -> Tensor:
+            raise RuntimeError("out of memory")
+
+        broken.setattr(PointHead, "class_logits", full)
+        advance([r], head)
+    render([r], head)
+    assert np.array_equal(r.labels(64, 96), expected.labels(64, 96))
 
 
 def test_a_base_alone_is_done_from_the_start() -> None:
@@ -222,11 +327,11 @@ def test_levels_double_and_points_follow_the_contours() -> None:
     assert size_after((512, 1024), (700, 1400)) == (700, 1400)
     extent = (1024, 2048)
     assert (
-        level_points(extent, extent, None) == level_points((512, 1024), extent, None) == 8192
-    )  # as published
-    assert level_points((4096, 8192), extent, None) == 4 * 8192
-    assert level_points((10, 10), (10, 10), None) == 53 and level_points((2, 3), (9, 9), None) == 6
-    assert total_points((64, 128), extent, extent, None) == 4 * 8192  # the paper's 32 thousand
+        level_points(extent, extent, None) == level_points((512, 1024), extent, None) == 2 * 8192
+    )  # twice as published
+    assert level_points((4096, 8192), extent, None) == 4 * 2 * 8192
+    assert level_points((10, 10), (10, 10), None) == 100 and level_points((2, 3), (9, 9), None) == 6
+    assert total_points((64, 128), extent, extent, 8192) == 4 * 8192  # the paper's 32 thousand
     assert total_points((256, 512), extent, extent, 5000) == 2 * 5000
 
 

@@ -1,0 +1,92 @@
+"""The next level of a label map on its way, in steps that are short however large the level is.
+
+K classes · w width of the level · P points of the level
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from model.points import top2_uncertainty
+from model.render import GROUP_POINTS
+
+Size = tuple[int, int]  # height, width
+
+
+class Level(NamedTuple):
+    """What a level adds to the one before it."""
+
+    size: Size
+    cells: Tensor  # [P] flat indices, ascending
+    logits: Tensor  # [P, K]
+
+
+@dataclass(frozen=True, eq=False)
+class Ahead:
+    """Its rows are searched for the cells where the two best classes are closest, then these are evaluated.
+
+    A step searches a band of rows; the last of these steps, and each one after it, evaluates a part of the cells.
+    """
+
+    size: Size
+    count: int  # P
+    band: int  # rows of a step
+    row: int = 0  # those above it are searched
+    cells: Tensor = field(
+        default_factory=lambda: torch.empty(0, dtype=torch.int64)
+    )  # in the end [P], ascending
+    doubt: Tensor = field(default_factory=lambda: torch.empty(0))  # of these cells
+    least: float = -torch.inf  # `count` cells are known that are no surer than this
+    logits: tuple[Tensor, ...] = ()  # [p, K] of the first cells, a part each
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """First and last (excluded) of those to search now; equal once all are."""
+        return self.row, min(self.row + self.band, self.size[0])
+
+    @property
+    def wanted(self) -> Tensor:
+        """Cells [p] to evaluate now; none before all rows are searched."""
+        return self.cells[self._evaluated :][:GROUP_POINTS] if self.row == self.size[0] else self.cells[:0]
+
+    @property
+    def points(self) -> int:
+        """The next step's share of the level's points, though most steps of a large level only search."""
+        searching = -(-self.size[0] // self.band) - 1  # without the last such step
+        steps = searching + -(-self.count // GROUP_POINTS)
+        step = min(self.row // self.band, searching) + self._evaluated // GROUP_POINTS
+        return self.count * (step + 1) // steps - self.count * step // steps
+
+    @property
+    def level(self) -> Level | None:
+        """None before every cell is evaluated."""
+        return Level(self.size, self.cells, torch.cat(self.logits)) if self._evaluated == self.count else None
+
+    def searched(self, logits: Tensor) -> Ahead:
+        """With the logits [K, rows, w] of `rows`, as they are before any cell is evaluated."""
+        start, stop = self.rows
+        doubt = top2_uncertainty(logits[None]).flatten()
+        found = (doubt > self.least).nonzero()[:, 0]
+        best, cells = (
+            torch.cat([self.doubt, doubt[found]]),
+            torch.cat([self.cells, found + start * self.size[1]]),
+        )
+        least, last = self.least, stop == self.size[0]
+        if len(best) > 4 * self.count or last:  # not at every band: selecting has its price, too
+            best, kept = best.topk(min(self.count, len(best)), sorted=False)
+            cells, least = cells[kept], float(best.min()) if len(best) == self.count else least
+        if last:
+            best, cells = best[:0], cells.sort().values
+        return replace(self, row=stop, cells=cells, doubt=best, least=least)
+
+    def evaluated(self, logits: Tensor) -> Ahead:
+        """With the point head's logits [p, K] at the `wanted` cells."""
+        return replace(self, logits=(*self.logits, logits))
+
+    @property
+    def _evaluated(self) -> int:
+        return sum(map(len, self.logits))
