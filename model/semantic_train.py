@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from model import announce, loop
+from model.backbone import Backbone
 from model.batches import MixedBatches
 from model.checkpoint import SemanticCheckpoint, save
 from model.label_maps import VOID, LabelBatch, LabelMaps, TrainLabelMaps, collate
@@ -22,6 +23,7 @@ from model.preprocess import network_input
 from model.process import Process
 from model.run_files import TrainingError, append
 from model.semantic import SemanticNet
+from model.semantic_config import SemanticFPN
 from model.semantic_eager import semantic_predictor_of
 from model.semantic_evaluation import measure
 from model.semantic_losses import semantic_losses
@@ -36,6 +38,8 @@ class SemanticStep(nn.Module):
     def __init__(self, network: SemanticNet, recipe: SemanticRecipe) -> None:
         super().__init__()
         self.network, self.recipe = network, recipe
+        for layer in _unread(network):
+            layer.requires_grad_(False)  # DistributedDataParallel would wait for its gradient for ever
         if recipe.point_only:
             if network.point is None:
                 raise TrainingError("point_only: a base model alone has no point head to train")
@@ -57,6 +61,15 @@ class SemanticStep(nn.Module):
             generator=generator,
             bf16=self.recipe.bf16,
         )
+
+
+def _unread(network: SemanticNet) -> Iterator[nn.Module]:
+    """Layers that no loss depends on: those of P2 in a base model alone that begins at P3."""
+    base, backbone = network.config.base, network.backbone
+    if network.point is None and isinstance(base, SemanticFPN) and isinstance(backbone, Backbone):
+        for level in range(base.first_level - 2):
+            yield backbone.fpn.lateral[level]
+            yield backbone.fpn.output[level]
 
 
 def train(

@@ -14,10 +14,12 @@ import torch
 from model import loop, semantic_train
 from model.checkpoint import open_semantic, save
 from model.label_augment import LabelAugmentation
-from model.label_maps import LabelMaps
+from model.label_maps import LabelMaps, TrainLabelMaps, collate
 from model.loop import batch_per_process
+from model.preprocess import network_input
 from model.process import Process
 from model.run_files import TrainingError, store
+from model.semantic_config import SemanticConfig
 from model.semantic_eager import eager_semantic
 from model.semantic_evaluation import check_classes, measure
 from model.semantic_predict import SemanticOptions
@@ -99,6 +101,22 @@ def test_a_point_head_over_a_finished_base(data: LabelMaps, tmp_path: Path) -> N
     alone = tiny_semantic.network(dataclasses.replace(tiny_semantic.DEEPLAB, point=None))
     with pytest.raises(TrainingError, match="no point head to train"):
         semantic_train.train(alone, data, plan, tmp_path / "alone", workers=0)
+
+
+@pytest.mark.parametrize("refined", [False, True])
+@pytest.mark.parametrize("base", [tiny_semantic.CONFIG, tiny_semantic.FROM_P3, tiny_semantic.DEEPLAB])
+def test_every_layer_that_trains_has_a_gradient(base: SemanticConfig, refined: bool, data: LabelMaps) -> None:
+    """Several processes wait for each of them."""
+    network = tiny_semantic.network(base if refined else dataclasses.replace(base, point=None)).train()
+    step = semantic_train.SemanticStep(network, RECIPE)
+    batch = collate([TrainLabelMaps(data, RECIPE.augmentation, 0)[i] for i in range(2)])
+    images = network_input(batch.images, network.config.preprocessing)[0]
+    sum(step(images, batch.labels, torch.Generator().manual_seed(0)).values()).backward()
+    trained = {name: p.grad is not None for name, p in network.named_parameters() if p.requires_grad}
+    assert all(trained.values()), [name for name, has in trained.items() if not has]
+    still = {name for name, p in network.named_parameters() if not p.requires_grad}
+    alone_from_p3 = base is tiny_semantic.FROM_P3 and not refined
+    assert any(name.startswith("backbone.fpn.output.0") for name in still) is alone_from_p3
 
 
 def test_crops_must_fit_the_network(data: LabelMaps, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 
 from model.config import FPN, Preprocessing, ResNet
@@ -19,6 +21,7 @@ CONFIG = SemanticConfig(
 DEEPLAB = SemanticConfig(
     CONFIG.backbone, CLASSES, DeepLabV3(16, channels=8), CONFIG.point, CONFIG.preprocessing
 )
+FROM_P3 = dataclasses.replace(CONFIG, base=SemanticFPN(FPN(channels=16), first_level=3, channels=64))
 
 
 def network(config: SemanticConfig = CONFIG, seed: int = 0) -> SemanticNet:
