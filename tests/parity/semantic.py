@@ -36,7 +36,8 @@ def levels(golden: Golden) -> list[Figure]:
     assert net.point is not None
     running, figures = _begun(golden, net), []
     for step in range(2):
-        advance([running], net.point)
+        while len(running.levels) == step:
+            advance([running], net.point)
         (height, width), cells, logits = running.levels[-1]
         recorded = golden[f"step{step}_indices"].long().sort()
         values = golden[f"step{step}_point_logits"].T[recorded.indices]
