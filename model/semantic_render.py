@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from model.point_head import PointHead
 from model.points import cell_centres, neighbours, sample
 from model.render import GROUP_POINTS, FineMap
-from model.semantic_ahead import Ahead, Level, Size
+from model.semantic_ahead import Ahead, Level, Size, search_work
 
 BAND = 2**20  # values of a band: its temporaries stay small, and in a CPU's caches
 
@@ -68,9 +68,9 @@ class LabelRender:
         return self.level >= self.side
 
     def next_level(self) -> tuple[int, int]:
-        """Height of the next level and the next step's share of its points."""
+        """Height of the next level and the work of the next step, in points."""
         ahead = self.ahead or self._next()
-        return ahead.size[0], ahead.points
+        return ahead.size[0], ahead.work
 
     def limit(self, side: int) -> None:
         """Ask for less from here on: for height `side`, if that is below the target, but not below the finished."""
@@ -123,6 +123,15 @@ def total_points(start: Size, target: Size, extent: Size, points: int | None) ->
     while start[0] < target[0]:
         start = size_after(start, target)
         total += level_points(start, extent, points)
+    return total
+
+
+def total_work(start: Size, target: Size, extent: Size, points: int | None) -> int:
+    """The same with the searches for them, in points: what a large map costs is its search."""
+    total = total_points(start, target, extent, points)
+    while start[0] < target[0]:
+        start = size_after(start, target)
+        total += search_work(start)
     return total
 
 

@@ -39,7 +39,7 @@ class Unfinished(Protocol):
 
     @property
     def done(self) -> bool: ...
-    def next_level(self) -> tuple[int, int]: ...  # side and number of points
+    def next_level(self) -> tuple[int, int]: ...  # side, and the next step's work, in points
 
 
 E = TypeVar("E", bound=Waiting)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,8 +18,9 @@ from export.semantic_bundle import SemanticBundle, SemanticManifest
 from model.config import Preprocessing
 from model.predict import Options, Prepared
 from model.render import Render, advance, total_points
+from model.semantic_ahead import Size
 from model.semantic_predict import SemanticOptions, target_size
-from model.semantic_render import LabelRender
+from model.semantic_render import LabelRender, total_work
 from model.semantic_render import advance as advance_maps
 from model.semantic_render import total_points as total_map_points
 from service.cost import CostModel
@@ -135,15 +136,16 @@ class SemanticTask:
 
     def cost(self, costs: CostModel, pixels: int, options: SemanticOptions, at_most: int | None) -> float:
         shape = self._manifest.preprocessing
-        points = costs.native.value
+        extent = shape.short_edge, shape.long_edge
+        work = costs.native.value
         if options.resolution != "native" or options.points is not None:
             height = shape.short_edge if options.resolution == "native" else options.resolution
             target = height, round(height * shape.long_edge / shape.short_edge)
-            points = self._points((shape.short_edge, shape.long_edge), target, options.points)
+            work = self._total(total_work, extent, target, options.points)
         if at_most is not None:
             limit = at_most, round(at_most * shape.long_edge / shape.short_edge)
-            points = min(points, self._points((shape.short_edge, shape.long_edge), limit, options.points))
-        return pixels * costs.pixel.value + points * costs.point.value
+            work = min(work, self._total(total_work, extent, limit, options.points))
+        return pixels * costs.pixel.value + work * costs.point.value
 
     def read(self, image: DecodedImage, options: SemanticOptions, limit: int) -> Job:
         prepared = self._predictor.prepare(image.pixels)
@@ -152,7 +154,7 @@ class SemanticTask:
         except ValueError as error:
             raise ParameterError("resolution", str(error)) from error
         extent = (prepared.pixels.shape[1], prepared.pixels.shape[2])
-        check_points(self._points(extent, target, options.points), target, limit)
+        check_points(self._total(total_map_points, extent, target, options.points), target, limit)
         return Job(prepared, options)
 
     def begin(self, jobs: Sequence[Job]) -> list[list[LabelRender]]:
@@ -176,7 +178,7 @@ class SemanticTask:
         costs.found.add(1)
         if job.options.resolution == "native" and job.options.points is None:
             render = job.rendering
-            costs.native.add(self._points(render.extent, render.target, None))
+            costs.native.add(self._total(total_work, render.extent, render.target, None))
 
     def warm(self, images: int) -> None:
         self._predictor.coarse([_blank(self._manifest.preprocessing)] * images)
@@ -192,13 +194,19 @@ class SemanticTask:
                 f"model {name!r} does not see what its export saw in the golden picture: another label map"
             )
 
-    def _points(self, extent: tuple[int, int], target: tuple[int, int], points: int | None) -> int:
-        """Of a whole render; none without a point head."""
+    def _total(
+        self,
+        of: Callable[[Size, Size, Size, int | None], int],
+        extent: Size,
+        target: Size,
+        points: int | None,
+    ) -> int:
+        """Points or work of a whole render; none without a point head."""
         if self._predictor.head is None:
             return 0
         stride = self._manifest.stride
         start = -(-extent[0] // stride), -(-extent[1] // stride)
-        return total_map_points(start, target, extent, points)
+        return of(start, target, extent, points)
 
 
 def task_of(bundle: Bundle | SemanticBundle) -> Task:

@@ -40,7 +40,7 @@ class Model(Protocol[Item_contra, P]):
         ...
 
     def advance(self, pieces: Sequence[P]) -> None:
-        """One level further for each; none is done."""
+        """A step further for each, at most a level; none is done."""
         ...
 
     def release(self) -> None:

@@ -26,6 +26,7 @@ from model.semantic_render import (
     render,
     size_after,
     total_points,
+    total_work,
 )
 
 K, D = 4, 8
@@ -169,7 +170,7 @@ def test_limits_lower_the_target_as_a_render_does(head: PointHead) -> None:
         16,
         256,
         False,
-        (32, level_points((32, 48), (64, 96), None)),
+        (32, level_points((32, 48), (64, 96), None) + 32 * 48 // 32),
     )
     r.limit(300)
     assert (r.side, r.truncated) == (256, False)
@@ -201,17 +202,18 @@ def test_a_large_level_is_made_in_small_steps(head: PointHead, monkeypatch: pyte
     in_small_steps(monkeypatch)
     calls = evaluations(monkeypatch)
     parts, _ = begun(head, (150, 225), points=333)
-    shares: dict[int, list[int]] = {}
+    work: dict[int, list[int]] = {}
     while not parts.done:
-        height, share = parts.next_level()
-        shares.setdefault(height, []).append(share)
+        height, next_step = parts.next_level()
+        work.setdefault(height, []).append(next_step)
         before, levels = len(calls), len(parts.levels)
         advance([parts], head)
         assert sum(calls[before:]) <= 40
         assert parts.ahead is None or len(parts.levels) == levels
-    assert {height: sum(share) for height, share in shares.items()} == {32: 333, 64: 333, 128: 333, 150: 333}
-    bands = 150 // (500 // (K * 225) or 1)
-    assert len(shares[150]) == bands + -(-333 // 40) - 1 and max(shares[150]) <= 3
+    assert len(calls) == 4 * -(-333 // 40)
+    assert len(work[150]) == 150 + len(calls) // 4 - 1  # a band is a row of it
+    assert sum(work[150]) == 333 + 150 * -(-225 // 32) and max(work[150]) == 40 + 8
+    assert total_work((16, 24), (150, 225), (64, 96), 333) <= sum(map(sum, work.values()))
     for a, b in zip(whole.levels, parts.levels, strict=True):
         assert torch.equal(a.cells, b.cells) and torch.allclose(a.logits, b.logits, atol=1e-5)
 
