@@ -176,7 +176,7 @@ def test_heights_do_not_flood_the_metrics(client: TestClient) -> None:
         assert post(client, resolution=height).is_success
     lines = client.get("/metrics").text.splitlines()
     masks = [line for line in lines if line.startswith('pointrend_masks_total{model="street"')]
-    assert {line.split('side="')[1].split('"')[0] for line in masks} <= {"128", "256"}
+    assert {line.split('side="')[1].split('"')[0] for line in masks} <= {"64", "128", "256"}
 
 
 def test_files_without_a_server(bundle: SemanticBundle, tmp_path: Path) -> None:
