@@ -45,18 +45,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> LabelMaps:
 
 
 def test_it_learns_and_says_so(data: LabelMaps, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plan = dataclasses.replace(RECIPE, steps=30, ema=0.9)
+    plan = dataclasses.replace(RECIPE, steps=48, ema=0.9)
     path = semantic_train.train(
-        tiny_semantic.network(), data, plan, tmp_path, workers=0, validation=data, validate_every=15
+        tiny_semantic.network(), data, plan, tmp_path, workers=0, validation=data, validate_every=24
     )
     said = capsys.readouterr().out
     assert "data: 4 images with label maps" in said and "validation: 4 images with label maps" in said
     assert path == tmp_path / "model.safetensors"
     early, late = (json.loads(line) for line in (tmp_path / "validation.jsonl").read_text().splitlines())
-    assert late["step"] == 30 and late["mIoU"] > max(early["mIoU"], 0.3)
+    assert late["step"] == 48 and late["mIoU"] > max(early["mIoU"], 0.3)
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == [
-        "step_000015.jpg",
-        "step_000030.jpg",
+        "step_000024.jpg",
+        "step_000048.jpg",
     ]
     assert (tmp_path / "curves.png").exists()
     opened = open_semantic(path)
