@@ -45,7 +45,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> LabelMaps:
 
 
 def test_it_learns_and_says_so(data: LabelMaps, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plan = dataclasses.replace(RECIPE, steps=48, ema=0.9)
+    plan = dataclasses.replace(RECIPE, steps=48, lr=2e-3, ema=0.9)
     path = semantic_train.train(
         tiny_semantic.network(), data, plan, tmp_path, workers=0, validation=data, validate_every=24
     )
