@@ -46,7 +46,7 @@ class Ahead:
         default_factory=lambda: torch.empty(0, dtype=torch.int64)
     )  # in the end [P], ascending
     doubt: Tensor = field(default_factory=lambda: torch.empty(0))  # of these cells
-    least: float = -torch.inf  # `count` cells are known that are no surer than this
+    least: float = torch.nan  # `count` cells are known that are no surer than this; NaN: not yet
     logits: tuple[Tensor, ...] = ()  # [p, K] of the first cells, a part each
 
     @property
@@ -75,7 +75,8 @@ class Ahead:
         """With the logits [K, rows, w] of `rows`, as they are before any cell is evaluated."""
         start, stop = self.rows
         doubt = top2_uncertainty(logits[None]).flatten()
-        found = (doubt > self.least).nonzero()[:, 0]
+        # Not `>`: cells that are NaN or -inf count, too, or a level might never have its cells.
+        found = (doubt <= self.least).logical_not_().nonzero()[:, 0]
         best, cells = (
             torch.cat([self.doubt, doubt[found]]),
             torch.cat([self.cells, found + start * self.size[1]]),

@@ -192,6 +192,23 @@ def in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(semantic_ahead, "GROUP_POINTS", 40)
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("small", [False, True])
+def test_a_render_ends_whatever_the_logits_are(
+    head: PointHead, monkeypatch: pytest.MonkeyPatch, value: float, small: bool
+) -> None:
+    """All classes but one, everywhere: a network that diverged must not keep the device for ever."""
+    if small:
+        in_small_steps(monkeypatch)
+    r, _ = begun(head, (64, 96), points=100)
+    r.base[1:] = value
+    for _ in range(200):
+        if not r.done:
+            advance([r], head)
+    assert r.done
+    assert [len(level.cells) for level in r.levels] == [100, 100]
+
+
 def test_a_large_level_is_made_in_small_steps(head: PointHead, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, _ = begun(head, (150, 225), points=333)
     steps = 0
