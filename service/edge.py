@@ -1,4 +1,7 @@
-"""The outermost layer: every answer, errors too, gets its request id, is measured and logged."""
+"""The outermost layer but CORS: every answer, errors too, gets its request id, is measured and logged.
+
+Not so the preflights of web pages, if they are allowed: those end before it (service/app.py).
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fastapi.testclient import TestClient
-from torch import Tensor
 
 from export.semantic_bundle import SemanticBundle
 from model import semantic_render
@@ -19,6 +18,7 @@ from service import tasks
 from service.app import create_app
 from service.images import DecodedImage
 from service.tasks import Job, SemanticTask
+from tests.model.test_semantic_render import evaluations
 from tests.service.support import settings, wait_for
 from tests.service.test_label_map_service import PICTURE, labels_of, post, street
 
@@ -70,14 +70,7 @@ def test_requests_share_calls_of_the_point_head(
     bundle: SemanticBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = (SemanticOptions(points=20), SemanticOptions(140, points=30), SemanticOptions(35, points=40))
-    calls: list[int] = []
-    called = PointHead.class_logits
-
-    def counted(self: PointHead, fine: Tensor, coarse: Tensor) -> Tensor:
-        calls.append(len(fine))
-        return called(self, fine, coarse)
-
-    monkeypatch.setattr(PointHead, "class_logits", counted)
+    calls = evaluations(monkeypatch)
     task, jobs = begun(bundle, *options)
     while pending := [job.rendering for job in jobs if not job.rendering.done]:
         task.advance(pending)
