@@ -20,7 +20,7 @@ class Stopped(RuntimeError):
 
 
 class DeviceLost(Stopped):
-    """The device's thread ended in the middle of this."""
+    """The device's thread ended in the middle of this, or this ended it."""
 
 
 class Piece(Unfinished, Protocol):

@@ -75,7 +75,7 @@ class Workers:
     async def on_device(self, call: Callable[[], T]) -> T:
         """Run it alone on the device.
 
-        Raises DeviceLost if the thread ends before the call does. The next call has a new thread, once; Stopped then.
+        Raises DeviceLost if the call exits, or its thread ends before it. A thread that ended is replaced, once; Stopped then.
         """
         device = self._living()
         try:
@@ -87,6 +87,8 @@ class Workers:
                     if not device.alive and not running.done():  # it would never be
                         raise DeviceLost("the device's thread has ended")
                 return await waiter
+            except SystemExit as error:  # on the event loop it would end the service
+                raise DeviceLost("the work on the device has ended itself") from error
             finally:
                 waiter.cancel()
         except BrokenExecutor as error:

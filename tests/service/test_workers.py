@@ -78,6 +78,23 @@ def test_closing_does_not_wait_for_what_is_stuck() -> None:
     gate.set()
 
 
+def test_work_that_exits_does_not_take_the_event_loop_along() -> None:
+    def leave() -> None:
+        raise SystemExit(3)
+
+    async def scenario() -> None:
+        workers = Workers(1)
+        try:
+            with pytest.raises(DeviceLost):
+                await workers.on_device(leave)
+            assert await workers.on_device(lambda: 1) == 1
+            assert workers.alive
+        finally:
+            await workers.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
 def test_a_dead_thread_of_the_device_is_replaced_once() -> None:
     async def scenario() -> None:
         workers = Workers(1)
