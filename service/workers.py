@@ -75,7 +75,7 @@ class Workers:
     async def on_device(self, call: Callable[[], T]) -> T:
         """Run it alone on the device.
 
-        Raises DeviceLost if the call exits, or its thread ends before it. A thread that ended is replaced, once; Stopped then.
+        Raises DeviceLost if the call exits, or its thread ends before it. That is replaced, once; Stopped then.
         """
         device = self._living()
         try:
