@@ -103,7 +103,10 @@ class Metrics:
             buckets=_SECONDS[:11],
         )
         self.points = make(
-            Counter, "level_points", "Points evaluated, by side of the level.", ("model", "side")
+            Counter,
+            "level_points",
+            "Points evaluated, by side of the level; of label maps, their search as well.",
+            ("model", "side"),
         )
         self.instances = make(Histogram, "instances", "Instances of an answer.", ("model",), buckets=_COUNTS)
         self.masks = make(Counter, "masks", "Masks answered, by achieved side.", ("model", "side"))

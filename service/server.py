@@ -45,7 +45,7 @@ class Server(uvicorn.Server):
 
 
 def run(app: FastAPI, settings: Settings) -> int:
-    """Serve until a signal. Returns the exit code: 0 if nothing accepted was lost."""
+    """Serve until a signal. Returns the exit code: 0 if every accepted request had its answer, read or not."""
     server = Server(
         uvicorn.Config(
             app,

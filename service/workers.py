@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
@@ -42,7 +42,14 @@ class _Device:
     def alive(self) -> bool:
         return not self.broken and (self._owner is None or self._owner.is_alive())
 
-    def timed(self, call: Callable[[], T]) -> T:
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Raises BrokenExecutor if there is no thread to run it."""
+        try:
+            return self.executor.submit(self._timed, call)
+        except RuntimeError as error:  # the system starts no further thread
+            raise BrokenExecutor(str(error)) from error
+
+    def _timed(self, call: Callable[[], T]) -> T:
         self.since = time.monotonic()
         try:
             return call()
@@ -79,7 +86,7 @@ class Workers:
         """
         device = self._living()
         try:
-            running = device.executor.submit(device.timed, call)
+            running = device.submit(call)
             waiter = asyncio.wrap_future(running)
             try:
                 while not running.done():

@@ -179,8 +179,9 @@ def plots(folder: Path, out: Path) -> list[Path]:
     if found := _read(folder / "soak.json"):
         figure = Figure(figsize=(6, 2.6), layout="constrained")
         axes = figure.subplots()
-        axes.plot([t for t, _ in _loaded(found)], [size / 1e6 for _, size in _loaded(found)])
-        axes.set(xlabel="seconds", ylabel="resident memory, MB", ylim=(0, None))
+        sizes = [size / 1e6 for _, size in _loaded(found)]
+        axes.plot([t for t, _ in _loaded(found)], sizes)
+        axes.set(xlabel="seconds", ylabel="resident memory, MB", ylim=(0, 1.2 * max(sizes)))
         made.append(_save(figure, out / "load_memory.png"))
     return made
 

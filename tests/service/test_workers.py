@@ -115,15 +115,16 @@ def test_a_dead_thread_of_the_device_is_replaced_once() -> None:
     asyncio.run(asyncio.wait_for(scenario(), 10))
 
 
-def test_a_thread_that_cannot_start_is_replaced_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: int) -> None:
-        raise RuntimeError("no such number of threads")
+@pytest.mark.parametrize("start", ["torch.set_num_threads", "threading.Thread.start"])
+def test_a_thread_that_cannot_start_is_replaced_once(start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
 
     async def scenario() -> None:
         workers = Workers(1)
         try:
             with monkeypatch.context() as patch:
-                patch.setattr("torch.set_num_threads", refuse)
+                patch.setattr(start, refuse)
                 with pytest.raises(DeviceLost):
                     await workers.on_device(lambda: 1)
             assert workers.alive
