@@ -10,25 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic
 
 from model.render import COARSEST
 from service import batching
+from service.attempts import Attempts, tell
 from service.batching import Batch, Limits
-from service.cost import Mean
 from service.entry import Entry, fail
-from service.work import DeadlinePassed, DeviceLost, Done, Item, Model, Observer, P, Stage, Stopped, Wish
+from service.work import DeadlinePassed, Done, Item, Model, Observer, P, Stage, Stopped, Wish
 from service.workers import Workers
 
-T = TypeVar("T")
 RESTARTS = 1
 URGENT = -math.inf  # due before everything else
-# As CUDA, ONNX Runtime, PyTorch, numpy and C++ say it.
-_FULL = ("out of memory", "failed to allocate", "can't allocate", "unable to allocate", "bad_alloc")
 _log = logging.getLogger(__name__)
 
 
@@ -48,7 +44,10 @@ class Scheduler(Generic[Item, P]):
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _working: bool = False  # its own work has the device
     _stopped: bool = False
-    _step: Mean = field(default_factory=lambda: Mean(0.0))  # s of a step of the renderer
+    _attempts: Attempts[Item, P] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._attempts = Attempts(self.workers, self.model, self.observer)
 
     @property
     def depth(self) -> dict[Stage, int]:
@@ -87,7 +86,7 @@ class Scheduler(Generic[Item, P]):
         try:
             return await entry.future
         except asyncio.CancelledError:
-            self._tell(lambda: self.observer.left(entry.stage))
+            tell(lambda: self.observer.left(entry.stage))
             raise
         finally:
             if timer is not None:
@@ -140,7 +139,7 @@ class Scheduler(Generic[Item, P]):
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._give_up(now)
-        self._show(now + self._step.value)
+        self._show(now + self._attempts.step.value)
         batch = batching.form(self._waiting, self.limits, now, self.coming)
         first = min(self._refining, key=lambda e: e.due, default=None)
         if first is not None and (batch is None or first.due <= batch.entries[0].due):
@@ -205,9 +204,9 @@ class Scheduler(Generic[Item, P]):
         for entry in entries:
             entry.stage, entry.begun = "coarse", start
         items = [entry.item for entry in entries]
-        found = await _tried(self._passed_over(items))
+        found = await self._attempts.begin(items)
         if isinstance(found, Exception):
-            mended = await self._mended(found)
+            mended = await self._attempts.mended(found)
             if len(entries) > 1:
                 middle = len(entries) // 2
                 await self._begin(entries[:middle], reason)
@@ -218,7 +217,7 @@ class Scheduler(Generic[Item, P]):
                 fail(entries[0], found)
             return
         end = loop.time()
-        self._tell(lambda: self.observer.passed(items, entries[0].padded, reason, end - start))
+        tell(lambda: self.observer.passed(items, entries[0].padded, reason, end - start))
         for entry, pieces in zip(entries, found, strict=True):
             if not entry.future.done():
                 entry.stage, entry.pieces, entry.passed = "refine", pieces, end
@@ -233,53 +232,16 @@ class Scheduler(Generic[Item, P]):
         # Lazily: of a long queue only the first few requests are looked at.
         abreast = (piece for e in order for piece in sorted(e.pending(), key=lambda p: p.next_level()[0]))
         pieces = batching.step(abreast, self.limits)
-        failure = await _tried(self._advance(pieces))
+        failure = await self._attempts.advance(pieces)
         if failure is not None:
-            await self._mended(failure)
+            await self._attempts.mended(failure)
             chosen = set(map(id, pieces))
             for entry in order:
                 own = [piece for piece in entry.pieces if id(piece) in chosen and not piece.done]
                 for piece in own:  # the step may have got some of them further before it failed
-                    if (failure := await _tried(self._advance([piece]))) is not None:
+                    if (failure := await self._attempts.advance([piece])) is not None:
                         fail(entry, failure)
                         break
-
-    async def _passed_over(self, items: Sequence[Item]) -> Sequence[Sequence[P]]:
-        found = await self.workers.on_device(lambda: self.model.begin(items))
-        if len(found) != len(items):
-            raise RuntimeError(f"a batch of {len(items)} has {len(found)} results")
-        return found
-
-    async def _advance(self, pieces: Sequence[P]) -> None:
-        loop = asyncio.get_running_loop()
-        points: Counter[int] = Counter()
-        for side, count in (piece.next_level() for piece in pieces):
-            points[side] += count
-        start = loop.time()
-        await self.workers.on_device(lambda: self.model.advance(pieces))
-        seconds = loop.time() - start
-        self._step.add(seconds)
-        self._tell(lambda: self.observer.advanced(points, seconds))
-
-    async def _mended(self, error: Exception) -> bool:
-        """Whether it was the device's failure, and the same work may go well now."""
-        if isinstance(error, DeviceLost):
-            return True  # there is a new thread, or none
-        if not any(words in str(error).lower() for words in _FULL):
-            return False
-        error.with_traceback(None)  # its frames hold what shall be released
-        try:
-            await self.workers.on_device(self.model.release)
-        except Exception:
-            _log.exception("memory could not be released")
-        return True
-
-    def _tell(self, call: Callable[[], None]) -> None:
-        """What goes wrong with counting must not reach those who are counted."""
-        try:
-            call()
-        except Exception:
-            _log.exception("the observer failed")
 
     def _answer(self) -> None:
         """Whoever is done, failed or gone makes room."""
@@ -303,11 +265,3 @@ class Scheduler(Generic[Item, P]):
         for entry in (*self._passing, *self._refining, *self._waiting):
             fail(entry, Stopped("the scheduler has stopped"))
         self._passing, self._refining, self._waiting = [], [], []
-
-
-async def _tried(work: Awaitable[T]) -> T | Exception:
-    """What comes of it, or why nothing does: outside of a handler, which would keep the failed work's tensors alive."""
-    try:
-        return await work
-    except Exception as error:
-        return error
