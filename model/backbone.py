@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from model.config import FPN as FPNConfig
 from model.config import ResNet as ResNetConfig
 from model.config import Timm
+from model.layers import hold_statistics
 from model.resnet import ResNet
 
 STRIDES = (4, 8, 16, 32, 64)  # of P2–P6
@@ -109,9 +110,7 @@ class TimmTrunk(nn.Module):
 
     def train(self, mode: bool = True) -> TimmTrunk:
         super().train(mode)
-        for part in self.modules():
-            if isinstance(part, nn.modules.batchnorm._BatchNorm):
-                part.eval()
+        hold_statistics(self)
         return self
 
     def forward(self, image: Tensor) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Layers with the reference's initial weights; biases start at 0."""
+"""Layers with the reference's initial weights; biases start at 0. And norms that hold still."""
 
 from __future__ import annotations
 
@@ -29,6 +29,13 @@ def linear(inputs: int, outputs: int, std: float | None = None) -> nn.Linear:
     else:
         nn.init.normal_(layer.weight, std=std)
     return _no_bias(layer)
+
+
+def hold_statistics(network: nn.Module) -> None:
+    """Let every BatchNorm normalise by its running statistics, as it will at prediction; these stay as they are."""
+    for part in network.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eval()
 
 
 def _no_bias(layer: Layer) -> Layer:

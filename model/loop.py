@@ -19,6 +19,7 @@ from model.average import Average
 from model.categories import Category
 from model.coco_fields import DataError
 from model.curves import draw_curves
+from model.layers import hold_statistics
 from model.optimizer import lr_factor, optimizer
 from model.process import Process
 from model.rcnn import MaskRCNN
@@ -81,6 +82,8 @@ def run(
         raise TrainingError(f"{state} is there already: add --resume to go on, or choose another folder")
     device, network = process.device(), task.network
     network.to(device).train()
+    if recipe.freeze_norms:
+        hold_statistics(network)
     network.backbone.trunk.to(memory_format=torch.channels_last)
     optimiser = optimizer(network, recipe)
     average = Average(network, recipe.ema) if recipe.ema and process.rank == 0 else None

@@ -45,6 +45,7 @@ class Run:
     milestones: tuple[float, ...] = (2 / 3, 8 / 9)  # shares of `steps` at which the rate falls to a tenth
     clip_norm: float = 0.0  # 0: no clipping
     ema: float = 0.0  # decay a step of the averaged weights that are exported; 0: the last ones are
+    freeze_norms: bool = False  # BatchNorm outside the trunk keeps its statistics (the trunk's always does)
     bf16: bool = False  # the network under autocast, but for box, mask and point heads
     seed: int = 0
 

@@ -52,6 +52,21 @@ def run(data: CocoDataset, recipe: Recipe, out: Path, **more: object) -> Path:
     return path
 
 
+@pytest.mark.parametrize("freeze", [False, True])
+def test_frozen_norms_keep_their_statistics_and_train_their_scale(
+    data: CocoDataset, tmp_path: Path, freeze: bool
+) -> None:
+    network = tiny.network(
+        dataclasses.replace(tiny.CONFIG, fpn=dataclasses.replace(tiny.CONFIG.fpn, norm=True))
+    )
+    norm = network.backbone.fpn.output[0][1]
+    mean, scale = norm.running_mean.clone(), norm.weight.detach().clone()
+    plan = dataclasses.replace(tiny.RECIPE, steps=2, freeze_norms=freeze, empty_images=True)
+    train(network, [data], plan, tmp_path, workers=0)
+    assert torch.equal(norm.running_mean, mean) == freeze
+    assert not torch.equal(norm.weight, scale)
+
+
 # Rates
 
 
