@@ -93,6 +93,7 @@ class Augmentation:
 
     short_edges: tuple[int, ...] = (800,)  # pixels, one is drawn per batch: no padding for the largest
     long_edge: int = 1333  # pixels, never passed
+    enlarge: float = 8.0  # times at most; images smaller than that are smaller than their batch's edge
     flip: float = 0.5  # probability
     crop: float = 0.0  # probability; a crop is resized like a whole image, so it also zooms in
     crop_least: float = 0.5  # least width and height of a crop, relative to the image's
@@ -110,6 +111,8 @@ class Augmentation:
             raise ValueError(
                 "flip, crop, paste, crop_least and paste_least must lie between 0 and 1, the last two above 0"
             )
+        if not self.enlarge >= 1:
+            raise ValueError(f"enlarge must be at least 1, got {self.enlarge}")
         if not 0 <= self.colour < 1:
             raise ValueError(f"colour must be at least 0 and below 1, got {self.colour}")
 
@@ -120,7 +123,7 @@ class Augmentation:
             w, h = (max(1, round(side * rng.uniform(self.crop_least, 1))) for side in (width, height))
             x, y = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
         short_edge = self.short_edges[rng.integers(len(self.short_edges))]
-        size = resized_size(h, w, short_edge, self.long_edge)
+        size = resized_size(h, w, min(short_edge, round(self.enlarge * min(h, w))), self.long_edge)
         return View((x, y), (w, h), (max(1, size[0]), max(1, size[1])), bool(rng.random() < self.flip))
 
     def at(self, short_edge: int, shrink: float = 1.0) -> Augmentation:

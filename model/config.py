@@ -67,7 +67,7 @@ class RPN:
     """Region proposals; one anchor size per level P2–P6, decoded and selected as in the reference."""
 
     anchor_sizes: tuple[float, ...] = (32, 64, 128, 256, 512)
-    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # height by width
     pre_nms: int = 1000  # per level
     post_nms: int = 1000  # per image
     nms_threshold: float = 0.7
@@ -134,7 +134,9 @@ _PEOPLE = ModelConfig(
     backbone=Timm("tf_efficientnet_lite0", freeze_at=2),
     num_classes=1,
     fpn=FPN(channels=128, norm=True),
-    rpn=RPN(anchor_sizes=(20, 40, 80, 160, 320), pre_nms=500, post_nms=200),
+    rpn=RPN(
+        anchor_sizes=(20, 40, 80, 160, 320), aspect_ratios=(1.0, 2.0, 3.0), pre_nms=500, post_nms=200
+    ),  # people stand
     box=BoxHead(fc_dim=512),
     mask=PointRendMask(conv_dim=64, fc_dim=512, point_dim=128),
     preprocessing=Preprocessing("RGB", (127.0,) * 3, (128.0,) * 3, short_edge=448, long_edge=640),
