@@ -41,6 +41,13 @@ def test_sizes_are_the_references(case: dict[str, Any]) -> None:
     assert list(resized_size(case["h"], case["w"], case["short"], case["max"])) == case["out"]
 
 
+def test_small_images_are_not_enlarged_beyond_the_limit() -> None:
+    views = Augmentation((60,), 200, flip=0, enlarge=1.5)
+    rng = np.random.default_rng(0)
+    assert views.view(20, 30, rng).size == (30, 45)
+    assert views.view(50, 80, rng).size == (60, 96)
+
+
 def test_without_change_nothing_changes() -> None:
     image, boxes = picture(), np.array([[10.25, 5, 30, 45.5]])
     view = augment(image, boxes, [polygon(10, 5, 30, 45)], PLAIN, np.random.default_rng(0))
@@ -144,7 +151,15 @@ def test_equal_generators_give_equal_views() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"short_edges": ()}, {"short_edges": (0,)}, {"flip": 2}, {"crop_least": 0}, {"colour": 1}]
+    "wrong",
+    [
+        {"short_edges": ()},
+        {"short_edges": (0,)},
+        {"flip": 2},
+        {"crop_least": 0},
+        {"colour": 1},
+        {"enlarge": 0.5},
+    ],
 )
 def test_impossible_augmentations_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError):
