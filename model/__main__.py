@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -221,16 +221,20 @@ def label(
     from model.coco import load_coco
     from model.eager import eager_predictor
     from model.label import label as run
+    from model.label import with_masks
 
     dataset = load_coco(data, images)
     predictor = eager_predictor(open_checkpoint(checkpoint))
-    labelled, count = run(
-        predictor, json.loads(data.read_text(encoding="utf-8")), dataset, least_side, certainty
-    )
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(labelled), encoding="utf-8")
+    content = json.loads(data.read_text(encoding="utf-8-sig"))
+    found: dict[int, Any] = {}
+    try:
+        for masks in run(predictor, dataset, least_side, certainty):
+            found |= masks
+    finally:  # of an interrupted run, too: with its `out` as --data the next one goes on
+        out.write_text(json.dumps(with_masks(content, found)), encoding="utf-8")
     boxes = sum(a.shape is None for r in dataset.records for a in r.annotations)
-    print(f"{out}: masks for {count} of {boxes} boxes")
+    print(f"{out}: masks for {len(found)} of {boxes} boxes")
 
 
 @app.command()

@@ -7,7 +7,7 @@ sure of stays a box.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,27 +18,21 @@ from model import rle
 from model.coco import Annotation, CocoDataset, Record
 from model.data import read_image
 from model.paste import paste
-from model.predict import Options, Predictor, Prompt
+from model.predict import Options, Predictor, Prompt, Region
 
 CERTAINTY = 0.8  # least mean certainty, |2p - 1|, of a mask's cells
 
 
 def label(
-    predictor: Predictor,
-    data: dict[str, Any],
-    dataset: CocoDataset,
-    least_side: float,
-    certainty: float = CERTAINTY,
-) -> tuple[dict[str, Any], int]:
-    """A COCO file's content with masks for the boxes that have none, and how many were found.
+    predictor: Predictor, dataset: CocoDataset, least_side: float, certainty: float = CERTAINTY
+) -> Iterator[dict[int, dict[str, Any]]]:
+    """Image by image, masks (compressed RLEs by the annotation's id) for the boxes that have none.
 
-    Left as they are: crowds, boxes whose shorter side has fewer than `least_side` pixels, and those of
-    which the model is not sure. `dataset` is the same file, loaded. Classes are matched by name; the model need
-    not know a box's class if it knows only one.
+    Left out are crowds, boxes whose shorter side has fewer than `least_side` pixels, and those of which the
+    model is not sure. Classes are matched by name; the model need not know a box's class if it knows only one.
     """
     known = {c.name: i for i, c in enumerate(predictor.categories)}
     classes = [known.get(c.name, 0 if len(known) == 1 else None) for c in dataset.categories]
-    segmentations: dict[int, dict[str, Any]] = {}
     for record in tqdm(dataset.records, unit="image"):
         wanted = [
             a
@@ -46,13 +40,15 @@ def label(
             if a.shape is None and classes[a.category] is not None and _least(a) >= least_side
         ]
         if wanted:
-            found = _masks(predictor, record, wanted, [classes[a.category] for a in wanted], certainty)
-            segmentations |= found
+            yield _masks(predictor, record, wanted, [classes[a.category] for a in wanted], certainty)
+
+
+def with_masks(data: dict[str, Any], found: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    """A COCO file's content with the masks that were found."""
     annotations = [
-        a | {"segmentation": segmentations[a["id"]]} if a["id"] in segmentations else a
-        for a in data["annotations"]
+        a | {"segmentation": found[a["id"]]} if a["id"] in found else a for a in data["annotations"]
     ]
-    return data | {"annotations": annotations}, len(segmentations)
+    return data | {"annotations": annotations}
 
 
 def _least(annotation: Annotation) -> float:
@@ -71,11 +67,18 @@ def _masks(
     image = read_image(record)
     boxes = [a.box for a in wanted]
     mirrored = [(record.width - x1, y0, record.width - x0, y1) for x0, y0, x1, y1 in boxes]
-    straight = _probabilities(predictor, image, boxes, classes)
-    mirror = _probabilities(predictor, np.ascontiguousarray(image[:, ::-1]), mirrored, classes)
+    straight = _regions(predictor, image, boxes, classes)
+    mirror = _regions(predictor, np.ascontiguousarray(image[:, ::-1]), mirrored, classes)
+    for region, other in zip(straight, mirror, strict=True):
+        other.render.side = (
+            region.render.side
+        )  # rounding may put the two sides of one box on different levels
+    predictor.render(straight)
+    predictor.render(mirror)
     found = {}
     for annotation, one, other in zip(wanted, straight, mirror, strict=True):
-        mean = ((one + other[:, ::-1]) / 2).astype(np.float32)
+        both = one.render.probability() + other.render.probability().flip(1)
+        mean = (both / 2).numpy()
         if float(np.abs(2 * mean - 1).mean()) < certainty:
             continue
         counts = rle.encode(
@@ -87,12 +90,13 @@ def _masks(
     return found
 
 
-def _probabilities(
+def _regions(
     predictor: Predictor,
     image: NDArray[np.uint8],
     boxes: Sequence[tuple[float, float, float, float]],
     classes: Sequence[int | None],
-) -> list[NDArray[np.float32]]:
-    """[h, h] for each box, at native resolution."""
+) -> list[Region]:
+    """One for each box, at native resolution, yet to be rendered."""
     prompts = tuple(Prompt(box, k) for box, k in zip(boxes, classes, strict=True))
-    return [r.render.probability().numpy() for r in predictor(image, Options(prompts=prompts))]
+    prepared = predictor.prepare(image, prompts)
+    return predictor.regions(predictor.coarse([prepared]), 0, prepared, Options(prompts=prompts))

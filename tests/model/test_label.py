@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from model.categories import Category
 from model.checkpoint import Checkpoint
-from model.coco import load_coco
+from model.coco import Annotation, CocoDataset, DataError, Record, load_coco
 from model.eager import eager_predictor
-from model.label import label
+from model.label import label, with_masks
 from model.predict import Predictor
 from tests.model import tiny
 
@@ -31,8 +33,10 @@ def labelled(
     file = tiny.write_data(folder / "data", 2, box_only=(2,))
     data = json.loads(file.read_text()) | change
     file.write_text(json.dumps(data))
-    found, count = label(predictor, data, load_coco(file, file.parent), least_side, certainty)
-    return data, found, count
+    found: dict[int, Any] = {}
+    for masks in label(predictor, load_coco(file, file.parent), least_side, certainty):
+        found |= masks
+    return data, with_masks(data, found), len(found)
 
 
 def test_boxes_get_masks_inside_of_them_and_the_rest_stays(predictor: Predictor, tmp_path: Path) -> None:
@@ -58,3 +62,27 @@ def test_small_unsure_and_unknown_ones_stay_boxes(predictor: Predictor, tmp_path
         (tmp_path / name).mkdir()
         data, found, count = labelled(predictor, tmp_path / name, **options)  # type: ignore[arg-type]
         assert (found, count) == (data, 0)
+
+
+def test_a_box_and_its_mirror_image_may_round_to_different_levels(tmp_path: Path) -> None:
+    """In 640×480 resized to 597×448, one is 112 pixels wide, the other 112.00003."""
+    config = dataclasses.replace(
+        tiny.CONFIG,
+        preprocessing=dataclasses.replace(tiny.CONFIG.preprocessing, short_edge=448, long_edge=640),
+    )
+    predictor = eager_predictor(Checkpoint(config, CLASSES, tiny.network(config).state_dict()))
+    Image.new("RGB", (640, 480)).save(tmp_path / "a.png")
+    box = Annotation(1, 0, (354.0, 0.0, 466.0, 60.0), None)
+    data = CocoDataset(CLASSES, (Record(1, tmp_path / "a.png", 640, 480, (box,)),))
+    (masks,) = label(predictor, data, 0, 0)
+    assert set(masks) <= {1}
+
+
+def test_what_was_found_before_a_damaged_picture_comes_out(predictor: Predictor, tmp_path: Path) -> None:
+    file = tiny.write_data(tmp_path, 2, box_only=(1, 2))
+    dataset = load_coco(file, file.parent)
+    (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:500])
+    found = label(predictor, dataset, 0, 0)
+    assert isinstance(next(found), dict)
+    with pytest.raises(DataError):
+        next(found)
