@@ -69,10 +69,8 @@ def _masks(
     mirrored = [(record.width - x1, y0, record.width - x0, y1) for x0, y0, x1, y1 in boxes]
     straight = _regions(predictor, image, boxes, classes)
     mirror = _regions(predictor, np.ascontiguousarray(image[:, ::-1]), mirrored, classes)
-    for region, other in zip(straight, mirror, strict=True):
-        other.render.side = (
-            region.render.side
-        )  # rounding may put the two sides of one box on different levels
+    for one, other in zip(straight, mirror, strict=True):  # rounded, a box and its mirror image may differ
+        other.render.side = one.render.side
     predictor.render(straight)
     predictor.render(mirror)
     found = {}
