@@ -126,7 +126,7 @@ def _tracing(settings: Settings) -> Callable[[FastAPI], Traces | None]:
         from service.traces import Traces
     except ImportError as error:
         raise ValueError(
-            f"traces: {error.name} is not installed: pip install 'pointrend-served[traces]'"
+            f"traces: {error.name} is not installed: in the repository, .venv/bin/pip install -e '.[traces]'"
         ) from error
     return Traces.of
 

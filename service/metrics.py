@@ -76,6 +76,9 @@ class Metrics:
         self._limit = make(
             Gauge, "queue_limit_seconds", "Predicted work from which on requests are refused.", ("model",)
         )
+        self._fullness = make(
+            Gauge, "queue_fullness", "Share of the queue taken, by work or number: the larger one.", ("model",)
+        )
         self.stages = make(
             Histogram,
             "stage_seconds",
@@ -145,6 +148,7 @@ class Metrics:
         self._alive.labels(model).set_function(lambda: float(worker.alive))
         self._ready.labels(model).set_function(lambda: float(worker.ready))
         self._backlog.labels(model).set_function(lambda: worker.admission.backlog)
+        self._fullness.labels(model).set_function(lambda: worker.admission.pressure)
         for stage in worker.depth:
             self._depth.labels(model, stage).set_function(partial(_requests, worker, stage))
 

@@ -20,7 +20,7 @@ from ray.serve.config import AutoscalingConfig
 from ray.util.metrics import Gauge
 
 from service.app import create_app
-from service.settings import read_settings
+from service.settings import check_environment, read_settings
 
 HEALTH_PERIOD = 10.0  # s, between two health checks of a replica, and so between two of its samples
 
@@ -40,6 +40,7 @@ class Scale(BaseModel):
 
 def application(scale: Scale) -> Application:
     """An autoscaling deployment of the service. Raises ValueError for bad settings, here and not in a replica."""
+    check_environment()
     settings = read_settings(
         bundles=scale.bundles, threads=scale.cpus, device="cuda" if scale.gpus else "cpu", access_log=False
     )

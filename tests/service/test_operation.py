@@ -155,6 +155,7 @@ def test_metrics(client: TestClient) -> None:
         'pointrend_queue_requests{model="discs",stage="queue"} 0.0',
         'pointrend_queue_seconds{model="discs"} 0.0',
         'pointrend_queue_limit_seconds{model="discs"} 20.0',
+        'pointrend_queue_fullness{model="discs"} 0.0',
         'pointrend_model_alive{model="discs"} 1.0',
         'pointrend_model_ready{model="discs"} 1.0',
         'pointrend_model_info{checkpoint="",model="discs",providers="Stub",task="instance"} 1.0',
