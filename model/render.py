@@ -1,9 +1,9 @@
 """The renderer: masks refined level by level, only where they are uncertain (paper section 3.1, 4.2).
 
 One loop for eager networks, exported bundles and tests. It holds no network: a `Render` is one region's mask in
-progress, with views of what it reads; `advance` takes any set of them one level further, whatever
-their images, levels and targets, with one point-head call per group. Between two levels renders may join,
-leave with what they have, or vanish.
+progress, with views of what it reads; `advance` takes any set of them a step further, whatever
+their images, levels and targets, with one point-head call per group. A step is a level, or a part of one with more
+points than a group may have. Between two steps renders may join, leave with what they have, or vanish.
 
 Shapes: r renders of a cohort · P points · D point-head width · h side of a level
 """
@@ -26,6 +26,7 @@ SIDES = (28, 56, 112, 224, 448, 896)  # what a request may ask for
 COARSEST = 7  # of the coarse head's own mask; the least that `limit` leaves anything to see of
 START = 28  # below this side every cell is evaluated anyway (spec of the reference: 4·14² ≤ 784)
 GROUP_POINTS = 8 * 784  # a CPU is fastest when the temporaries of a call stay in its caches
+CELLS_A_POINT = 256  # enlarging and searching as many takes no longer than a point: 128 channels 300, 256 800
 
 
 class FineMap(NamedTuple):
@@ -35,6 +36,14 @@ class FineMap(NamedTuple):
     height: int
     width: int
     stride: int
+
+
+class Ahead(NamedTuple):
+    """A level of which some points are evaluated; cells [P] and unit points [P, 2] are left."""
+
+    logits: Tensor  # [h, h]
+    cells: Tensor
+    points: Tensor
 
 
 @dataclass
@@ -49,6 +58,7 @@ class Render:
     points: int | None = None  # per level; None grows with the level's side
     logits: Tensor | None = None  # [h, h] the finest finished level
     truncated: bool = False  # the target is below what was asked for at first
+    ahead: Ahead | None = None  # the next level, if a part of it is evaluated
 
     @property
     def level(self) -> int:
@@ -60,14 +70,19 @@ class Render:
         return self.level >= self.side
 
     def next_level(self) -> tuple[int, int]:
-        """Side of the next level and how many of its cells to evaluate there."""
-        return level_after(self.level, self.side, self.points)
+        """Side of the next level and the work of the next step, in points."""
+        side, count = level_after(self.level, self.side, self.points)
+        if self.ahead is not None:
+            return side, min(len(self.ahead.cells), GROUP_POINTS)
+        return side, level_work(side, min(count, GROUP_POINTS))
 
     def limit(self, side: int) -> None:
         """Ask for less from here on: for `side`, if that is below the target, but not below what is finished."""
         target = max(side, self.level)
         if target < self.side:
             self.side, self.truncated = target, True
+            if self.ahead is not None and len(self.ahead.logits) > target:
+                self.ahead = None
 
     def probability(self) -> Tensor:
         """[h, h] foreground probability at the finest finished level."""
@@ -96,13 +111,26 @@ def level_after(level: int, target: int, points: int | None) -> tuple[int, int]:
     return side, side**2 if level == 0 else min(asked, side**2)
 
 
+def level_work(side: int, count: int) -> int:
+    """What a level takes, in points to evaluate: few points do not make a large one cheap."""
+    return max(count, side**2 // CELLS_A_POINT)
+
+
 def total_points(side: int, points: int | None) -> int:
     """How many points a render evaluates on its way to `side`."""
-    level = total = 0
+    return sum(count for _, count in _levels(side, points))
+
+
+def total_work(side: int, points: int | None) -> int:
+    """What a render takes on its way to `side`, in points: see `level_work`."""
+    return sum(level_work(level, count) for level, count in _levels(side, points))
+
+
+def _levels(side: int, points: int | None) -> Iterator[tuple[int, int]]:
+    level = 0
     while level < side:
         level, count = level_after(level, side, points)
-        total += count
-    return total
+        yield level, count
 
 
 def native_side(width: float, height: float) -> int:
@@ -122,19 +150,23 @@ def render_dense(renders: Sequence[Render], head: PointHead, group_points: int =
     """The yardstick: evaluate every cell of the target grid. Costs side² points a render."""
     for r in renders:
         centres = regular_grid(r.side, r.box.device)
-        r.logits = _evaluate([([r], centres[None])], head, group_points)[0].view(r.side, r.side)
+        parts = [_evaluate([([r], part[None])], head)[0] for part in torch.split(centres, group_points)]
+        r.logits = torch.cat(parts, dim=1).view(r.side, r.side)
 
 
 @torch.inference_mode()
 def advance(renders: Sequence[Render], head: PointHead, group_points: int = GROUP_POINTS) -> None:
-    """One level further for each of the given renders, none of which is done."""
-    for group in _groups(sorted(renders, key=_cohort), group_points):
+    """A step further for each of the given renders, none of which is done."""
+    whole = [r for r in renders if _next(r)[1] <= GROUP_POINTS]
+    for r in [r for r in renders if _next(r)[1] > GROUP_POINTS]:
+        _advance_part(r, head)
+    for group in _groups(sorted(whole, key=_cohort), group_points):
         cohorts = []
         for _, members in groupby(group, key=_cohort):
             cohort = list(members)
-            side, count = cohort[0].next_level()
+            side, count = _next(cohort[0])
             cohorts.append((cohort, *_choose(cohort, side, count)))
-        values = _evaluate([(cohort, points) for cohort, points, _, _ in cohorts], head, group_points)
+        values = _evaluate([(cohort, points) for cohort, points, _, _ in cohorts], head)
         for (cohort, _, maps, cells), logits in zip(cohorts, values, strict=True):
             side = maps.shape[-1]
             filled = maps.flatten(1).scatter_(1, cells, logits).view(-1, side, side)
@@ -142,12 +174,30 @@ def advance(renders: Sequence[Render], head: PointHead, group_points: int = GROU
                 r.logits = own
 
 
+def _advance_part(r: Render, head: PointHead) -> None:
+    """GROUP_POINTS further on a level that has more."""
+    if r.ahead is None:
+        points, maps, cells = _choose([r], *_next(r))
+        r.ahead = Ahead(maps[0], cells[0], points[0])
+    logits, cells, points = r.ahead
+    now = points[None, :GROUP_POINTS]
+    logits.view(-1)[cells[:GROUP_POINTS]] = _evaluate([([r], now)], head)[0][0]
+    if len(cells) > GROUP_POINTS:
+        r.ahead = Ahead(logits, cells[GROUP_POINTS:], points[GROUP_POINTS:])
+    else:
+        r.logits, r.ahead = logits, None
+
+
+def _next(r: Render) -> tuple[int, int]:
+    return level_after(r.level, r.side, r.points)
+
+
 def _cohort(r: Render) -> tuple[int, int, int]:
-    return (r.level, *r.next_level())
+    return (r.level, *_next(r))
 
 
 def _groups(renders: Iterable[Render], group_points: int) -> Iterator[list[Render]]:
-    """Runs of renders whose points together stay within `group_points`; one with more is a run of its own."""
+    """Runs of renders whose work together stays within `group_points`; one with more is a run of its own."""
     group: list[Render] = []
     total = 0
     for r in renders:
@@ -174,19 +224,8 @@ def _choose(cohort: list[Render], side: int, count: int) -> tuple[Tensor, Tensor
     return points, finer, cells
 
 
-def _evaluate(cohorts: list[tuple[list[Render], Tensor]], head: PointHead, group_points: int) -> list[Tensor]:
-    """Point-head logits [r, P] for every cohort with its unit points [r, P, 2].
-
-    In one call, except for a lone render with more points than that: it goes in parts.
-    """
-    (alone, points), *others = cohorts
-    if not others and len(alone) == 1 and points.shape[1] > group_points:
-        parts = torch.split(points, group_points, dim=1)
-        return [torch.cat([_evaluate_at_once([(alone, part)], head)[0] for part in parts], dim=1)]
-    return _evaluate_at_once(cohorts, head)
-
-
-def _evaluate_at_once(cohorts: list[tuple[list[Render], Tensor]], head: PointHead) -> list[Tensor]:
+def _evaluate(cohorts: list[tuple[list[Render], Tensor]], head: PointHead) -> list[Tensor]:
+    """Point-head logits [r, P] for every cohort with its unit points [r, P, 2], in one call."""
     hidden = head.hidden(
         torch.cat([read_fine(cohort, points) for cohort, points in cohorts]),
         coarse := torch.cat([read_coarse(cohort, points) for cohort, points in cohorts]),

@@ -13,7 +13,9 @@ from model.config import PointRendMask
 from model.point_head import PointHead
 from model.points import regular_grid, sample, to_image
 from model.render import (
+    CELLS_A_POINT,
     COARSEST,
+    GROUP_POINTS,
     SIDES,
     FineMap,
     Render,
@@ -24,6 +26,7 @@ from model.render import (
     render_dense,
     start_side,
     total_points,
+    total_work,
 )
 
 CHANNELS, CLASSES = 6, 3
@@ -129,13 +132,63 @@ def test_the_schedule(
     assert r.done and r.level == side and r.probability().shape == (side, side)
 
 
-def test_many_points_of_one_render_go_in_parts(head: PointHead, counted: list[int]) -> None:
-    whole, parts = (Scene(head).render(0, 0, 112, 56**2) for _ in range(2))
-    render([whole], head, group_points=10**9)
-    counted.clear()
-    render([parts], head, group_points=1000)
-    assert counted == [1000, 1000, 1000, 136] * 2
+def test_a_level_of_many_points_takes_several_steps(head: PointHead, counted: list[int]) -> None:
+    """Between which others get on; what comes out is the level as a whole."""
+    scene = Scene(head)
+    r, other, dense = (scene.render(i, 0, side, 112**2) for i, side in ((0, 112), (1, 14), (0, 112)))
+    assert r.next_level() == (112, GROUP_POINTS)
+    advance([r, other], head)
+    assert (r.level, other.done) == (0, True)
+    assert counted == [GROUP_POINTS, 14**2]
+    assert r.next_level() == (112, 112**2 - GROUP_POINTS)
+    advance([r], head)
+    assert r.done and r.ahead is None
+    render_dense([dense], head)
+    torch.testing.assert_close(logits(r), logits(dense), atol=1e-4, rtol=1e-4)
+
+
+def test_a_sparse_level_in_parts_is_the_level_in_one(
+    head: PointHead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, parts = (Scene(head).render(2, 0, 112, 784) for _ in range(2))
+    render([whole], head)
+    monkeypatch.setattr("model.render.GROUP_POINTS", 300)
+    steps = 0
+    while not parts.done:
+        assert parts.next_level()[1] <= 300
+        advance([parts], head)
+        steps += 1
+    assert steps == 3 * 3
     torch.testing.assert_close(logits(parts), logits(whole), atol=1e-5, rtol=1e-5)
+
+
+def test_a_limit_ends_a_level_that_is_begun(head: PointHead) -> None:
+    r, kept = (Scene(head).render(0, 0, 224, 112**2) for _ in range(2))
+    for _ in range(3):
+        advance([r], head)
+        advance([kept], head)
+    assert (r.level, r.ahead is None) == (112, False)
+    kept.limit(448)
+    assert kept.ahead is not None
+    r.limit(COARSEST)
+    assert (r.side, r.done, r.ahead) == (112, True, None)
+    early = Scene(head).render(0, 0, 896, 896**2)
+    advance([early], head)
+    early.limit(COARSEST)
+    render([early], head)
+    assert early.done and early.level == COARSEST
+
+
+def test_few_points_do_not_make_a_large_level_cheap(head: PointHead, counted: list[int]) -> None:
+    """But as many as `auto` evaluates are all that counts."""
+    assert [total_work(side, None) for side in SIDES] == [total_points(side, None) for side in SIDES]
+    assert total_work(896, 1) > 896**2 // CELLS_A_POINT > 50 * total_points(896, 1)
+    renders = [Scene(head).render(i, 0, 896, 1) for i in range(3)]
+    for r in renders:
+        r.logits = torch.randn(448, 448)
+    assert renders[0].next_level() == (896, 896**2 // CELLS_A_POINT)
+    advance(renders, head)
+    assert counted == [2, 1]
 
 
 def test_the_first_level() -> None:
