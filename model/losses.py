@@ -33,6 +33,8 @@ from model.rpn import Proposals
 
 Losses = dict[str, Tensor]
 
+_MOST_MOVED = 2  # sides of the image; masks train in no larger box
+
 
 def losses(
     network: MaskRCNN,
@@ -168,8 +170,11 @@ def box_losses(head: BoxHead, pyramid: list[Tensor], rois: Rois, sampling: Sampl
         # After the box losses, with the target's class; neither clipped nor filtered.
         moves = deltas[keep, rois.classes[keep]].detach()
         moved = box.decode(moves, boxes, box.BOX_WEIGHTS)
-        # RoIAlign reads out of bounds at NaN; the loss of a diverged run must come out, to be reported.
-        boxes = torch.where(moved.isfinite().all(1, keepdim=True), moved, boxes)
+        # A diverged run must get to its loss, to be reported: RoIAlign reads out of bounds at NaN (which
+        # no comparison admits), and the cost of targets grows with the box's area.
+        limit = _MOST_MOVED * 4 * max(pyramid[0].shape[-2:])
+        possible = (moved[:, 2:] - moved[:, :2] <= limit).all(1, keepdim=True)
+        boxes = torch.where(possible, moved, boxes)
     return result, rois.take(keep, boxes)
 
 

@@ -192,6 +192,17 @@ def test_box_losses_are_means_over_all_regions() -> None:
     assert kept.classes.tolist() == [0, 1, 0] and kept.batch.tolist() == [0, 0, 1]
 
 
+@pytest.mark.parametrize("delta", [1e9, float("inf"), float("nan")])
+def test_masks_never_train_in_the_boxes_of_a_diverged_run(delta: float) -> None:
+    """Finite ones, too, of 62.5 times the proposal's 160 pixels: RoIAlign's cost grows with the area."""
+    network, regions = lively(), rois([[0.0, 0, 160, 160], [50, 10, 90, 60]], [0, 0], [0, 1], [0, 1])
+    with torch.no_grad():
+        network.box_head.bbox_pred.weight.zero_()
+        network.box_head.bbox_pred.bias.view(tiny.CLASSES, 4)[0, 2:] = delta
+    _, kept = box_losses(network.box_head, network.backbone(tiny.images(2)[0]), regions, SAMPLING)
+    torch.testing.assert_close(kept.boxes, regions.boxes)
+
+
 def test_proposals_themselves_are_the_masks_boxes_when_asked() -> None:
     network, regions = lively(), rois(*ROIS)
     sampling = dataclasses.replace(SAMPLING, predicted_boxes=False)
