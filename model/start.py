@@ -12,10 +12,12 @@ from torch import Tensor
 
 from model.backbone import TimmTrunk, load_imagenet
 from model.checkpoint import REFERENCE_SUFFIXES, CheckpointError, load
+from model.config import ModelConfig
 from model.rcnn import MaskRCNN
 from model.reference import Array, read_arrays
 from model.reference_names import POINT, rename
 from model.semantic import SemanticNet
+from model.semantic_config import SemanticConfig
 
 # Classifiers' names → the reference's, each pattern in turn.
 _CLASSIFIERS = {
@@ -77,12 +79,16 @@ def from_checkpoint(network: MaskRCNN | SemanticNet, path: Path) -> str:
     if suffix not in (".safetensors", *REFERENCE_SUFFIXES):
         raise CheckpointError(f"{path.name} is no checkpoint: expected .safetensors, .pkl or .pth")
     own = network.state_dict()
-    given = load(path).tensors if suffix == ".safetensors" else _tensors(read_arrays(path))
+    if suffix == ".safetensors":
+        checkpoint = load(path)
+        given, note = checkpoint.tensors, _other_anchors(network.config, checkpoint.config)
+    else:
+        given, note = _tensors(read_arrays(path)), ""
     fitting = _fitting(given, own)
     if not fitting:
         raise ValueError(f"nothing in {path.name} fits this network")
     network.load_state_dict(own | fitting)
-    return f"started {len(fitting)} of {len(own)} tensors from {path.name}"
+    return f"started {len(fitting)} of {len(own)} tensors from {path.name}{note}"
 
 
 def resnet_name(name: str) -> str:
@@ -91,6 +97,17 @@ def resnet_name(name: str) -> str:
     for pattern, replacement in _CLASSIFIERS.items():
         name = re.sub(pattern, replacement, name)
     return name
+
+
+def _other_anchors(own: ModelConfig | SemanticConfig, given: ModelConfig | SemanticConfig) -> str:
+    """A remark if two detectors' anchors differ, whose predictors nevertheless fit."""
+    if not (isinstance(own, ModelConfig) and isinstance(given, ModelConfig)):
+        return ""
+    theirs, ours = (
+        {"anchor_sizes": c.rpn.anchor_sizes, "aspect_ratios": c.rpn.aspect_ratios} for c in (given, own)
+    )
+    differ = ", ".join(f"{name} {value}" for name, value in theirs.items() if value != ours[name])
+    return f" (its proposals, which have to adapt, were trained with {differ})" if differ else ""
 
 
 def _tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:

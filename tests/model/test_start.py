@@ -135,8 +135,17 @@ def test_a_reference_checkpoint_starts_a_network_of_other_classes() -> None:
 def test_a_native_checkpoint_starts_a_network(tmp_path: Path) -> None:
     source, network = tiny.network(seed=5), tiny.network()
     save(tmp_path / "c.safetensors", Checkpoint(tiny.CONFIG, numbered(2), source.state_dict()))
-    from_checkpoint(network, tmp_path / "c.safetensors")
+    assert "adapt" not in from_checkpoint(network, tmp_path / "c.safetensors")
     assert all(torch.equal(v, source.state_dict()[k]) for k, v in network.state_dict().items())
+
+
+def test_other_anchors_are_remarked_on(tmp_path: Path) -> None:
+    save(tmp_path / "c.safetensors", Checkpoint(tiny.CONFIG, numbered(2), tiny.network().state_dict()))
+    tall = dataclasses.replace(
+        tiny.CONFIG, rpn=dataclasses.replace(tiny.CONFIG.rpn, aspect_ratios=(1.0, 2.0, 3.0))
+    )
+    said = from_checkpoint(tiny.network(tall), tmp_path / "c.safetensors")
+    assert "trained with aspect_ratios (0.5, 1.0, 2.0)" in said and "anchor_sizes" not in said
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
