@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from model.predict import Options
-from model.render import total_points
+from model.render import SIDES, native_side, total_work
+
+
+def sides(options: Options, detections: int) -> list[int]:
+    """Of the masks that a request asks for, one each; unless boxes tell, `detections` of the largest."""
+    if options.prompts is None:
+        side = SIDES[-1] if options.resolution == "native" else options.resolution
+        return [side] * min(options.max_instances, detections)
+    if options.resolution != "native":
+        return [options.resolution] * len(options.prompts)
+    return [native_side(x1 - x0, y1 - y0) for x0, y0, x1, y1 in (prompt.box for prompt in options.prompts)]
 
 
 @dataclass
@@ -42,33 +53,40 @@ class CostModel:
     """Rates of one model on one device. The guesses only matter until the warm-up has run."""
 
     pixel: Rate = field(default_factory=lambda: Rate(5e-7))  # padded, of a coarse pass
-    point: Rate = field(default_factory=lambda: Rate(4e-6))  # of the renderer
+    point: Rate = field(default_factory=lambda: Rate(4e-6))  # of the renderer's work
     found: Mean = field(default_factory=lambda: Mean(4.0))  # instances of an image
-    native: Mean = field(default_factory=lambda: Mean(float(total_points(224, None))))  # points an instance
+    native: Mean = field(
+        default_factory=lambda: Mean(float(total_work(224, None)))
+    )  # of an instance, in points
 
     def predict(self, pixels: int, options: Options, at_most: int | None = None) -> float:
         """Seconds for an image of padded `pixels`, whose masks have a side of `at_most`."""
-        detected = min(self.found.value, options.max_instances)
-        instances = detected if options.prompts is None else len(options.prompts)
-        if options.resolution == "native":
-            each = self.native.value if options.points is None else total_points(224, options.points)
+        most = SIDES[-1] if at_most is None else at_most
+        if options.prompts is not None:
+            work: float = sum(total_work(min(side, most), options.points) for side in sides(options, 0))
         else:
-            each = total_points(options.resolution, options.points)
-        if at_most is not None:
-            each = min(each, total_points(at_most, options.points))
-        return pixels * self.pixel.value + instances * each * self.point.value
+            work = min(self.found.value, options.max_instances) * self._each(options, most)
+        return pixels * self.pixel.value + work * self.point.value
+
+    def _each(self, options: Options, most: int) -> float:
+        """Work of a detected instance."""
+        if options.resolution != "native":
+            return total_work(min(options.resolution, most), options.points)
+        usual = self.native.value if options.points is None else total_work(224, options.points)
+        return min(usual, total_work(most, options.points))
 
     def saw_pass(self, pixels: int, seconds: float) -> None:
         """A coarse pass over padded `pixels` of all its images."""
         self.pixel.add(pixels, seconds)
 
     def saw_points(self, points: int, seconds: float) -> None:
-        """A step of the renderer."""
+        """A step of the renderer, and its work."""
         self.point.add(points, seconds)
 
-    def saw_instances(self, options: Options, points: list[int]) -> None:
-        """What an image had: the points that each of its instances takes in all."""
-        if options.prompts is None:
-            self.found.add(len(points))
-        if options.resolution == "native" and options.points is None and points:
-            self.native.add(sum(points) / len(points))
+    def saw_instances(self, options: Options, work: Sequence[int]) -> None:
+        """What detection found in an image: the work that each instance takes in all, in points."""
+        if options.prompts is not None:
+            return
+        self.found.add(len(work))
+        if options.resolution == "native" and options.points is None and work:
+            self.native.add(sum(work) / len(work))

@@ -14,14 +14,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from model import semantic_predict as semantic
 from model.categories import Category
 from model.predict import Options, Prompt, Resolution, parse_points, parse_resolution
-from model.render import SIDES, total_points
+from model.render import SIDES, total_work
 from model.semantic_predict import SemanticOptions
+from service.cost import sides
 
 Format = Literal["rle", "rle_list", "polygon", "coco", "png"]
 AnyOptions = Options | SemanticOptions
 FORMATS: tuple[str, ...] = get_args(Format)
 LABEL_FORMATS = ("rle", "rle_list", "png")
 MAX_BOXES = 1000
+MAX_CELLS = 100 * SIDES[-1] ** 2  # of all masks together, which are kept until the answer: 321 MB
 LEAST_OVERLAP = 0.01  # pixels of a box inside the image; less is lost to rounding on the way to the network
 
 
@@ -198,15 +200,23 @@ def check_boxes(prompts: Sequence[Prompt], width: int, height: int) -> None:
 
 
 def check_cost(options: Options, max_detections: int, limit: int) -> None:
-    """Raises ParameterError if the request may need more than `limit` points. Instances are counted at their most."""
-    most = min(options.max_instances, max_detections)
-    instances = most if options.prompts is None else len(options.prompts)
-    side = SIDES[-1] if options.resolution == "native" else options.resolution
-    if (total := instances * total_points(side, options.points)) > limit:
+    """Raises ParameterError if the request may need more work than `limit` points, or more than MAX_CELLS.
+
+    Detections are counted at their most, boxes as they are.
+    """
+    needed = sides(options, max_detections)
+    fewer = "max_instances" if options.prompts is None else "the number of boxes"
+    masks = f"up to {len(needed)} masks of side {max(needed, default=0)}"
+    if (total := sum(total_work(side, options.points) for side in needed)) > limit:
         raise ParameterError(
             "points",
-            f"up to {instances} instances at side {side} may take {total} points, and {limit} are allowed: "
-            "lower points, resolution, or " + ("max_instances" if options.prompts is None else "the boxes"),
+            f"{masks} may take the work of {total} points, and {limit} are allowed: "
+            f"lower points, resolution, or {fewer}",
+        )
+    if (cells := sum(side**2 for side in needed)) > MAX_CELLS:
+        raise ParameterError(
+            "resolution",
+            f"{masks} may have {cells} cells, and {MAX_CELLS} are allowed in all: lower resolution, or {fewer}",
         )
 
 

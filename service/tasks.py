@@ -17,12 +17,13 @@ from export.bundle import Bundle, Manifest
 from export.semantic_bundle import SemanticBundle, SemanticManifest
 from model.config import Preprocessing
 from model.predict import Options, Prepared
-from model.render import Render, advance, total_points
+from model.render import Render, advance, total_work
 from model.semantic_ahead import Size
 from model.semantic_predict import SemanticOptions, target_size
-from model.semantic_render import LabelRender, total_work
+from model.semantic_render import LabelRender
 from model.semantic_render import advance as advance_maps
 from model.semantic_render import total_points as total_map_points
+from model.semantic_render import total_work as total_map_work
 from service.cost import CostModel
 from service.images import DecodedImage
 from service.masks import Findings, LabelMap, finished
@@ -103,7 +104,7 @@ class InstanceTask:
         return tuple(map(finished, job.rendering))
 
     def learn(self, costs: CostModel, job: Job) -> None:
-        needed = [total_points(region.render.side, job.options.points) for region in job.rendering]
+        needed = [total_work(region.render.side, job.options.points) for region in job.rendering]
         costs.saw_instances(job.options, needed)
 
     def warm(self, images: int) -> None:
@@ -141,10 +142,10 @@ class SemanticTask:
         if options.resolution != "native" or options.points is not None:
             height = shape.short_edge if options.resolution == "native" else options.resolution
             target = height, round(height * shape.long_edge / shape.short_edge)
-            work = self._total(total_work, extent, target, options.points)
+            work = self._total(total_map_work, extent, target, options.points)
         if at_most is not None:
             limit = at_most, round(at_most * shape.long_edge / shape.short_edge)
-            work = min(work, self._total(total_work, extent, limit, options.points))
+            work = min(work, self._total(total_map_work, extent, limit, options.points))
         return pixels * costs.pixel.value + work * costs.point.value
 
     def read(self, image: DecodedImage, options: SemanticOptions, limit: int) -> Job:
@@ -178,7 +179,7 @@ class SemanticTask:
         costs.found.add(1)
         if job.options.resolution == "native" and job.options.points is None:
             render = job.rendering
-            costs.native.add(self._total(total_work, render.extent, render.target, None))
+            costs.native.add(self._total(total_map_work, render.extent, render.target, None))
 
     def warm(self, images: int) -> None:
         self._predictor.coarse([_blank(self._manifest.preprocessing)] * images)

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.predict import Options, Prompt
-from model.render import total_points
+from model.render import total_points, total_work
 from service.admission import Admission, QueueFull
-from service.cost import CostModel
+from service.cost import CostModel, sides
 
 
 def test_requests_are_bounded_in_number() -> None:
@@ -133,9 +133,10 @@ def test_costs_are_learned() -> None:
     assert costs.predict(500, Options(resolution=112, max_instances=1)) == pytest.approx(
         0.05 + total_points(112, None) * 1e-5
     )
+    costs.saw_instances(Options(), [500, 500])
     prompts = (Prompt((0, 0, 1, 1)),) * 7
-    costs.saw_instances(Options(prompts=prompts), [500] * 7)  # says nothing of what detection finds
-    assert costs.predict(0, Options(prompts=prompts)) == pytest.approx(7 * 500 * 1e-5)
+    costs.saw_instances(Options(prompts=prompts), [900] * 7)  # says nothing of what detection finds
+    assert costs.predict(0, Options(prompts=prompts)) == pytest.approx(7 * 784 * 1e-5)
     assert costs.predict(0, Options()) == pytest.approx(2 * 500 * 1e-5)
     assert costs.predict(0, Options(resolution=448), at_most=28) == pytest.approx(2 * 784 * 1e-5)
     costs.saw_points(10, 1.0)  # a small portion with its overhead
@@ -143,3 +144,24 @@ def test_costs_are_learned() -> None:
     for _ in range(300):
         costs.saw_pass(1000, 0.2)  # what is long ago is forgotten
     assert costs.pixel.value == pytest.approx(2e-4, rel=1e-3)
+
+
+def test_boxes_cost_what_they_are() -> None:
+    boxes = tuple(Prompt((0, 0, size, 9)) for size in (20, 200, 2000))
+    costs = CostModel()
+    assert sides(Options(prompts=boxes), 100) == [28, 224, 896]
+    assert sides(Options(56, prompts=boxes), 100) == [56] * 3
+    assert sides(Options(max_instances=3), 100) == [896] * 3
+    assert sides(Options(56), 100) == [56] * 100
+    work = sum(total_work(side, None) for side in (28, 224, 896))
+    assert costs.predict(0, Options(prompts=boxes)) == pytest.approx(work * costs.point.value)
+    limited = sum(total_work(side, None) for side in (28, 112, 112))
+    assert costs.predict(0, Options(prompts=boxes), at_most=112) == pytest.approx(limited * costs.point.value)
+
+
+def test_few_points_are_not_all_that_a_large_mask_costs() -> None:
+    costs = CostModel()
+    cheap, usual = (
+        costs.predict(0, Options(896, points, prompts=(Prompt((0, 0, 9, 9)),))) for points in (1, None)
+    )
+    assert 0.3 * usual < cheap < usual

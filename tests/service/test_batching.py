@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.render import FineMap, Render
 from service.batching import Limits, form, ripe, step
 
 LIMITS = Limits(max_wait=1.0, pixels=400, points=1000)
@@ -73,6 +75,13 @@ def test_a_step_takes_what_fits_and_at_least_one() -> None:
     assert step(masks, LIMITS) == masks[:2]
     assert step([Mask(5000), Mask(1)], LIMITS) == [Mask(5000)]
     assert step([], LIMITS) == []
+
+
+def test_a_step_is_bounded_in_cells_as_well() -> None:
+    nothing = torch.zeros(0)
+    fine, finished = FineMap(nothing, 0, 0, 4), torch.zeros(448, 448)
+    renders = [Render(fine, nothing, nothing, 0, 896, points=1, logits=finished) for _ in range(30)]
+    assert len(step(renders, Limits(max_wait=0, pixels=1, points=8 * 784))) == 2
 
 
 @given(

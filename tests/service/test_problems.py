@@ -160,6 +160,7 @@ def test_a_parameter_given_twice(client: TestClient) -> None:
         {"resolution": 896, "points": 802816},
         {"resolution": "native", "points": 100_000},
         {"resolution": 896, "boxes": json.dumps([[0, 0, 9, 9]] * 1000)},
+        {"resolution": 896, "boxes": json.dumps([[0, 0, 9, 9]] * 1000), "points": 1},
     ],
     ids=str,
 )
@@ -168,6 +169,22 @@ def test_a_request_cannot_ask_for_more_points_than_allowed(
 ) -> None:
     response = client.post("/segment", content=GOOD, headers=PNG, params=params)
     check(response, 422, "invalid-parameter", "points: up to", "4000000 are allowed")
+
+
+def test_masks_are_bounded_in_cells_as_well(client: TestClient) -> None:
+    params: dict[str, Any] = {"resolution": 896, "boxes": json.dumps([[0, 0, 9, 9]] * 101), "points": 1}
+    response = client.post("/segment", content=GOOD, headers=PNG, params=params)
+    check(
+        response, 422, "invalid-parameter", "resolution: up to 101 masks of side 896", "80281600 are allowed"
+    )
+    params |= {"boxes": json.dumps([[0, 0, 9, 9]] * 100)}
+    assert client.post("/segment", content=GOOD, headers=PNG, params=params).is_success
+
+
+def test_a_thousand_small_boxes_are_allowed(client: TestClient) -> None:
+    params = {"boxes": json.dumps([[0, 0, 20, 20]] * 1000)}
+    answered = client.post("/segment", content=GOOD, headers=PNG, params=params)
+    assert len(answered.json()["instances"]) == 1000
 
 
 def test_fewer_instances_may_have_more_points(client: TestClient) -> None:
