@@ -36,7 +36,7 @@ def _nms_rows(boxes: Any, scores: Any, iou_threshold: float, min_score: float) -
         op.Constant(value_floats=[float(min_score)]),
     )
     places = op.Gather(picks, op.Constant(value_ints=[0, 2]), axis=1)
-    none = op.Cast(op.Mul(scores, op.Constant(value_float=0.0)), to=onnx.TensorProto.BOOL)
+    none = op.Less(scores, scores)
     count = op.Slice(
         op.Shape(picks), op.Constant(value_ints=[0]), op.Constant(value_ints=[1]), op.Constant(value_ints=[0])
     )
