@@ -112,13 +112,15 @@ def read_labelling(file: Path) -> Labelling:
 def load_label_maps(file: Path, folder: Path) -> LabelMaps:
     """The data set of a JSON file and a folder, every pair of it checked.
 
-    Raises DataError that lists up to ten problems, each with its file: no partner, other sizes, unknown values.
+    Raises DataError that lists up to ten problems, each with its file: no partner or two, other sizes, unknown
+    values.
     """
     labelling = read_labelling(file)
-    images = {p.stem: p for p in _files(folder / "images") if p.suffix.lower() in _FORMATS}
-    labels = {p.stem: p for p in _files(folder / "labels") if p.suffix.lower() == ".png"}
+    problems: list[str] = []
+    images = _by_stem(folder / "images", _FORMATS, problems)
+    labels = _by_stem(folder / "labels", (".png",), problems)
     lone = [(images | labels)[stem] for stem in sorted(images.keys() ^ labels.keys())]
-    problems = [f"{path}: {_partner(path, path.stem in images)}" for path in lone]
+    problems += [f"{path}: {_partner(path, path.stem in images)}" for path in lone]
     pairs = tuple(
         Pair(images[stem], labels[stem], labelling) for stem in sorted(images.keys() & labels.keys())
     )
@@ -230,10 +232,16 @@ def _sizes(pair: Pair, image: tuple[int, ...], labels: tuple[int, ...]) -> str:
     return f"{pair.labels}: {width}×{height}, but {pair.image.name} is {w}×{h}"
 
 
-def _files(folder: Path) -> list[Path]:
+def _by_stem(folder: Path, formats: tuple[str, ...], problems: list[str]) -> dict[str, Path]:
+    """The folder's pictures; adds to the problems those whose name another one has."""
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}: images and label maps stand in images/ and labels/")
-    return sorted(folder.iterdir())
+    found: dict[str, Path] = {}
+    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in formats):
+        first = found.setdefault(path.stem, path)
+        if first != path:
+            problems.append(f"{path}: {first.name} has the same name, so its partner is not clear")
+    return found
 
 
 def _partner(path: Path, is_image: bool) -> str:

@@ -67,6 +67,13 @@ def test_every_problem_names_its_file(tmp_path: Path) -> None:
     assert lines[6].startswith("/labels/5.png: cannot identify image file")
 
 
+def test_two_images_of_one_name_are_a_problem(tmp_path: Path) -> None:
+    file = label_files.write(tmp_path, count=2)
+    Image.open(tmp_path / "images/1.png").save(tmp_path / "images/1.jpg")
+    says = f"{tmp_path / 'images/1.png'}: 1.jpg has the same name, so its partner is not clear"
+    assert complaint(file, tmp_path).splitlines()[1:] == [f"  {says}"]
+
+
 def test_at_most_ten_problems_are_listed(tmp_path: Path) -> None:
     file = label_files.write(tmp_path, count=12)
     for path in (tmp_path / "labels").iterdir():
