@@ -26,6 +26,7 @@ SIDES = (28, 56, 112, 224, 448, 896)  # what a request may ask for
 COARSEST = 7  # of the coarse head's own mask; the least that `limit` leaves anything to see of
 START = 28  # below this side every cell is evaluated anyway (spec of the reference: 4·14² ≤ 784)
 GROUP_POINTS = 8 * 784  # a CPU is fastest when the temporaries of a call stay in its caches
+SLACK = 0.01  # pixels of a box: less is lost to rounding between the image and the network's input
 CELLS_A_POINT = 256  # enlarging and searching as many takes no longer than a point: 128 channels 300, 256 800
 
 
@@ -136,7 +137,7 @@ def _levels(side: int, points: int | None) -> Iterator[tuple[int, int]]:
 def native_side(width: float, height: float) -> int:
     """The least side of SIDES that gives each output pixel of a width×height box a cell of its own."""
     longest = max(width, height)
-    return next((side for side in SIDES if side >= longest), SIDES[-1])
+    return next((side for side in SIDES if side >= longest - SLACK), SIDES[-1])
 
 
 def render(renders: Sequence[Render], head: PointHead, group_points: int = GROUP_POINTS) -> None:

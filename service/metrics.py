@@ -77,7 +77,10 @@ class Metrics:
             Gauge, "queue_limit_seconds", "Predicted work from which on requests are refused.", ("model",)
         )
         self._fullness = make(
-            Gauge, "queue_fullness", "Share of the queue taken, by work or number: the larger one.", ("model",)
+            Gauge,
+            "queue_fullness",
+            "Share of the queue taken, by work or number: the larger one.",
+            ("model",),
         )
         self.stages = make(
             Histogram,
@@ -108,7 +111,7 @@ class Metrics:
         self.points = make(
             Counter,
             "level_points",
-            "Points evaluated, by side of the level; of label maps, their search as well.",
+            "Work of the renderer in points, by side of the level.",
             ("model", "side"),
         )
         self.instances = make(Histogram, "instances", "Instances of an answer.", ("model",), buckets=_COUNTS)

@@ -204,7 +204,16 @@ def test_points_grow_with_the_contour_and_never_shrink() -> None:
 
 @pytest.mark.parametrize(
     ("width", "height", "side"),
-    [(1, 1, 28), (28, 3, 28), (28.1, 3, 56), (3, 57, 112), (224, 224, 224), (897, 10, 896), (5000, 1, 896)],
+    [
+        (1, 1, 28),
+        (28, 3, 28),
+        (28.0001, 3, 28),
+        (28.1, 3, 56),
+        (3, 57, 112),
+        (224, 224, 224),
+        (897, 10, 896),
+        (5000, 1, 896),
+    ],
 )
 def test_native_gives_each_pixel_a_cell(width: float, height: float, side: int) -> None:
     assert native_side(width, height) == side
