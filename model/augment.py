@@ -148,6 +148,7 @@ class Augmented:
     boxes: NDArray[np.float32]  # [M,4] x0, y0, x1, y1 in pixels of the view
     masks: Pixels  # [M,H,W] of 0 and 1; zeros where only the box is known
     kept: NDArray[np.int64]  # [M] positions among the given instances
+    ignored: NDArray[np.float32]  # [K,4] boxes, perhaps empty, in which more of the same may be seen
 
 
 def augment(
@@ -156,17 +157,19 @@ def augment(
     shapes: Sequence[Shape | None],
     augmentation: Augmentation,
     rng: np.random.Generator,
+    crowds: Sequence[Sequence[float]] = (),
 ) -> Augmented:
-    """A random view of an image [H,W,3] with boxes [N,4] and their N shapes (None: only the box is known).
+    """A random view of an image [H,W,3] with boxes [N,4], their N shapes (None: only the box is known) and crowds.
 
     Instances that are cut off by a crop get the tight box of what is left of their mask (without
-    a mask, the clipped box); those of which too little is left are dropped.
+    a mask, the clipped box); those of which too little is left are ignored, as crowds are.
     """
     view = augmentation.view(image.shape[0], image.shape[1], rng)
     pixels = np.array(recolour(view.image(image), augmentation.colour, rng))
     whole = view.boxes(np.asarray(boxes, dtype=np.float64).reshape(-1, 4))
     height, width = view.size
-    left = whole.clip(0, [width, height, width, height])
+    limits = [width, height, width, height]
+    left = whole.clip(0, limits)
     kept = _in_view(left, whole)
     masks = np.zeros((len(kept), height, width), dtype=np.uint8)
     for mask, i in zip(masks, kept, strict=True):
@@ -177,7 +180,10 @@ def augment(
         if np.abs(left[i] - whole[i]).max() > 1e-3 or not mask.any():
             left[i] = tight_box(mask)
     still = _in_view(left[kept], whole[kept])
-    return Augmented(pixels, left[kept[still]].astype(np.float32), masks[still], kept[still])
+    masks, kept = masks[still], kept[still]
+    crowded = view.boxes(np.asarray(crowds, dtype=np.float64).reshape(-1, 4)).clip(0, limits)
+    ignored = np.concatenate([np.delete(left, kept, axis=0), crowded])
+    return Augmented(pixels, left[kept].astype(np.float32), masks, kept, ignored.astype(np.float32))
 
 
 def tight_box(mask: Pixels) -> NDArray[np.float64]:

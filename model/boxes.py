@@ -61,6 +61,14 @@ def area(boxes: Tensor) -> Tensor:
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
+def covered(boxes: Tensor, regions: Tensor) -> Tensor:
+    """Largest share [N] of each box's own area that lies in one of the regions [K, 4]; K may be 0."""
+    low = torch.maximum(boxes[:, None, :2], regions[None, :, :2])
+    high = torch.minimum(boxes[:, None, 2:], regions[None, :, 2:])
+    shared = (high - low).clamp(min=0).prod(-1) / area(boxes)[:, None]
+    return torch.cat([shared, shared.new_zeros(len(boxes), 1)], 1).amax(1)
+
+
 def match(iou: Tensor, low: float, high: float, keep_best: bool) -> tuple[Tensor, Tensor]:
     """Assign each of N boxes to one of G targets by IoU [G, N].
 

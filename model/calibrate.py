@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torchvision.ops import box_iou
 
+from model.boxes import covered
 from model.checkpoint import Checkpoint
 
 IOU = 0.5  # of a right detection with its true box, COCO's loosest bar
@@ -53,7 +54,7 @@ def right(data: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> tupl
             (r for r in results if (r["image_id"], r["category_id"]) == key), key=lambda r: -r["score"]
         )
         boxes = _corners(found)
-        overlaps, on_crowd = box_iou(boxes, true), _covered(boxes, crowds)
+        overlaps, on_crowd = box_iou(boxes, true), covered(boxes, crowds)
         for i, result in enumerate(found):
             best = int(overlaps[i].argmax()) if len(true) else 0
             hit = bool(len(true)) and float(overlaps[i, best]) >= IOU
@@ -115,14 +116,6 @@ def reliability(
         chosen = (scores >= low) & (scores < high)
         rows.append((low, high, int(chosen.sum()), float(hits[chosen].mean()) if chosen.any() else math.nan))
     return rows
-
-
-def _covered(boxes: torch.Tensor, crowds: torch.Tensor) -> torch.Tensor:
-    """Largest share [N] of each box's own area that lies in one of the crowds."""
-    low = torch.maximum(boxes[:, None, :2], crowds[None, :, :2])
-    high = torch.minimum(boxes[:, None, 2:], crowds[None, :, 2:])
-    shared = (high - low).clamp(min=0).prod(-1) / (boxes[:, 2:] - boxes[:, :2]).prod(-1)[:, None]
-    return torch.cat([shared, shared.new_zeros(len(boxes), 1)], 1).amax(1)
 
 
 def _corners(entries: Sequence[Mapping[str, Any]]) -> torch.Tensor:

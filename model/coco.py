@@ -43,6 +43,7 @@ class Record:
     height: int
     annotations: tuple[Annotation, ...]
     left_out: int = 0  # annotations that cannot be trained on: crowds, degenerate boxes and empty masks
+    crowds: tuple[tuple[float, float, float, float], ...] = ()  # their boxes: neither instance nor background
 
     @property
     def has_masks(self) -> bool:
@@ -64,7 +65,7 @@ class CocoDataset:
 def load_coco(annotations: Path, images: Path) -> CocoDataset:
     """Read a COCO file whose images lie in the folder `images`.
 
-    Annotations with `iscrowd` are checked and left out, boxes that are degenerate by less than a
+    Annotations with `iscrowd` are checked, and but for their boxes left out; boxes that are degenerate by less than a
     pixel and empty masks are left out. Raises DataError that lists the first problems: missing keys, bad boxes
     or segmentations, unknown categories or images, duplicate ids or names, image files that are missing,
     unreadable or (by their header) of another size.
@@ -100,6 +101,7 @@ def load_coco(annotations: Path, images: Path) -> CocoDataset:
 
     positions = {category.id: i for i, category in enumerate(categories)}
     instances: dict[int, list[Annotation]] = {i: [] for i in found}
+    crowds: dict[int, list[tuple[float, float, float, float]]] = {i: [] for i in found}
     left_out = dict.fromkeys(found, 0)
     odd: list[Any] = []
     seen: set[int] = set()
@@ -121,12 +123,16 @@ def load_coco(annotations: Path, images: Path) -> CocoDataset:
                 odd += [entry] if _is_odd(entry["bbox"], instance, record) else []
             else:
                 left_out[image_id] += 1
+                crowds[image_id] += [instance.box] if instance else []
         except DataError as error:
             image = f" of image {record.image_id} ({record.path.name})" if record else ""
             problems.append(f"annotation {name(entry)}{image}: {error}")
 
     _stop_at(problems, annotations)
-    records = (replace(r, annotations=tuple(instances[i]), left_out=left_out[i]) for i, r in found.items())
+    records = (
+        replace(r, annotations=tuple(instances[i]), left_out=left_out[i], crowds=tuple(crowds[i]))
+        for i, r in found.items()
+    )
     doubt = _doubt(odd, sum(map(len, instances.values())))
     return CocoDataset(categories, tuple(records), doubt and f"{annotations.name}: {doubt}")
 

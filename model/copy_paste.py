@@ -26,13 +26,14 @@ class Sample:
     classes: NDArray[np.int64]  # [N] positions among the categories
     masks: Pixels  # [N,H,W] of 0 and 1; zeros where it is not known
     masked: NDArray[np.bool_]  # [N] whose mask is known; the others train detection only
+    ignored: NDArray[np.float32]  # [K,4] boxes, perhaps empty, of what is neither instance nor background
 
 
 def paste(onto: Sample, source: Sample, rng: np.random.Generator) -> Sample:
     """`onto` with some of the source's masked instances on top, all moved by one random offset.
 
     The source may be of any size; at least one of its instances is taken. What they cover is taken from the
-    masks below, whose boxes become tight again; instances that are nearly hidden are dropped, those
+    masks below, whose boxes become tight again; instances that are nearly hidden are ignored, those
     without a mask once too little of their box is left. Boxes without a mask stay as they were: how
     far their object reaches below is not known.
     """
@@ -58,7 +59,7 @@ def paste(onto: Sample, source: Sample, rng: np.random.Generator) -> Sample:
     for i, (mask, before) in enumerate(zip(masks, onto.masks, strict=True)):
         if onto.masked[i]:
             hidden = mask.sum() < _LEAST_LEFT * before.sum()
-            if not hidden and mask.sum() < before.sum():
+            if mask.sum() < before.sum():
                 boxes[i] = tight_box(mask)
         else:
             x0, y0, x1, y1 = boxes[i].round().astype(int)
@@ -73,6 +74,7 @@ def paste(onto: Sample, source: Sample, rng: np.random.Generator) -> Sample:
         np.concatenate([onto.classes[below], source.classes[taken]]),
         np.concatenate([masks[below], moved]),
         np.concatenate([onto.masked[below], np.ones(len(taken), dtype=bool)]),
+        np.concatenate([onto.ignored, np.delete(boxes, below, axis=0)]),
     )
 
 

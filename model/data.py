@@ -44,6 +44,7 @@ class Target:
     classes: Tensor  # [N] int64
     masks: Tensor | None  # [N,H,W] uint8 of 0 and 1; None: trains detection only
     masked: Tensor | None = None  # [N] bool: whose mask is known, if not everyone's
+    ignored: Tensor | None = None  # [K,4] boxes of what is neither object nor background
 
     def trains_masks(self) -> Tensor:
         """[N] bool."""
@@ -53,13 +54,9 @@ class Target:
 
     def to(self, device: torch.device) -> Target:
         """The same on a device."""
-        masks, masked = self.masks, self.masked
-        return Target(
-            self.boxes.to(device),
-            self.classes.to(device),
-            None if masks is None else masks.to(device),
-            None if masked is None else masked.to(device),
-        )
+        optional = (self.masks, self.masked, self.ignored)
+        moved = (None if tensor is None else tensor.to(device) for tensor in optional)
+        return Target(self.boxes.to(device), self.classes.to(device), *moved)
 
 
 @dataclass(frozen=True)
@@ -140,10 +137,11 @@ class TrainDataset(Dataset[Sample]):
     def _sample(self, index: int, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
         record = self.records[index]
         shapes = [a.shape for a in record.annotations]
-        view = augment(read_image(record), record.boxes(), shapes, augmentation, rng)
+        view = augment(read_image(record), record.boxes(), shapes, augmentation, rng, record.crowds)
         classes = np.array([a.category for a in record.annotations], dtype=np.int64)
         masked = np.array([shape is not None for shape in shapes], dtype=bool)
-        return Sample(view.image, view.boxes, classes[view.kept], view.masks, masked[view.kept])
+        kept = view.kept
+        return Sample(view.image, view.boxes, classes[kept], view.masks, masked[kept], view.ignored)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -156,6 +154,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
                 torch.from_numpy(s.classes),
                 torch.from_numpy(s.masks) if s.masked.all() or s.masked.any() else None,
                 None if s.masked.all() else torch.from_numpy(s.masked),
+                torch.from_numpy(s.ignored),
             )
             for s in samples
         ],

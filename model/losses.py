@@ -79,6 +79,7 @@ def rpn_losses(
     objectness, regression = scores.sum() * 0, moves.sum() * 0
     for i, target in enumerate(targets):
         index, labels = box.match(box_iou(target.boxes, places), *sampling.anchor_iou, keep_best=True)
+        labels = without_ignored(labels, places, target)
         positive, negative = box.subsample(labels, sampling.anchors, sampling.anchor_positives, generator)
         chosen = torch.cat([positive, negative])
         objectness = objectness + F.binary_cross_entropy_with_logits(
@@ -88,6 +89,13 @@ def rpn_losses(
             goal = box.encode(target.boxes[index[positive]], places[positive], box.RPN_WEIGHTS)
             regression = regression + F.l1_loss(moves[i, positive], goal, reduction="sum")
     return {"rpn_objectness": objectness / norm, "rpn_box": regression / norm}
+
+
+def without_ignored(labels: Tensor, places: Tensor, target: Target) -> Tensor:
+    """Labels [N] of `box.match` with -1 for the negatives that lie at least half in an ignored box."""
+    if target.ignored is None:
+        return labels
+    return labels.masked_fill((labels == 0) & (box.covered(places, target.ignored) >= 0.5), -1)
 
 
 class Rois:
@@ -137,6 +145,7 @@ def sample_rois(
         index, labels = box.match(
             box_iou(target.boxes, places), sampling.roi_iou, sampling.roi_iou, keep_best=False
         )
+        labels = without_ignored(labels, places, target)
         positive, negative = box.subsample(labels, sampling.rois, sampling.roi_positives, generator)
         chosen = torch.cat([positive, negative])
         foreground = labels[chosen] == 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.augment import Augmentation, Rle, Shape, View, augment, tight_box
@@ -74,6 +74,7 @@ def test_a_crop_is_the_rectangle_of_the_picture() -> None:
     assert view.boxes(np.array([[25.0, 5, 35, 25]])).tolist() == [[5, -5, 15, 15]]
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 2**32),
     st.integers(0, 55),
@@ -108,6 +109,7 @@ def test_what_a_crop_leaves_too_little_of_is_dropped(shapes: bool, monkeypatch: 
         PLAIN,
         np.random.default_rng(0),
     )
+    assert view.ignored[:2].tolist() == [[35, 0, 40, 20], [39, 0, 40, 30]]  # of the third nothing is in view
     assert view.kept.tolist() == [1, 2]  # an eighth, a half, all, less than 2 pixels, nothing
     assert view.boxes.tolist() == [[30, 10, 40, 30], [0, 0, 20, 20]]
     assert view.masks.any() == shapes
@@ -131,6 +133,14 @@ def test_an_image_without_instances() -> None:
     view = augment(picture(), np.zeros((0, 4)), [], recipe, np.random.default_rng(0))
     assert view.boxes.shape == (0, 4) and view.kept.shape == (0,)
     assert view.masks.shape == (0, *view.image.shape[:2])
+
+
+def test_crowds_are_ignored_where_they_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    crop = View(origin=(10, 0), extent=(40, 60), size=(120, 80))
+    monkeypatch.setattr(Augmentation, "view", lambda *_: crop)
+    rng = np.random.default_rng(0)
+    view = augment(picture(), np.zeros((0, 4)), [], PLAIN, rng, [(5.0, 10, 20, 70)])
+    assert view.ignored.tolist() == [[0, 20, 20, 120]]
 
 
 def test_colour_changes_pixels_and_nothing_else() -> None:

@@ -71,6 +71,7 @@ def test_leaves_out_crowds_and_what_has_no_area(tmp_path: Path) -> None:
     assert data.records[0].annotations[0].box == (0, 0, 7, 6)
     assert data.records[1].annotations == () and data.records[1].has_masks
     assert [record.left_out for record in data.records] == [4, 0]
+    assert [record.crowds for record in data.records] == [((10, 20, 40, 45),), ()]
 
 
 _BOX = [10.0, 20, 30, 25]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -32,6 +34,7 @@ def sample(
         np.arange(len(boxes)),
         masks,
         np.full(len(boxes), masked),
+        np.zeros((0, 4), dtype=np.float32),
     )
 
 
@@ -82,6 +85,7 @@ def test_what_is_hidden_is_dropped_and_what_is_cut_gets_a_tight_box() -> None:
         row = np.flatnonzero((found.image[..., 0] >= 100).all(axis=1))
         if len(row) == 0 or row[0] > 0 or row[-1] < 8:
             continue
+        assert found.ignored.tolist() == [[0, 0, 0, 0]]  # nothing is left of it to see
         assert found.classes.tolist() == [1, 0] and found.boxes[0].tolist() == [10, row[-1] + 1, 50, 40]
         return
     pytest.fail("the strip never covered the small one")
@@ -92,7 +96,21 @@ def test_boxes_without_masks_stay_until_nearly_covered() -> None:
     half = paste(onto, sample([(0, 0, 20, 10)], 100, size=(10, 20)), np.random.default_rng(0))
     assert half.masked.tolist() == [False, True] and half.boxes[0].tolist() == [0, 0, 40, 40]
     whole = paste(onto, sample([(0, 0, 80, 80)], 100, size=(80, 80)), np.random.default_rng(3))
-    assert whole.masked.tolist() == [True]
+    assert whole.masked.tolist() == [True] and whole.ignored.tolist() == [[0, 0, 40, 40]]
+
+
+def test_what_is_left_of_a_nearly_hidden_one_is_ignored() -> None:
+    onto = dataclasses.replace(
+        sample([(0, 0, 40, 40)], 0, size=(40, 40)), ignored=np.ones((1, 4), np.float32)
+    )
+    cover = sample([(0, 0, 80, 35)], 100, size=(35, 80))
+    for seed in range(50):
+        found = paste(onto, cover, np.random.default_rng(seed))
+        if found.masked.tolist() == [True]:
+            rest = tight_box((found.image[..., 0] < 100).astype(np.uint8))
+            assert found.ignored.tolist() == [[1, 1, 1, 1], rest.tolist()]
+            return
+    pytest.fail("the cover never hid it")
 
 
 @pytest.mark.parametrize("masked", [True, False])

@@ -104,6 +104,9 @@ def test_crowds_alone_are_not_background(tmp_path: Path) -> None:
     data = load(tmp_path, coco([*crowds, annotation(3, 1, BOX)], images=3))
     assert {r.image_id for r in TrainDataset([data], PLAIN).records} == {1, 3}
     assert {r.image_id for r in TrainDataset([data], PLAIN, empty=False).records} == {1}
+    target = collate([TrainDataset([data], PLAIN, empty=False)[0]]).targets[0]
+    assert len(target.boxes) == 1 and target.ignored is not None
+    assert target.ignored.tolist() == [[10, 20, 40, 45]]
 
 
 def test_nothing_to_train_on_is_said(tmp_path: Path) -> None:

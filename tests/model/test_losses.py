@@ -126,6 +126,22 @@ def test_rpn_losses_without_objects_are_those_of_background() -> None:
     assert all(t.grad is not None for t in (*logits, *deltas))
 
 
+@pytest.mark.parametrize("target", [NONE, TARGETS[0]], ids=["none", "some"])
+def test_objectness_is_not_taught_inside_an_ignored_box(target: Target) -> None:
+    """But where an instance is found there, that is."""
+    levels = anchors()
+    logits = [torch.zeros(1, len(a), requires_grad=True) for a in levels]
+    deltas = [torch.zeros(1, len(a), 4) for a in levels]
+    crowd = dataclasses.replace(target, ignored=torch.tensor([[0.0, 0, 48, 64], [60, 60, 60, 60]]))
+    sampling = dataclasses.replace(SAMPLING, anchors=10_000)
+    rpn_losses(logits, deltas, levels, [crowd], sampling, generator())["rpn_objectness"].backward()  # type: ignore[no-untyped-call]
+    taught = torch.cat([t.grad[0] != 0 for t in logits if t.grad is not None])
+    inside = box.covered(torch.cat(levels), torch.tensor([[0.0, 0, 48, 64]])) >= 0.5
+    assert inside.any() and taught[~inside].any()
+    positive = torch.cat([t.grad[0] < 0 for t in logits if t.grad is not None])
+    assert torch.equal(taught & inside, positive & inside) and positive.any() == bool(len(target.boxes))
+
+
 # Regions
 
 
@@ -148,6 +164,21 @@ def test_targets_join_the_proposals_and_background_is_the_last_class() -> None:
     assert facts[60, 40, 95, 63][0] == facts[0, 50, 8, 60][0] == tiny.CLASSES
     assert not facts[0, 50, 8, 60][2]
     torch.testing.assert_close(found.goals, TARGETS[0].boxes[found.target])
+
+
+def test_regions_in_an_ignored_box_are_neither_instance_nor_background() -> None:
+    places = proposals([6.0, 6, 45, 40], [60, 40, 95, 63], [0, 50, 8, 60])
+    crowd = dataclasses.replace(TARGETS[0], ignored=torch.tensor([[0.0, 0, 9, 64], [5, 5, 45, 40]]))
+    found = sample_rois(places, [crowd], SAMPLING, tiny.CLASSES, generator())
+    assert sorted(found.boxes[found.classes == tiny.CLASSES].tolist()) == [[60, 40, 95, 63]]
+    assert int((found.classes < tiny.CLASSES).sum()) == 3
+
+
+def test_an_image_of_nothing_but_ignored_boxes_has_losses() -> None:
+    everywhere = dataclasses.replace(NONE, ignored=torch.tensor([[-999.0, -999, 999, 999]]))
+    found = all_losses(lively(), [everywhere, everywhere])
+    assert all(value.item() == 0 for value in found.values())
+    sum(found.values()).backward()  # type: ignore[union-attr]
 
 
 def test_empty_places_are_not_sampled_and_numbers_are_kept() -> None:
