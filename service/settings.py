@@ -50,7 +50,9 @@ class Settings(BaseSettings):
         "Unset: 600000 on a CPU, where large batches are no faster, 4500000 on CUDA.",
     )
     step_points: int = Field(
-        default=8 * 784, ge=1, description="Points of a step of the renderer; more suits a GPU."
+        default=8 * 784,
+        ge=1,
+        description="Work of a step of the renderer, in points; one mask, or a part of it, is always allowed.",
     )
 
     queue_seconds: float = Field(
@@ -84,7 +86,7 @@ class Settings(BaseSettings):
         default=20.0, gt=0, description="Time to decode an image, and to wait for a thread that does."
     )
     max_points: int = Field(
-        default=4_000_000, ge=1, description="Points that the masks of one request may need at most."
+        default=4_000_000, ge=1, description="Work that the masks of one request may need at most, in points."
     )
 
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
