@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,16 +42,27 @@ class Answer:
     media_type: str = "application/json"
 
 
-def answer(found: Segmented, manifest: Manifest | SemanticManifest, ask: Ask, identity: str) -> Answer:
-    """Encode what was found as asked for. "encode" excludes the JSON text itself, which carries it."""
+def answer(
+    found: Segmented,
+    manifest: Manifest | SemanticManifest,
+    ask: Ask,
+    identity: str,
+    left: threading.Event | None = None,
+) -> Answer:
+    """Encode what was found as asked for. "encode" excludes the JSON text itself, which carries it.
+
+    Raises CancelledError between two instances if `left` is set: whoever asked has left.
+    """
     begin = time.monotonic()  # the event loop's clock
     if isinstance(found.found, LabelMap):
         assert isinstance(manifest, SemanticManifest)
         return _label_answer(found, found.found, manifest, ask, identity, begin)
-    instances = [
-        _instance(mask, manifest.categories[mask.category], found.width, found.height, ask.format)
-        for mask in found.masks
-    ]
+    instances = []
+    for mask in found.masks:
+        if left is not None and left.is_set():
+            raise CancelledError
+        category = manifest.categories[mask.category]
+        instances.append(_instance(mask, category, found.width, found.height, ask.format))
     seconds = _seconds(found, begin)
     if ask.format == "coco":
         return _answer([_result(instance, ask.image_id) for instance in instances], seconds)

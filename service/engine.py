@@ -165,7 +165,7 @@ class Engine:
             ),
         )
         try:
-            found = await self._workers.in_pool(lambda: self._task.finish(job))
+            found = await self._workers.in_pool(lambda _: self._task.finish(job))
         except asyncio.CancelledError:
             self.metrics.left("encode")
             raise

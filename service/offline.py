@@ -42,7 +42,8 @@ class Offline:
         """Raises ImageError, ParameterError, OSError."""
         with self.engine.place(ask.options) as place:
             found = await self.engine.segment(file.read_bytes(), ask.options, place)
-        return found, await self.workers.in_pool(lambda: answer(found, self.engine.manifest, ask, file.name))
+        manifest = self.engine.manifest
+        return found, await self.workers.in_pool(lambda left: answer(found, manifest, ask, file.name, left))
 
     def overlay(self, file: Path, found: Segmented, out: Path) -> None:
         """Draw what was found on the image. Raises OSError, ValueError (unknown suffix)."""

@@ -23,6 +23,9 @@ AnyOptions = Options | SemanticOptions
 FORMATS: tuple[str, ...] = get_args(Format)
 LABEL_FORMATS = ("rle", "rle_list", "png")
 MAX_BOXES = 1000
+MAX_BOX_PIXELS = (
+    500_000_000  # of all boxes' areas within the image; pasting and encoding takes 5 to 20 ns for one
+)
 MAX_CELLS = 100 * SIDES[-1] ** 2  # of all masks together, which are kept until the answer: 321 MB
 LEAST_OVERLAP = 0.01  # pixels of a box inside the image; less is lost to rounding on the way to the network
 
@@ -191,12 +194,21 @@ def check_once(given: Sequence[tuple[str, str]]) -> None:
 
 
 def check_boxes(prompts: Sequence[Prompt], width: int, height: int) -> None:
-    """Raises ParameterError for the first box that misses the image."""
+    """Raises ParameterError for the first box that misses the image, or if they add up to too many of its pixels."""
+    total = 0.0
     for number, prompt in enumerate(prompts, 1):
         x0, y0, x1, y1 = prompt.box
-        if min(min(x1, width) - max(x0, 0), min(y1, height) - max(y0, 0)) < LEAST_OVERLAP:
+        inside = min(x1, width) - max(x0, 0), min(y1, height) - max(y0, 0)
+        total += inside[0] * inside[1]
+        if min(inside) < LEAST_OVERLAP:
             box = f"[{x0:g}, {y0:g}, {x1:g}, {y1:g}]"
             raise ParameterError("boxes", f"box {number}, {box}, is not within the {width} × {height} image")
+    if total > MAX_BOX_PIXELS:
+        raise ParameterError(
+            "boxes",
+            f"within the image they have {total:.0f} pixels together, and {MAX_BOX_PIXELS} are allowed: "
+            "send fewer, smaller ones, or a smaller image",
+        )
 
 
 def check_cost(options: Options, max_detections: int, limit: int) -> None:

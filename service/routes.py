@@ -146,7 +146,9 @@ async def _written(
     found = await engine.segment(image, ask.options, place, ask.deadline)
     identity = request.state.request_id
     try:
-        written = await service.workers.in_pool(lambda: answer(found, engine.manifest, ask, identity))
+        written = await service.workers.in_pool(
+            lambda left: answer(found, engine.manifest, ask, identity, left)
+        )
     except asyncio.CancelledError:
         service.metrics.cancelled("encode")
         raise

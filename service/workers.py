@@ -111,8 +111,13 @@ class Workers:
             self._device = _Device(self.threads)
         return self._device
 
-    async def in_pool(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+    async def in_pool(self, call: Callable[[threading.Event], T]) -> T:
+        """`call` is given an event that is set when nobody waits for it any more: then it may end as it likes."""
+        left = threading.Event()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, call, left)
+        finally:
+            left.set()
 
     async def decode(self, call: Callable[[], T], seconds: float) -> T:
         """Among the decoders. Raises TimeoutError `seconds` after it began, NoDecoder if it could not begin in as many.

@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from export.bundle import Bundle
-from service import engine, routes, tasks
+from service import answers, engine, routes, tasks
 from service.app import create_app
 from service.workers import ABANDONED
 from tests.service.support import (
@@ -75,6 +75,21 @@ def test_a_departure_is_counted_in_its_stage(
         monkeypatch.undo()
         assert post(url, COFFEE).status_code == 200
         assert cancelled(url) == {stage: 1}
+
+
+def test_no_further_mask_is_encoded_for_who_left(discs: Discs, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held(answers._instance)
+    with running(disc_bundle(discs)) as url:
+        wait_for(lambda: ready(url))
+        monkeypatch.setattr(answers, "_instance", held)
+        image, boxes = encoded(picture()), "[" + ",".join(["[0,0,50,50]"] * 20) + "]"
+        with beginning(url, len(image), f"?boxes={boxes}") as connection:
+            connection.sendall(image)
+            wait_for(lambda: held.begun)
+        wait_for(lambda: cancelled(url) == {"encode": 1})
+        held.gate.set()
+        answered = post(url, image).json()
+    assert held.begun == 1 + len(answered["instances"])
 
 
 def test_a_departure_while_sending_is_counted_as_such(discs: Discs) -> None:
