@@ -62,14 +62,18 @@ def run(recipe: Run, epoch: int, device: torch.device, start: int) -> list[str]:
 
 def validation(measured: Validation | None, every: int) -> list[str]:
     """What is measured, and when; `every` in steps."""
-    when = f"every {every} steps and after the last one" if every else "after the last step"
     if measured is None:
         return ["validation: none, so AP is not measured; --val-data FILE --val-images FOLDER measure it"]
     doubt = measured.dataset.doubt
     return [
-        f"validation: {len(measured.dataset.records)} images of {measured.annotations}, {when}",
+        f"validation: {len(measured.dataset.records)} images of {measured.annotations}, {when(every)}",
         *([f"warning: {doubt}"] if doubt else []),
     ]
+
+
+def when(every: int) -> str:
+    """When it is measured; `every` in steps, 0: never before the end."""
+    return f"every {every} steps and after the last one" if every else "after the last step"
 
 
 def stopped(out: Path) -> str:

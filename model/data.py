@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -19,6 +18,7 @@ from model.augment import Augmentation, Pixels, augment
 from model.batches import Draw, MixedBatches, box_only_period
 from model.coco import Annotation, CocoDataset, DataError, Record, load_coco
 from model.copy_paste import Sample, paste
+from model.preprocess import read_rgb
 
 __all__ = [
     "Annotation",
@@ -68,9 +68,8 @@ class Batch:
 def read_image(record: Record) -> Pixels:
     """The record's image [H,W,3], RGB, as displayed. Raises DataError if unreadable or of another size."""
     try:
-        with Image.open(record.path) as file:
-            pixels = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
-    except Exception as error:  # PIL raises nearly anything at a damaged file
+        pixels = read_rgb(record.path)
+    except Exception as error:
         raise DataError(f"image {record.image_id} ({record.path}): {error}") from error
     if pixels.shape[:2] != (record.height, record.width):
         found = f"{pixels.shape[1]}×{pixels.shape[0]}"

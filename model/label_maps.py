@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
@@ -33,6 +33,7 @@ from model.categories import Category
 from model.coco_fields import DataError
 from model.label_augment import LabelAugmentation
 from model.palette import Colour, default_palette, parse_palette
+from model.preprocess import read_rgb
 
 VOID = 255  # in label maps as read: a pixel that does not count
 _FORMATS = (".jpg", ".jpeg", ".png")
@@ -73,9 +74,8 @@ class LabelMaps:
         """RGB image [H, W, 3] and its classes [H, W] (VOID: ignored). Raises DataError that names the file."""
         pair = self.pairs[index]
         try:
-            with Image.open(pair.image) as file:
-                pixels = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
-        except Exception as error:  # PIL raises nearly anything at a damaged file
+            pixels = read_rgb(pair.image)
+        except Exception as error:
             raise DataError(f"{pair.image}: {error}") from error
         values = read_values(pair.labels)
         _check(pair.labels, values, pair.values)

@@ -21,7 +21,7 @@ from model.label_maps import VOID, LabelBatch, LabelMaps, TrainLabelMaps, collat
 from model.label_pictures import compare
 from model.preprocess import network_input
 from model.process import Process
-from model.run_files import TrainingError, append
+from model.run_files import TrainingError
 from model.semantic import SemanticNet
 from model.semantic_config import SemanticFPN
 from model.semantic_eager import semantic_predictor_of
@@ -29,7 +29,7 @@ from model.semantic_evaluation import measure
 from model.semantic_losses import semantic_losses
 from model.semantic_predict import SemanticOptions
 from model.semantic_recipe import SemanticRecipe
-from model.validation import evaluating
+from model.validation import evaluating, recorded
 
 
 class SemanticStep(nn.Module):
@@ -170,13 +170,8 @@ def measured_line(network: SemanticNet, data: LabelMaps, out: Path, step: int, e
     with evaluating(network):
         predictor = semantic_predictor_of(network, data.labelling.classes, data.labelling.palette)
         metrics, _ = measure(predictor, data, SemanticOptions())
-        picture = out / "pictures" / f"step_{step:06}.jpg"
-        picture.parent.mkdir(exist_ok=True)
-        compare(predictor, data).save(picture, quality=85)
-    written = {name: None if math.isnan(value) else round(value, 5) for name, value in metrics.items()}
-    append(out / "validation.jsonl", {"step": step, "epoch": round(epoch, 3)} | written)
-    shown = ", ".join(f"{name} {metrics[name]:.3f}" for name in ("mIoU", "boundary mIoU"))
-    return f"step {step}, epoch {epoch:.1f}: {shown}"
+        picture = compare(predictor, data)
+    return recorded(out, step, epoch, metrics, ("mIoU", "boundary mIoU"), picture)
 
 
 def describe(data: LabelMaps) -> list[str]:
@@ -198,5 +193,4 @@ def describe(data: LabelMaps) -> list[str]:
 def _validation(measured: LabelMaps | None, every: int) -> str:
     if measured is None:
         return "validation: none, so IoU is not measured; --val-images FOLDER measures it"
-    when = f"every {every} steps and after the last one" if every else "after the last step"
-    return f"validation: {len(measured.pairs)} images with label maps, {when}"
+    return f"validation: {len(measured.pairs)} images with label maps, {announce.when(every)}"

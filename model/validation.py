@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
 from torch import nn
 
 from model.categories import Category
@@ -55,13 +56,26 @@ def validate(network: MaskRCNN, validation: Validation, out: Path, step: int, ep
     with evaluating(network):
         results = coco_results(predictor_of(network, validation.categories), validation.dataset, options)
     metrics = evaluate(validation.annotations, results)
+    shown = ("box/AP", "mask/AP", "boundary/AP")
+    return recorded(out, step, epoch, metrics, shown, compare(validation.dataset, results))
+
+
+def recorded(
+    out: Path,
+    step: int,
+    epoch: float,
+    metrics: Mapping[str, float],
+    shown: Sequence[str],
+    picture: Image.Image,
+) -> str:
+    """The line that says the metrics to show; all go to `out/validation.jsonl`, the picture to `out/pictures`."""
     written = {name: None if math.isnan(value) else round(value, 5) for name, value in metrics.items()}
     append(out / "validation.jsonl", {"step": step, "epoch": round(epoch, 3)} | written)
-    picture = out / "pictures" / f"step_{step:06}.jpg"
-    picture.parent.mkdir(exist_ok=True)
-    compare(validation.dataset, results).save(picture, quality=85)
-    shown = ", ".join(f"{kind} AP {_text(metrics[f'{kind}/AP'])}" for kind in ("box", "mask", "boundary"))
-    return f"step {step}, epoch {epoch:.1f}: {shown}"
+    path = out / "pictures" / f"step_{step:06}.jpg"
+    path.parent.mkdir(exist_ok=True)
+    picture.save(path, quality=85)
+    values = ", ".join(f"{name.replace('/', ' ')} {_text(metrics[name])}" for name in shown)
+    return f"step {step}, epoch {epoch:.1f}: {values}"
 
 
 @contextmanager

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from bench.paper.detector import Detector, Seen, coarse_pass, masks
 from bench.paper.heads import BIASED, COARSE, CONV, LABELS, Head
 from model.box_head import Detections
 from model.paste import paste_soft
 from model.predict import Options, Region
+from model.preprocess import read_rgb
 
 SHOWN = (COARSE, CONV, BIASED)
 INCHES, DPI = 2.6, 110  # of one crop's longer side
@@ -70,8 +71,7 @@ def contoured(detector: Detector, heads: Mapping[str, Head], window: Window, sco
 
     Raises ValueError if nothing is found there, OSError if the picture cannot be read.
     """
-    with Image.open(window.picture) as file:
-        image = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
+    image = read_rgb(window.picture)
     seen = detector.see(image)
     detections = detector.detect(seen)
     options = Options(score=score)
