@@ -51,7 +51,7 @@ def run(app: FastAPI, settings: Settings) -> int:
             app,
             host=settings.host,
             port=settings.port,
-            http=connection(settings.answer_seconds),
+            http=connection(settings.answer_seconds, settings.body_seconds),
             ws="none",
             access_log=False,  # the edge's is JSON
             server_header=False,

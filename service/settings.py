@@ -77,7 +77,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Bytes of all bodies that are being received or worked on; beyond it 429.",
     )
-    body_seconds: float = Field(default=60.0, gt=0, description="Time for a client to send its body.")
+    body_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="Time for a client to send a request's headers, and again for its body.",
+    )
     answer_seconds: float = Field(
         default=60.0, gt=0, description="Time for a client to take its answer; then its connection is closed."
     )

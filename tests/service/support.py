@@ -127,7 +127,7 @@ def encoded(image: Image.Image | NDArray[np.uint8], format: str = "PNG", **optio
 def running(*bundles: Bundle, send_buffer: int | None = None, **changes: Any) -> Iterator[str]:
     """The address of a real server with these bundles, ready. `send_buffer`: bytes the kernel keeps, about."""
     chosen = settings(**changes)
-    protocol = connection(chosen.answer_seconds)
+    protocol = connection(chosen.answer_seconds, chosen.body_seconds)
     config = uvicorn.Config(create_app(chosen, bundles), http=protocol, log_level="warning", ws="none")
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Clients that do not read: what they hold, and for how long."""
+"""Clients that do not read, or never come to the point: what they hold, and for how long."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ import uvicorn
 from fastapi import FastAPI
 
 from service import server
-from tests.service.support import Discs, disc_bundle, encoded, picture, running, settings, wait_for
+from tests.service.support import (
+    Discs,
+    beginning,
+    disc_bundle,
+    encoded,
+    picture,
+    running,
+    settings,
+    wait_for,
+)
 from tests.service.test_server import post, ready, waiting
 
 SMALL = 4096  # bytes of a socket's buffer
@@ -95,6 +104,37 @@ def test_who_takes_it_in_time_gets_it_whole(discs: Discs, caplog: pytest.LogCapt
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent", [b"", HEALTH[:-2], HEALTH + HEALTH[:9]], ids=["nothing", "half", "second"])
+def test_who_never_comes_to_a_request_is_cut_off(discs: Discs, sent: bytes) -> None:
+    with running(disc_bundle(discs), body_seconds=0.5) as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as idle:
+            idle.sendall(sent)
+            assert whole(idle).count(b"HTTP/1.1 200") == sent.count(b"\r\n\r\n")
+
+
+def test_a_head_in_time_is_all_that_is_asked_for(discs: Discs) -> None:
+    """Neither a slow answer nor several requests of one connection are cut off."""
+    with running(disc_bundle(discs), body_seconds=1.5) as url:
+        wait_for(lambda: ready(url))
+        discs.gate.clear()
+        image = encoded(picture())
+        with beginning(url, len(image)) as patient:
+            patient.sendall(image)
+            time.sleep(1.8)
+            discs.gate.set()
+            read = b""
+            for answers in range(1, 5):
+                while read.count(b"HTTP/1.1 200") < answers:
+                    assert (part := patient.recv(65536))
+                    read += part
+                time.sleep(0.6)
+                patient.sendall(HEALTH)
+
+
 def test_the_server_is_started_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
 
@@ -105,8 +145,8 @@ def test_the_server_is_started_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
         given.update(options)
         raise Recorded
 
-    monkeypatch.setattr(server, "connection", lambda seconds: seconds)
+    monkeypatch.setattr(server, "connection", lambda *seconds: seconds)
     monkeypatch.setattr(uvicorn, "Config", config)
     with pytest.raises(Recorded):
-        server.run(FastAPI(), settings(answer_seconds=7.0))
-    assert given["http"] == 7.0
+        server.run(FastAPI(), settings(answer_seconds=7.0, body_seconds=9.0))
+    assert given["http"] == (7.0, 9.0)
