@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import httpx
 import typer
@@ -23,7 +23,7 @@ from model.overlay import check_suffix
 from model.predict import Options
 from service.client import ClientError
 from service.images import ImageError
-from service.offline import image_ids, images_in, numbered, segment_files
+from service.offline import image_ids, images_in, maps_of, numbered, segment_files
 from service.options import Ask, Format, SegmentQuery, explain
 from service.parameters import Parameters
 from service.remote import Remote
@@ -73,7 +73,10 @@ def serve(
 @app.command()
 def segment(
     image: Annotated[Path, typer.Option(help="An image, or a folder: every image in it, in name order.")],
-    out: Annotated[Path, typer.Option(help="JSON file to write; a picture for --format png.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="JSON file to write; for --format png a picture, or for a folder one of them."),
+    ],
     bundle: Annotated[Path | None, typer.Option(help="Folder of an exported model.")] = None,
     url: Annotated[str | None, typer.Option(help="Instead: the address of a running server.")] = None,
     api_key: Annotated[
@@ -91,8 +94,8 @@ def segment(
     format: Annotated[
         Format,
         typer.Option(
-            help="coco: one results list; png: a label map (one image); else an answer per image, for a folder "
-            "in a list."
+            help="coco: one results list; png: a label map, for a folder one for each image, by its name; else an "
+            "answer per image, for a folder in a list."
         ),
     ] = "rle",
     annotations: Annotated[
@@ -125,15 +128,15 @@ def segment(
         }
         query = SegmentQuery.model_validate(given)
         folder = image.is_dir()
-        if folder and format == "png":
-            raise ValueError("--format png is for one image, but --image is a folder")
         if folder and overlay is not None:
             raise ValueError("--overlay draws one image, but --image is a folder")
         if overlay is not None:
             check_suffix(overlay)  # rather now than after the work
         files = images_in(image) if folder else [image]
         ids = None if annotations is None else image_ids(annotations)
-        out.parent.mkdir(parents=True, exist_ok=True)  # rather now than after an hour's work
+        maps = maps_of(files, out) if folder and format == "png" else None
+        # Rather now than after an hour's work.
+        (out.parent if maps is None else out).mkdir(parents=True, exist_ok=True)
         if url is not None:
             # What fits its model, the server knows: here files are only numbered.
             work = numbered(files, Ask(Options(), query.format, query.image_id), ids)
@@ -150,15 +153,25 @@ def segment(
                 if not folder:
                     raise ValueError(f"{file}: {payload}") from payload
                 typer.echo(f"skipped {file.name}: {payload}", err=True)
-        if format == "coco":
-            payloads = [result for results in payloads for result in results]
-        answered = payloads if folder or format == "coco" else payloads[0]
-        if isinstance(answered, bytes):
-            out.write_bytes(answered)
+        if maps is not None:
+            for target, payload in zip(maps, found, strict=True):
+                if not isinstance(payload, Exception):
+                    target.write_bytes(payload)
         else:
-            out.write_text(json.dumps(answered, ensure_ascii=False), encoding="utf-8", errors="replace")
+            _write(out, payloads, format, folder)
     if any(isinstance(payload, Exception) for payload in found):
         raise typer.Exit(1)
+
+
+def _write(out: Path, payloads: list[Any], format: Format, folder: bool) -> None:
+    """One file for all of them."""
+    if format == "coco":
+        payloads = [result for results in payloads for result in results]
+    answered = payloads if folder or format == "coco" else payloads[0]
+    if isinstance(answered, bytes):
+        out.write_bytes(answered)
+    else:
+        out.write_text(json.dumps(answered, ensure_ascii=False), encoding="utf-8", errors="replace")
 
 
 @app.command()

@@ -16,10 +16,10 @@ from export.semantic_bundle import SemanticBundle, SemanticManifest
 from model.overlay import Layer, draw, painted
 from service.answers import Answer, answer
 from service.engine import Engine, Rules, Segmented, serving
-from service.images import ImageError, decode
+from service.images import decode
 from service.masks import LabelMap
 from service.metrics import Metrics, ModelMetrics
-from service.options import Ask, ParameterError
+from service.options import Ask
 from service.settings import Settings
 from service.workers import Workers
 
@@ -84,7 +84,9 @@ async def segment_files(
                 if ask is None:
                     raise NotListed(f"{file.name} is not in the annotations")
                 segmented, written = await engine.segment(file, ask)
-            except (ImageError, ParameterError, NotListed, OSError) as error:  # this file's own trouble
+            except (
+                Exception
+            ) as error:  # of this file, or the device's; ONNX Runtime's have no base of their own
                 found.append(error)
                 continue
             found.append(written.payload)
@@ -99,6 +101,18 @@ def images_in(folder: Path) -> list[Path]:
     if not files:
         raise ValueError(f"{folder} has no images ({', '.join(sorted(SUFFIXES))})")
     return files
+
+
+def maps_of(files: Sequence[Path], folder: Path) -> list[Path]:
+    """Where the label map of each file goes: by its name, as .png. Raises ValueError if it would replace another."""
+    sources: dict[Path, Path] = {}
+    for file in files:
+        if folder.resolve() == file.parent.resolve():
+            raise ValueError(f"label maps have their images' names: choose another folder than {folder}")
+        other = sources.setdefault(target := folder / f"{file.stem}.png", file)
+        if other != file:
+            raise ValueError(f"{other.name} and {file.name} would both become {target}; rename one")
+    return list(sources)
 
 
 def image_ids(annotations: Path) -> dict[str, int]:

@@ -18,7 +18,7 @@ from service.demo import table
 from service.offline import image_ids
 from service.schemas import CocoResult, SegmentAnswer
 from service.settings import Settings
-from tests.service.support import Discs, disc_bundle, encoded, picture
+from tests.service.support import POISON, Discs, disc_bundle, encoded, picture
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +98,19 @@ def test_a_bad_image_is_named_and_skipped(folder: Path) -> None:
     assert result.exit_code == 1
     assert "skipped b.png: the body is not an image" in result.stderr
     assert [r["image_id"] for r in json.loads(out.read_text())] == [1, 1, 3, 3]
+
+
+def test_an_image_that_the_device_trips_over_is_skipped(folder: Path) -> None:
+    poisoned = picture()
+    poisoned[:] = POISON
+    (folder / "b.png").write_bytes(encoded(poisoned))
+    out = folder.parent / "out.json"
+    result = segment(folder, out, "--format", "coco")
+    assert result.exit_code == 1
+    assert "skipped b.png: the device trips over this image" in result.stderr
+    assert [r["image_id"] for r in json.loads(out.read_text())] == [1, 1, 3, 3]
+    single = segment(folder / "b.png", out)
+    assert (single.exit_code, single.stderr.count("\n")) == (2, 1)
 
 
 def test_overlay(folder: Path) -> None:

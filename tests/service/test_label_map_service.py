@@ -206,7 +206,34 @@ def test_the_command_writes_a_picture(
 
     assert run(tmp_path / "a.png").exit_code == 0
     assert read_label_map((tmp_path / "map.png").read_bytes()).shape == (35, 50)
-    assert "--format png is for one image" in run(tmp_path).output
+
+
+def test_the_command_writes_a_picture_for_each_image_of_a_folder(
+    bundle: SemanticBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "open_any_bundle", lambda folder, execution: bundle)
+    images, out = tmp_path / "images", tmp_path / "new" / "maps"
+    images.mkdir()
+    for name, body in (("a.PNG", BODY), ("b.jpg", BODY), ("c.png", b"no image")):
+        (images / name).write_bytes(body)
+
+    def run(out: Path, *arguments: str) -> Result:
+        given = ["segment", "--bundle", "street", "--threads", "1", "--format", "png", *arguments]
+        return CliRunner().invoke(cli.app, [*given, "--image", str(images), "--out", str(out)])
+
+    done = run(out, "--resolution", "35")
+    assert (done.exit_code, done.stderr.count("skipped")) == (1, 1)
+    assert sorted(file.name for file in out.iterdir()) == ["a.png", "b.png"]
+    single = tmp_path / "single.png"
+    alone = ["segment", "--bundle", "street", "--threads", "1", "--format", "png", "--resolution", "35"]
+    CliRunner().invoke(cli.app, [*alone, "--image", str(images / "b.jpg"), "--out", str(single)])
+    assert (out / "a.png").read_bytes() == (out / "b.png").read_bytes() == single.read_bytes()
+
+    assert "choose another folder" in run(images).stderr
+    (images / "a.tif").write_bytes(BODY)
+    refused = run(tmp_path / "never")
+    assert (refused.exit_code, (tmp_path / "never").exists()) == (2, False)
+    assert "a.PNG and a.tif would both become" in refused.stderr
 
 
 def test_the_client_reads_label_maps(bundle: SemanticBundle) -> None:
