@@ -129,7 +129,8 @@ def test_a_head_in_time_is_all_that_is_asked_for(discs: Discs) -> None:
             read = b""
             for answers in range(1, 5):
                 while read.count(b"HTTP/1.1 200") < answers:
-                    assert (part := patient.recv(65536))
+                    part = patient.recv(65536)
+                    assert part
                     read += part
                 time.sleep(0.6)
                 patient.sendall(HEALTH)
