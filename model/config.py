@@ -139,7 +139,7 @@ _PEOPLE = ModelConfig(
     ),  # people stand
     box=BoxHead(fc_dim=512),
     mask=PointRendMask(conv_dim=64, fc_dim=512, point_dim=128),
-    preprocessing=Preprocessing("RGB", (127.0,) * 3, (128.0,) * 3, short_edge=448, long_edge=640),
+    preprocessing=Preprocessing("RGB", (127.0,) * 3, (128.0,) * 3, short_edge=512, long_edge=672),
 )
 _POINTREND = {
     "pointrend_rcnn_r50_fpn": ModelConfig(ResNet(50)),

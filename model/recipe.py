@@ -106,16 +106,18 @@ PEOPLE = Recipe(
     clip_norm=5.0,
     bf16=False,
     ema=0.998,
+    box_only_every=3,
     empty_images=True,
     augmentation=Augmentation(
-        short_edges=tuple(range(256, 449, 32)),
-        long_edge=640,
-        crop=0.5,
+        short_edges=tuple(range(256, 513, 64)),
+        long_edge=704,
+        enlarge=1.5,
+        crop=0.25,
         crop_least=0.4,
-        colour=0.3,
-        paste=0.5,
+        colour=0.15,
+        paste=0.25,
     ),
-    sampling=Sampling(anchors=128, pre_nms=500, post_nms=250, rois=64, roi_positives=0.33),
+    sampling=Sampling(anchors=128, pre_nms=500, post_nms=250, rois=128),
 )
 RECIPES: types.MappingProxyType[str, Recipe] = types.MappingProxyType(
     {
