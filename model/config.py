@@ -135,11 +135,11 @@ _PEOPLE = ModelConfig(
     num_classes=1,
     fpn=FPN(channels=128, norm=True),
     rpn=RPN(
-        anchor_sizes=(20, 40, 80, 160, 320), aspect_ratios=(1.0, 2.0, 3.0), pre_nms=500, post_nms=200
+        anchor_sizes=(20, 40, 80, 160, 320), aspect_ratios=(1.0, 2.0, 3.0), pre_nms=500, post_nms=250
     ),  # people stand
     box=BoxHead(fc_dim=512),
     mask=PointRendMask(conv_dim=64, fc_dim=512, point_dim=128),
-    preprocessing=Preprocessing("RGB", (127.0,) * 3, (128.0,) * 3, short_edge=512, long_edge=672),
+    preprocessing=Preprocessing("RGB", (127.0,) * 3, (128.0,) * 3, short_edge=512, long_edge=640),
 )
 _POINTREND = {
     "pointrend_rcnn_r50_fpn": ModelConfig(ResNet(50)),
