@@ -158,9 +158,12 @@ def render_dense(renders: Sequence[Render], head: PointHead, group_points: int =
 @torch.inference_mode()
 def advance(renders: Sequence[Render], head: PointHead, group_points: int = GROUP_POINTS) -> None:
     """A step further for each of the given renders, none of which is done."""
-    whole = [r for r in renders if _next(r)[1] <= GROUP_POINTS]
-    for r in [r for r in renders if _next(r)[1] > GROUP_POINTS]:
-        _advance_part(r, head)
+    whole = []
+    for r in renders:
+        if _next(r)[1] > GROUP_POINTS:
+            _advance_part(r, head)
+        else:
+            whole.append(r)
     for group in _groups(sorted(whole, key=_cohort), group_points):
         cohorts = []
         for _, members in groupby(group, key=_cohort):

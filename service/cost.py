@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -9,14 +10,15 @@ from model.predict import Options
 from model.render import SIDES, native_side, total_work
 
 
-def sides(options: Options, detections: int) -> list[int]:
-    """Of the masks that a request asks for, one each; unless boxes tell, `detections` of the largest."""
+def sides(options: Options, detections: int) -> Counter[int]:
+    """How many masks of each side a request asks for; unless boxes tell, `detections` of the largest."""
     if options.prompts is None:
         side = SIDES[-1] if options.resolution == "native" else options.resolution
-        return [side] * min(options.max_instances, detections)
+        return Counter({side: min(options.max_instances, detections)})
     if options.resolution != "native":
-        return [options.resolution] * len(options.prompts)
-    return [native_side(x1 - x0, y1 - y0) for x0, y0, x1, y1 in (prompt.box for prompt in options.prompts)]
+        return Counter({options.resolution: len(options.prompts)})
+    boxes = (prompt.box for prompt in options.prompts)
+    return Counter(native_side(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes)
 
 
 @dataclass
@@ -55,15 +57,15 @@ class CostModel:
     pixel: Rate = field(default_factory=lambda: Rate(5e-7))  # padded, of a coarse pass
     point: Rate = field(default_factory=lambda: Rate(4e-6))  # of the renderer's work
     found: Mean = field(default_factory=lambda: Mean(4.0))  # instances of an image
-    native: Mean = field(
-        default_factory=lambda: Mean(float(total_work(224, None)))
-    )  # of an instance, in points
+    # Work of an instance, in points.
+    native: Mean = field(default_factory=lambda: Mean(float(total_work(224, None))))
 
     def predict(self, pixels: int, options: Options, at_most: int | None = None) -> float:
         """Seconds for an image of padded `pixels`, whose masks have a side of `at_most`."""
         most = SIDES[-1] if at_most is None else at_most
         if options.prompts is not None:
-            work: float = sum(total_work(min(side, most), options.points) for side in sides(options, 0))
+            asked = sides(options, 0).items()
+            work: float = sum(count * total_work(min(side, most), options.points) for side, count in asked)
         else:
             work = min(self.found.value, options.max_instances) * self._each(options, most)
         return pixels * self.pixel.value + work * self.point.value

@@ -84,9 +84,7 @@ async def segment_files(
                 if ask is None:
                     raise NotListed(f"{file.name} is not in the annotations")
                 segmented, written = await engine.segment(file, ask)
-            except (
-                Exception
-            ) as error:  # of this file, or the device's; ONNX Runtime's have no base of their own
+            except Exception as error:  # also the device's: ONNX Runtime's have no base of their own
                 found.append(error)
                 continue
             found.append(written.payload)

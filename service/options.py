@@ -14,20 +14,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from model import semantic_predict as semantic
 from model.categories import Category
 from model.predict import Options, Prompt, Resolution, parse_points, parse_resolution
-from model.render import SIDES, total_work
+from model.render import SIDES
 from model.semantic_predict import SemanticOptions
-from service.cost import sides
 
 Format = Literal["rle", "rle_list", "polygon", "coco", "png"]
 AnyOptions = Options | SemanticOptions
 FORMATS: tuple[str, ...] = get_args(Format)
 LABEL_FORMATS = ("rle", "rle_list", "png")
 MAX_BOXES = 1000
-MAX_BOX_PIXELS = (
-    500_000_000  # of all boxes' areas within the image; pasting and encoding takes 5 to 20 ns for one
-)
-MAX_CELLS = 100 * SIDES[-1] ** 2  # of all masks together, which are kept until the answer: 321 MB
-LEAST_OVERLAP = 0.01  # pixels of a box inside the image; less is lost to rounding on the way to the network
 
 
 class ParameterError(ValueError):
@@ -191,56 +185,6 @@ def check_once(given: Sequence[tuple[str, str]]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ParameterError(name, "given several times; send it once")
-
-
-def check_boxes(prompts: Sequence[Prompt], width: int, height: int) -> None:
-    """Raises ParameterError for the first box that misses the image, or if they add up to too many of its pixels."""
-    total = 0.0
-    for number, prompt in enumerate(prompts, 1):
-        x0, y0, x1, y1 = prompt.box
-        inside = min(x1, width) - max(x0, 0), min(y1, height) - max(y0, 0)
-        total += inside[0] * inside[1]
-        if min(inside) < LEAST_OVERLAP:
-            box = f"[{x0:g}, {y0:g}, {x1:g}, {y1:g}]"
-            raise ParameterError("boxes", f"box {number}, {box}, is not within the {width} × {height} image")
-    if total > MAX_BOX_PIXELS:
-        raise ParameterError(
-            "boxes",
-            f"within the image they have {total:.0f} pixels together, and {MAX_BOX_PIXELS} are allowed: "
-            "send fewer, smaller ones, or a smaller image",
-        )
-
-
-def check_cost(options: Options, max_detections: int, limit: int) -> None:
-    """Raises ParameterError if the request may need more work than `limit` points, or more than MAX_CELLS.
-
-    Detections are counted at their most, boxes as they are.
-    """
-    needed = sides(options, max_detections)
-    fewer = "max_instances" if options.prompts is None else "the number of boxes"
-    masks = f"up to {len(needed)} masks of side {max(needed, default=0)}"
-    if (total := sum(total_work(side, options.points) for side in needed)) > limit:
-        raise ParameterError(
-            "points",
-            f"{masks} may take the work of {total} points, and {limit} are allowed: "
-            f"lower points, resolution, or {fewer}",
-        )
-    if (cells := sum(side**2 for side in needed)) > MAX_CELLS:
-        raise ParameterError(
-            "resolution",
-            f"{masks} may have {cells} cells, and {MAX_CELLS} are allowed in all: lower resolution, or {fewer}",
-        )
-
-
-def check_points(total: int, size: tuple[int, int], limit: int) -> None:
-    """Raises ParameterError if a label map (height, width) takes more than `limit` points."""
-    if total > limit:
-        height, width = size
-        raise ParameterError(
-            "points",
-            f"a label map of {width}×{height} may take {total} points, and {limit} are allowed: "
-            "lower points or resolution",
-        )
 
 
 def _check(parse: Callable[[str], object], name: str, value: object) -> None:

@@ -26,8 +26,9 @@ from model.semantic_render import total_points as total_map_points
 from model.semantic_render import total_work as total_map_work
 from service.cost import CostModel
 from service.images import DecodedImage
+from service.limits import check_boxes, check_cost, check_points
 from service.masks import Findings, LabelMap, finished
-from service.options import AnyOptions, ParameterError, check_boxes, check_cost, check_points
+from service.options import AnyOptions, ParameterError
 
 DEGRADED_SIDE = 112  # under pressure; the paper's AP is the same there as at 224 (Table 3)
 

@@ -149,10 +149,10 @@ def test_costs_are_learned() -> None:
 def test_boxes_cost_what_they_are() -> None:
     boxes = tuple(Prompt((0, 0, size, 9)) for size in (20, 200, 2000))
     costs = CostModel()
-    assert sides(Options(prompts=boxes), 100) == [28, 224, 896]
-    assert sides(Options(56, prompts=boxes), 100) == [56] * 3
-    assert sides(Options(max_instances=3), 100) == [896] * 3
-    assert sides(Options(56), 100) == [56] * 100
+    assert sides(Options(prompts=boxes), 100) == {28: 1, 224: 1, 896: 1}
+    assert sides(Options(56, prompts=boxes), 100) == {56: 3}
+    assert sides(Options(max_instances=3), 100) == {896: 3}
+    assert sides(Options(56), 100) == {56: 100}
     work = sum(total_work(side, None) for side in (28, 224, 896))
     assert costs.predict(0, Options(prompts=boxes)) == pytest.approx(work * costs.point.value)
     limited = sum(total_work(side, None) for side in (28, 112, 112))
