@@ -241,23 +241,26 @@ def label(
 def calibrate(
     checkpoint: Annotated[Path, typer.Option(help="Native .safetensors of a trained model.")],
     data: Annotated[Path, typer.Option(help="COCO-format annotations it was not trained on.")],
-    results: Annotated[Path, typer.Option(help="What `evaluate --checkpoint … --out` wrote of it on them.")],
+    images: Annotated[Path, typer.Option(help="Folder of their images.")],
     out: Annotated[Path, typer.Option(help="The same model with scores that are probabilities.")],
 ) -> None:
-    """Make scores mean what they say: of detections at 0.7, seven in ten shall be right. AP stays as it is."""
+    """Make scores mean what they say: of boxes at 0.7, seven in ten shall be right. Their order stays.
+
+    With `mask_score` in the model's configuration a score is that of the box times its mask's certainty, as before.
+    """
     import json
 
     import torch
 
     from model import calibrate as calibration
     from model.checkpoint import open_checkpoint, save
-    from model.evaluation import read_results
+    from model.coco import load_coco
 
-    found = read_results(results).entries
+    opened = open_checkpoint(checkpoint)
+    found = calibration.detections(opened, load_coco(data, images))
     scores, hits = calibration.right(json.loads(data.read_text(encoding="utf-8")), found)
     platt = calibration.fit(scores, hits)
-    baked = calibration.bake(open_checkpoint(checkpoint), platt)
-    save(out, baked, torch.float16)
+    save(out, calibration.bake(opened, platt), torch.float16)
     print(f"{out}: scores become sigmoid({platt.scale:.3f} · logit + {platt.shift:.3f}); right are")
     for low, high, count, share in calibration.reliability(
         scores, hits, (0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 1.01)

@@ -20,6 +20,10 @@ from torchvision.ops import box_iou
 
 from model.boxes import covered
 from model.checkpoint import Checkpoint
+from model.coco import CocoDataset
+from model.evaluation import match_classes, predict
+from model.predict import Options
+from model.render import SIDES
 
 IOU = 0.5  # of a right detection with its true box, COCO's loosest bar
 _START = np.array([1.0, 0.0])  # scores as they are
@@ -37,6 +41,17 @@ class Platt:
     def __call__(self, score: float) -> float:
         inside = min(max(score, _EDGE), 1 - _EDGE)
         return 1 / (1 + math.exp(-(self.scale * math.log(inside / (1 - inside)) + self.shift)))
+
+
+def detections(checkpoint: Checkpoint, dataset: CocoDataset) -> list[dict[str, Any]]:
+    """COCO results whose scores are those of the boxes alone, with a progress bar.
+
+    Raises ValueError if checkpoint and data have no class in common.
+    """
+    boxes_alone = replace(checkpoint, config=replace(checkpoint.config, mask_score=False))
+    classes = match_classes(checkpoint, dataset.categories)
+    coarsest = Options(resolution=SIDES[0])  # masks are not looked at
+    return predict(boxes_alone, dataset, classes, coarsest).entries
 
 
 def right(data: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> tuple[NDArray[Any], NDArray[Any]]:

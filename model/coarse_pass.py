@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from model.coarse import Coarse
-from model.mask_heads import PointRendMaskHead, own_class
+from model.mask_heads import PointRendMaskHead, certainty, own_class
 from model.rcnn import MaskRCNN
 
 
@@ -37,8 +37,11 @@ class CoarsePass(nn.Module):
         batch = torch.cat([found.batch, prompt_batch])
         head = network.mask_head
         masks = head(pyramid, boxes, batch)
+        own = own_class(masks, classes)
+        if network.config.mask_score:
+            scores = scores * certainty(own)
         if isinstance(head, PointRendMaskHead):
             coarse = head.point.project_coarse(masks, classes)
             return Coarse(boxes, scores, classes, batch, coarse, head.point.project_fine(pyramid[0]))
-        own = own_class(masks, classes).flatten(1)[..., None]
-        return Coarse(boxes, scores, classes, batch, own, own.new_zeros(image.shape[0], 0, 0, 0))
+        cells = own.flatten(1)[..., None]
+        return Coarse(boxes, scores, classes, batch, cells, cells.new_zeros(image.shape[0], 0, 0, 0))

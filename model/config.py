@@ -119,6 +119,7 @@ class ModelConfig:
     box: BoxHead = field(default_factory=BoxHead)
     mask: PointRendMask | ConvMask = field(default_factory=PointRendMask)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    mask_score: bool = False  # scores also say how sure the coarse mask is of itself (see `certainty`)
 
     def __post_init__(self) -> None:
         if self.num_classes < 1:
@@ -140,6 +141,7 @@ _PEOPLE = ModelConfig(
     box=BoxHead(fc_dim=512),
     mask=PointRendMask(conv_dim=64, fc_dim=512, point_dim=128),
     preprocessing=Preprocessing("RGB", (127.0,) * 3, (128.0,) * 3, short_edge=512, long_edge=640),
+    mask_score=True,
 )
 _POINTREND = {
     "pointrend_rcnn_r50_fpn": ModelConfig(ResNet(50)),

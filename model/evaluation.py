@@ -143,7 +143,7 @@ def predict(
     """Run a checkpoint at its own score threshold on the first images (None: all), for the given classes."""
     own = tuple(classes.get(i, category) for i, category in enumerate(checkpoint.categories))
     predictor = replace(eager_predictor(checkpoint), categories=own)
-    options = replace(options, score=checkpoint.config.box.score_threshold, classes=frozenset(classes))
+    options = replace(options, score=0.0, classes=frozenset(classes))
     return Results(
         coco_results(predictor, dataset, options, limit=limit),
         image_ids=[record.image_id for record in dataset.records[:limit]],

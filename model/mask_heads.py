@@ -12,6 +12,8 @@ from model.layers import conv, linear
 from model.point_head import PointHead
 from model.roi import pool_pyramid, sample_grid
 
+LEAST_CERTAINTY = 0.5
+
 
 class CoarseHead(nn.Module):
     """14×14 reads of P2 → 2×2 convolution with stride 2 → MLP → a side×side mask for every class."""
@@ -73,6 +75,16 @@ class ConvMaskHead(nn.Module):
             x = F.relu(layer(x))
         logits: Tensor = self.predictor(F.relu(self.deconv(x))).float()
         return logits
+
+
+def certainty(own: Tensor) -> Tensor:
+    """How sure masks are of themselves: logits [R, h, w] → [R], the mean probability of the cells above one half.
+
+    Between `LEAST_CERTAINTY`, also without such a cell, and 1. "Maskness" of SOLOv2 (arXiv:2003.10152).
+    """
+    inside = (own > 0).flatten(1).float()
+    total = (own.sigmoid().flatten(1) * inside).sum(1)
+    return (total / inside.sum(1).clamp(min=1)).clamp(min=LEAST_CERTAINTY)
 
 
 def own_class(logits: Tensor, classes: Tensor) -> Tensor:

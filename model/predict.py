@@ -122,7 +122,8 @@ class Predictor:
             if options.classes is not None:
                 allowed = torch.tensor(sorted(options.classes), dtype=torch.int64)
                 mine = mine[torch.isin(coarse.classes[mine], allowed)]
-            mine = mine[: options.max_instances]
+            best_first = coarse.scores[mine].argsort(descending=True, stable=True)
+            mine = mine[best_first[: options.max_instances]]
         boxes = prepared.to_image(coarse.boxes[mine])
         fine = self._fine(coarse, index)
         regions = []

@@ -65,6 +65,8 @@ class Recipe(Run):
     """A run with its data and sampling, for detection and instance masks."""
 
     box_only_every: int = 2  # of images with boxes only: every n-th batch, or rarer (see model/batches.py)
+    mask_only: bool = False  # nothing but the mask head trains, over the detector as it is
+    mask_weight: float = 1.0  # of the mask losses, against those of the detector
     empty_images: bool = False  # images without any instance train as background
     augmentation: Augmentation = field(
         default_factory=lambda: Augmentation(short_edges=(640, 672, 704, 736, 768, 800))
@@ -74,6 +76,7 @@ class Recipe(Run):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_least("box_only_every", self.box_only_every, 0)
+        _check_least("mask_weight", self.mask_weight, 0)
 
 
 def _check_least(name: str, value: float, bound: float) -> None:

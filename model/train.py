@@ -31,11 +31,16 @@ class TrainingStep(nn.Module):
     def __init__(self, network: MaskRCNN, recipe: Recipe) -> None:
         super().__init__()
         self.network, self.recipe = network, recipe
+        if recipe.mask_only:
+            network.requires_grad_(False)
+            network.mask_head.requires_grad_(True)
 
     def forward(
         self, images: Tensor, sizes: Tensor, targets: Sequence[Target], generator: torch.Generator
     ) -> Losses:
-        return losses(
+        if self.recipe.mask_only:  # statistics of norms and dropout, too, as when it predicts
+            self.network.backbone.eval()
+        found = losses(
             self.network,
             images,
             sizes,
@@ -44,6 +49,8 @@ class TrainingStep(nn.Module):
             generator,
             bf16=self.recipe.bf16,
         )
+        weight = self.recipe.mask_weight
+        return {name: value * weight if name.startswith("mask_") else value for name, value in found.items()}
 
 
 def train(

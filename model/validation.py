@@ -52,7 +52,7 @@ def validate(network: MaskRCNN, validation: Validation, out: Path, step: int, ep
     Adds a line to `out/validation.jsonl` (null: not measured) and draws `out/pictures/step_….jpg`. The
     network's modes are as before afterwards; nothing random is drawn.
     """
-    options = Options(score=network.config.box.score_threshold)
+    options = Options(score=0.0)  # the network has a threshold of its own
     with evaluating(network):
         results = coco_results(predictor_of(network, validation.categories), validation.dataset, options)
     metrics = evaluate(validation.annotations, results)

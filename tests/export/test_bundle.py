@@ -29,6 +29,7 @@ from export.bundle import (
     sha256,
 )
 from export.parity import picture
+from export.write import write_bundle
 from model.categories import Category
 from model.config import PointRendMask, Preprocessing
 from model.eager import eager_predictor
@@ -117,6 +118,22 @@ def test_an_opened_bundle_predicts_like_the_network(exported: Export) -> None:
         np.testing.assert_allclose(one.box, other.box, atol=0.1)
         same = (one.render.probability() >= 0.5) == (other.render.probability() >= 0.5)
         assert float(same.float().mean()) > 0.99
+
+
+def test_scores_of_box_and_mask_pass_through_the_graph(tmp_path: Path) -> None:
+    """Writing it compares it with the network, also without any region; this says that something was compared."""
+    plain = load_checkpoint("tiny_r50")
+    checkpoint = dataclasses.replace(plain, config=dataclasses.replace(plain.config, mask_score=True))
+    write_bundle(checkpoint, tmp_path / "both", name="both", source={}, full_size=False)
+    manifest = read_manifest(tmp_path / "both")
+    assert manifest.score_threshold == plain.config.box.score_threshold / 2
+    options, small = Options(resolution=28, score=0.0), {"short_edge": 96, "long_edge": 192}
+    lowest = []
+    for predictor in (open_bundle(tmp_path / "both").predictor, eager_predictor(plain)):
+        pixels = dataclasses.replace(predictor.preprocessing, **small)
+        found = dataclasses.replace(predictor, preprocessing=pixels)(picture(96, 128, 1), options)
+        lowest.append(min(region.score for region in found))
+    assert manifest.score_threshold <= lowest[0] < 0.99 * lowest[1]
 
 
 def test_given_boxes_pass_through_the_graph(exported: Export) -> None:

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from model.calibrate import Platt, bake, fit, reliability, right
+from model.calibrate import Platt, bake, detections, fit, reliability, right
 from model.categories import Category
 from model.checkpoint import Checkpoint, open_checkpoint, save
+from model.coco import load_coco
 from model.rcnn import build
 from tests.model import tiny
 
@@ -118,21 +119,29 @@ def test_several_classes_keep_their_order() -> None:
 def test_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save(tmp_path / "a.safetensors", tiny_checkpoint(1))
-    data = {
-        "images": [{"id": i, "file_name": f"{i}.jpg", "width": 100, "height": 100} for i in range(1, 41)],
-        "categories": [{"id": 1, "name": "class 0"}],
-        "annotations": [{"id": i, **truth(i, 0, 0, 10, 10)} for i in range(1, 21)],
-    }
-    results = [found(i, 0.95 if i % 4 else 0.3, 0, 0, 10, 10) for i in range(1, 41)]
-    (tmp_path / "data.json").write_text(json.dumps(data))
-    (tmp_path / "results.json").write_text(json.dumps(results))
-    out = tmp_path / "b.safetensors"
-    files = {"checkpoint": "a.safetensors", "data": "data.json", "results": "results.json", "out": out.name}
-    arguments = [part for name, file in files.items() for part in (f"--{name}", str(tmp_path / file))]
+    """Every second image is what the network says, the others show nobody; masks' certainty plays no part."""
+    file, given, out = tiny.write_data(tmp_path, 8), tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    checkpoint = tiny_checkpoint(2)
+    named = tuple(Category(i, name) for i, name in ((1, "dark"), (2, "bright")))
+    with_masks = dataclasses.replace(checkpoint.config, mask_score=True)
+    save(given, dataclasses.replace(checkpoint, categories=named, config=with_masks))
+    boxes = detections(open_checkpoint(given), load_coco(file, tmp_path))
+    data = json.loads(file.read_text())
+    data["annotations"] = [
+        truth(r["image_id"], *r["bbox"], category=r["category_id"]) | {"id": i, "area": 1.0}
+        for i, r in enumerate(boxes, 1)
+        if r["image_id"] % 2 and min(r["bbox"][2:]) > 1
+    ]
+    file.write_text(json.dumps(data))
+    files = {"checkpoint": given, "data": file, "images": tmp_path, "out": out}
+    arguments = [part for name, path in files.items() for part in (f"--{name}", str(path))]
     monkeypatch.setattr(sys, "argv", ["model", "calibrate", *arguments])
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("model", run_name="__main__")
     assert ended.value.code in (0, None)
-    assert "50% of 30 with scores of 0.9–0.98" in capsys.readouterr().out
-    assert "calibration" in open_checkpoint(out).notes
+    scores, hits = right(data, boxes)
+    platt, calibrated = fit(scores, hits), open_checkpoint(out)
+    assert hits.any() and not hits.all()
+    assert f"sigmoid({platt.scale:.3f} · logit + {platt.shift:.3f})" in capsys.readouterr().out
+    assert calibrated.notes["calibration"] == f"scale {platt.scale:.4f}, shift {platt.shift:.4f}"
+    assert calibrated.config.mask_score

@@ -96,6 +96,18 @@ def test_regions_come_best_first_within_the_image() -> None:
         assert r.render.done and r.render.side == 28
 
 
+def test_regions_come_best_first_whatever_the_order_of_the_coarse_pass() -> None:
+    """Masks change the scores after the detector has sorted them."""
+    prepared = predictor().prepare(image())
+    coarse = predictor().coarse([prepared])
+    risen = coarse._replace(scores=coarse.scores.flip(0))
+    found = predictor().regions(risen, 0, prepared, dataclasses.replace(ALL, max_instances=3))
+    best = coarse.scores[:3].tolist()
+    assert [r.score for r in found] == pytest.approx(best) and best[0] > best[2]
+    boxes = prepared.to_image(coarse.boxes.flip(0)[:3])
+    assert np.array_equal(np.stack([r.box for r in found]), boxes.numpy())
+
+
 def test_the_least_score_counts() -> None:
     score = everything()[3].score
     found = predictor()(image(), dataclasses.replace(ALL, score=score))

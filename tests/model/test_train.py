@@ -19,7 +19,7 @@ from torch import nn
 from model import train as training
 from model.checkpoint import open_checkpoint
 from model.coco import CocoDataset, DataError, load_coco
-from model.config import PRESETS
+from model.config import PRESETS, ModelConfig
 from model.data import TrainDataset, collate
 from model.eager import eager_predictor
 from model.losses import losses
@@ -65,6 +65,29 @@ def test_frozen_norms_keep_their_statistics_and_train_their_scale(
     train(network, [data], plan, tmp_path, workers=0)
     assert torch.equal(norm.running_mean, mean) == freeze
     assert not torch.equal(norm.weight, scale)
+
+
+@pytest.mark.parametrize("config", [tiny.CONFIG, tiny.CONV])
+def test_a_mask_head_over_a_finished_detector(config: ModelConfig, data: CocoDataset, tmp_path: Path) -> None:
+    with_norm = dataclasses.replace(config, fpn=dataclasses.replace(config.fpn, norm=True))
+    network = tiny.network(with_norm)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    train(network, [data], dataclasses.replace(tiny.RECIPE, mask_only=True), tmp_path, workers=0)
+    changed = {name for name, tensor in network.state_dict().items() if not tensor.equal(before[name])}
+    assert changed == {name for name in before if name.startswith("mask_head.")}
+
+
+def test_mask_losses_may_weigh_more(data: CocoDataset) -> None:
+    batch = collate([TrainDataset([data], tiny.RECIPE.augmentation)[i] for i in range(2)])
+    images, sizes = network_input(batch.images, tiny.CONFIG.preprocessing)
+    network, found = tiny.network(), []
+    for weight in (1.0, 2.5):
+        step = training.TrainingStep(network, dataclasses.replace(tiny.RECIPE, mask_weight=weight))
+        found.append(step(images, sizes, batch.targets, torch.Generator().manual_seed(0)))
+    for name, value in found[0].items():
+        factor = 2.5 if name in ("mask_coarse", "mask_point") else 1.0
+        torch.testing.assert_close(found[1][name], value * factor)
+    assert len(found[0]) == 6
 
 
 # Rates
