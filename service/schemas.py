@@ -115,7 +115,7 @@ class CocoResult(BaseModel):
     image_id: int = Field(examples=[0])
     category_id: int = Field(examples=[1])
     bbox: tuple[float, float, float, float] = Field(examples=[_INSTANCE["bbox"]])
-    score: float = Field(examples=[0.98])
+    score: float = Field(description="How sure the model is, 0 to 1.", examples=[0.98])
     segmentation: Rle = Field(examples=[_RLE])
 
 
