@@ -49,7 +49,7 @@ class Manifest:
     task: Literal["instance"]
     categories: tuple[Category, ...]
     preprocessing: Preprocessing
-    score_threshold: float  # the least score that the graph gives out
+    score_threshold: float  # of a box, before its mask may lower the score
     max_detections: int
     point_head: PointRendMask | None  # None: a 4×conv head
     fine_channels: int  # of the map the point head was trained on, before projection

@@ -19,7 +19,7 @@ from model.checkpoint import AnyCheckpoint, Checkpoint, SemanticCheckpoint
 from model.coarse_pass import CoarsePass
 from model.config import PointRendMask
 from model.eager import eager_predictor
-from model.mask_heads import LEAST_CERTAINTY, PointRendMaskHead
+from model.mask_heads import PointRendMaskHead
 from model.point_head import PointHead
 from model.rcnn import build
 from model.semantic import build_semantic
@@ -71,7 +71,7 @@ def _instance(
         task="instance",
         categories=checkpoint.categories,
         preprocessing=config.preprocessing,
-        score_threshold=config.box.score_threshold * (LEAST_CERTAINTY if config.mask_score else 1),
+        score_threshold=config.box.score_threshold,
         max_detections=config.box.max_detections,
         point_head=config.mask if isinstance(config.mask, PointRendMask) else None,
         fine_channels=config.fpn.channels,

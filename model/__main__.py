@@ -242,11 +242,11 @@ def calibrate(
     checkpoint: Annotated[Path, typer.Option(help="Native .safetensors of a trained model.")],
     data: Annotated[Path, typer.Option(help="COCO-format annotations it was not trained on.")],
     images: Annotated[Path, typer.Option(help="Folder of their images.")],
-    out: Annotated[Path, typer.Option(help="The same model with scores that are probabilities.")],
+    out: Annotated[Path, typer.Option(help="The same model with calibrated scores.")],
 ) -> None:
-    """Make scores mean what they say: of boxes at 0.7, seven in ten shall be right. Their order stays.
+    """Make scores of boxes mean what they say: of those at 0.7, seven in ten shall be right.
 
-    With `mask_score` in the model's configuration a score is that of the box times its mask's certainty, as before.
+    With `mask_score` in its configuration the model still multiplies them by what it expects of the masks.
     """
     import json
 
@@ -258,10 +258,12 @@ def calibrate(
 
     opened = open_checkpoint(checkpoint)
     found = calibration.detections(opened, load_coco(data, images))
-    scores, hits = calibration.right(json.loads(data.read_text(encoding="utf-8")), found)
+    scores, hits = calibration.right(json.loads(data.read_text(encoding="utf-8-sig")), found)
     platt = calibration.fit(scores, hits)
     save(out, calibration.bake(opened, platt), torch.float16)
-    print(f"{out}: scores become sigmoid({platt.scale:.3f} · logit + {platt.shift:.3f}); right are")
+    print(
+        f"{out}: scores become sigmoid({platt.scale:.3f} · logit + {platt.shift:.3f}); of the boxes right are"
+    )
     for low, high, count, share in calibration.reliability(
         scores, hits, (0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 1.01)
     ):

@@ -1,8 +1,8 @@
-"""Scores that mean what they say: of detections with a score of 0.7, seven in ten are right.
+"""Scores of boxes that mean what they say: of those with 0.7, seven in ten are right.
 
 A detector trained on few images is too sure of itself. Platt scaling fits sigmoid(a · logit(score) + b) to
-which detections were right on held-out data; a and b become part of the classification layer, so nothing that
-runs a network needs to know. The order of detections stays, and with it AP.
+which boxes were right on held-out data; a and b become part of the classification layer, so nothing that
+runs a network needs to know. The order of boxes stays. A model with `mask_score` goes on to multiply.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torchvision.ops import box_iou
+from tqdm import tqdm
 
 from model.boxes import covered
 from model.checkpoint import Checkpoint
 from model.coco import CocoDataset
-from model.evaluation import match_classes, predict
+from model.data import read_image
+from model.eager import eager_predictor
+from model.evaluation import match_classes
 from model.predict import Options
-from model.render import SIDES
 
 IOU = 0.5  # of a right detection with its true box, COCO's loosest bar
 _START = np.array([1.0, 0.0])  # scores as they are
@@ -44,14 +46,28 @@ class Platt:
 
 
 def detections(checkpoint: Checkpoint, dataset: CocoDataset) -> list[dict[str, Any]]:
-    """COCO results whose scores are those of the boxes alone, with a progress bar.
+    """COCO results without masks, whose scores are those of the boxes alone, with a progress bar.
 
     Raises ValueError if checkpoint and data have no class in common.
     """
-    boxes_alone = replace(checkpoint, config=replace(checkpoint.config, mask_score=False))
     classes = match_classes(checkpoint, dataset.categories)
-    coarsest = Options(resolution=SIDES[0])  # masks are not looked at
-    return predict(boxes_alone, dataset, classes, coarsest).entries
+    predictor = eager_predictor(replace(checkpoint, config=replace(checkpoint.config, mask_score=False)))
+    limit = checkpoint.config.box.max_detections
+    everything = Options(score=0.0, max_instances=limit, classes=frozenset(classes))
+    results = []
+    for record in tqdm(dataset.records, "detecting", unit="image"):
+        prepared = predictor.prepare(read_image(record))
+        for region in predictor.regions(predictor.coarse([prepared]), 0, prepared, everything):
+            x0, y0, x1, y1 = region.box.tolist()
+            results.append(
+                {
+                    "image_id": record.image_id,
+                    "category_id": classes[region.category].id,
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "score": region.score,
+                }
+            )
+    return results
 
 
 def right(data: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> tuple[NDArray[Any], NDArray[Any]]:

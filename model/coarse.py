@@ -11,8 +11,8 @@ from torch import Tensor
 class Coarse(NamedTuple):
     """Regions of a batch of images: detections by image, then the given boxes in their order.
 
-    boxes [R, 4] in network-input pixels · scores [R], with `mask_score` in the configuration of box and mask
-    classes [R] · batch [R] (which image)
+    boxes [R, 4] in network-input pixels · scores [R]: the box's, or (ModelConfig.mask_score) times the mask's
+    expected precision, so not sorted · classes [R] · batch [R] (which image)
     coarse [R, s², C]: the coarse prediction projected for the point head (see PointHead.project_coarse);
     for a 4×conv head the mask logits of the region's class themselves, C = 1
     fine [B, H/4, W/4, D]: the projected fine map; empty for a 4×conv head

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from model.coarse import Coarse
-from model.mask_heads import PointRendMaskHead, certainty, own_class
+from model.mask_heads import PointRendMaskHead, expected_precision, own_class
 from model.rcnn import MaskRCNN
 
 
@@ -39,7 +39,7 @@ class CoarsePass(nn.Module):
         masks = head(pyramid, boxes, batch)
         own = own_class(masks, classes)
         if network.config.mask_score:
-            scores = scores * certainty(own)
+            scores = scores * expected_precision(own)
         if isinstance(head, PointRendMaskHead):
             coarse = head.point.project_coarse(masks, classes)
             return Coarse(boxes, scores, classes, batch, coarse, head.point.project_fine(pyramid[0]))

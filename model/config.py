@@ -119,7 +119,7 @@ class ModelConfig:
     box: BoxHead = field(default_factory=BoxHead)
     mask: PointRendMask | ConvMask = field(default_factory=PointRendMask)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    mask_score: bool = False  # scores also say how sure the coarse mask is of itself (see `certainty`)
+    mask_score: bool = False  # scores are the box's times the coarse mask's expected precision
 
     def __post_init__(self) -> None:
         if self.num_classes < 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from model.preprocess import network_input
 from model.process import Process
 from model.rcnn import MaskRCNN
 from model.recipe import Recipe
+from model.run_files import TrainingError
 from model.validation import Validation, validate
 
 
@@ -69,6 +71,10 @@ def train(
 ) -> Path | None:
     """Run a recipe, as `loop.run` does; returns the checkpoint `out/model.safetensors` (None except on rank 0)."""
     process = process or Process()
+    if recipe.mask_only:
+        datasets = [_with_masks(dataset) for dataset in datasets]
+        if not any(dataset.records for dataset in datasets):
+            raise TrainingError("mask_only: not one instance has a mask to train on")
     dataset = TrainDataset(datasets, recipe.augmentation, recipe.seed, empty=recipe.empty_images)
     epoch = math.ceil(len(dataset) / recipe.batch_size)  # steps
 
@@ -85,6 +91,7 @@ def train(
         epoch,
         lambda start, every: [
             *announce.data(datasets, dataset),
+            *(["mask_only: the detector stays as it is"] if recipe.mask_only else []),
             *announce.run(recipe, epoch, process.device(), start),
             *announce.validation(validation, every),
         ],
@@ -100,6 +107,11 @@ def train(
         validate_every=validate_every,
     )
     return None if trained is None else export_checkpoint(trained, dataset.categories, out, notes or {})
+
+
+def _with_masks(dataset: CocoDataset) -> CocoDataset:
+    """The images in which any instance has a mask."""
+    return replace(dataset, records=tuple(r for r in dataset.records if r.annotations and r.has_masks))
 
 
 def batch_losses(

@@ -93,7 +93,7 @@ class SegmentQuery(BaseModel):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="Least score of a detection. Below the model's own threshold (see /models) it finds "
+        description="Least score of a detection. Below the model's own threshold for boxes (see /models) it finds "
         "nothing more. Not applied to given boxes.",
     )
     max_instances: int = Field(

@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+SCORE = (
+    "How sure the model is: of the box, some models (`people`) times how right they expect its mask to be."
+)
 _RLE: dict[str, Any] = {"size": [4, 5], "counts": "52203"}
 _INSTANCE: dict[str, Any] = {
     "category_id": 1,
@@ -42,7 +45,7 @@ class Instance(BaseModel):
 
     category_id: int
     category: str
-    score: float
+    score: float = Field(description=SCORE)
     bbox: tuple[float, float, float, float] = Field(description="x, y, width, height in image pixels.")
     area: int = Field(description="Pixels of the mask.")
     segmentation: Rle | list[list[int]] = Field(
@@ -115,7 +118,7 @@ class CocoResult(BaseModel):
     image_id: int = Field(examples=[0])
     category_id: int = Field(examples=[1])
     bbox: tuple[float, float, float, float] = Field(examples=[_INSTANCE["bbox"]])
-    score: float = Field(description="How sure the model is, 0 to 1.", examples=[0.98])
+    score: float = Field(description=SCORE, examples=[0.98])
     segmentation: Rle = Field(examples=[_RLE])
 
 
@@ -170,7 +173,8 @@ class ModelCard(BaseModel):
         examples=[[28, 56, 112]],
     )
     score_threshold: float | None = Field(
-        description="It finds nothing below this score; null: a semantic model.", examples=[0.05]
+        description="It finds no box of which it is less sure than this; null: a semantic model.",
+        examples=[0.05],
     )
     max_detections: int | None = Field(examples=[100])
     palette: list[tuple[int, int, int]] | None = Field(

@@ -50,6 +50,8 @@ class Detector:
     def open(path: Path) -> Detector:
         """Of a native checkpoint. Raises CheckpointError."""
         checkpoint = open_checkpoint(path)
+        # Every head is shown the same detections in the same order: those of the boxes.
+        checkpoint = replace(checkpoint, config=replace(checkpoint.config, mask_score=False))
         network = build(checkpoint.config, checkpoint.tensors).requires_grad_(False)
         return Detector(network, predictor_of(network, checkpoint.categories), checkpoint, sha256(path))
 

@@ -40,15 +40,24 @@ def test_training_lowers_them_and_draws_are_the_same(file: Path, tmp_path: Path)
 
 
 def test_differences_are_paired() -> None:
-    one = {"boxes": np.array([1.0, 5.0, 9.0])}
-    other = {"boxes": one["boxes"] + np.array([0.1, 0.2, 0.3])}
+    """Where there was nothing to measure, nothing counts."""
+    one = {"boxes": np.array([1.0, 5.0, 9.0, np.nan])}
+    other = {"boxes": one["boxes"] + np.array([0.1, 0.2, 0.3, 0.4])}
     lines = table({"a": one, "b": other}, ["boxes"]).splitlines()
     assert lines[2] == "| a | 5.0000 |"
     assert lines[3] == "| b | 5.2000 (+0.2000 ± 0.0577) |"
 
 
 def test_the_command(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "a.safetensors"
-    save(path, checkpoint(load_coco(file, file.parent), tmp_path, steps=0))
-    main([path], file, file.parent, every=True)
-    assert "| mask_point | boxes | masks |" in capsys.readouterr().out
+    data = load_coco(file, file.parent)
+    given = checkpoint(data, tmp_path, steps=0)
+    paths = [tmp_path / f"{name}.safetensors" for name in "ab"]
+    for path in paths:
+        save(path, given)
+    main(paths, file, file.parent, every=True)
+    out = capsys.readouterr().out
+    assert "| mask_point | boxes | masks |" in out and out.count("(+0.0000 ± 0.0000)") == 8
+    other = dataclasses.replace(given, categories=given.categories[::-1])
+    save(paths[1], other)
+    with pytest.raises(ValueError, match="its classes are not the data's"):
+        main(paths, file, file.parent)

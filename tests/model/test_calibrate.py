@@ -17,6 +17,8 @@ from model.calibrate import Platt, bake, detections, fit, reliability, right
 from model.categories import Category
 from model.checkpoint import Checkpoint, open_checkpoint, save
 from model.coco import load_coco
+from model.evaluation import predict
+from model.predict import Options
 from model.rcnn import build
 from tests.model import tiny
 
@@ -119,13 +121,22 @@ def test_several_classes_keep_their_order() -> None:
 def test_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every second image is what the network says, the others show nobody; masks' certainty plays no part."""
+    """Every second image is what the network says, the others show nobody; masks play no part."""
     file, given, out = tiny.write_data(tmp_path, 8), tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     checkpoint = tiny_checkpoint(2)
     named = tuple(Category(i, name) for i, name in ((1, "dark"), (2, "bright")))
     with_masks = dataclasses.replace(checkpoint.config, mask_score=True)
     save(given, dataclasses.replace(checkpoint, categories=named, config=with_masks))
-    boxes = detections(open_checkpoint(given), load_coco(file, tmp_path))
+    dataset = load_coco(file, tmp_path)
+    boxes = detections(open_checkpoint(given), dataset)
+    alone = dataclasses.replace(open_checkpoint(given), config=checkpoint.config)
+    known = dict(enumerate(named))
+    everything = Options(resolution=28)
+    without, with_them = (
+        predict(c, dataset, known, everything).entries for c in (alone, open_checkpoint(given))
+    )
+    assert sorted(r["score"] for r in boxes) == pytest.approx(sorted(r["score"] for r in without))
+    assert sum(r["score"] for r in with_them) < 0.95 * sum(r["score"] for r in without)
     data = json.loads(file.read_text())
     data["annotations"] = [
         truth(r["image_id"], *r["bbox"], category=r["category_id"]) | {"id": i, "area": 1.0}

@@ -14,10 +14,9 @@ from model.coarse import Coarse, no_prompts
 from model.coarse_pass import CoarsePass
 from model.config import ConvMask
 from model.mask_heads import (
-    LEAST_CERTAINTY,
     ConvMaskHead,
     PointRendMaskHead,
-    certainty,
+    expected_precision,
     own_class,
 )
 from model.preprocess import network_input
@@ -168,24 +167,23 @@ def test_the_baselines_deconvolution_starts_without_bias() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_scores_of_box_and_mask(name: str) -> None:
-    """With `mask_score`, each score is times the certainty of the mask that it comes with; nothing else changes."""
+    """With `mask_score`, each score is times what the mask that comes with it deserves; nothing else changes."""
     plain = network(name)
     both = build(dataclasses.replace(plain.config, mask_score=True), dict(plain.state_dict()))
     expected, found = run(plain, MIXED), run(both, MIXED)
     images, _ = batch()
     with torch.inference_mode():
         logits = both.mask_head(both.backbone(images), found.boxes, found.batch)
-    sure = certainty(own_class(logits, found.classes))
-    torch.testing.assert_close(found.scores, expected.scores * sure)
-    assert (sure >= LEAST_CERTAINTY).all() and (sure <= 1).all() and sure.std() > 1e-4
+    factor = expected_precision(own_class(logits, found.classes))
+    torch.testing.assert_close(found.scores, expected.scores * factor)
+    assert (factor > 0).all() and (factor <= 1).all() and factor.std() > 1e-4
     for field in ("boxes", "classes", "batch", "coarse", "fine"):
         assert torch.equal(getattr(found, field), getattr(expected, field))
 
 
-def test_certainty() -> None:
-    """By hand: one cell in; two cells in; none; and no mask at all."""
-    sure = torch.tensor(0.9).logit().item()
-    masks = torch.tensor([[[sure, -3.0], [-1, -1]], [[sure, 0.4], [-2, -2]], [[-1, -1], [-5, 0]]])
-    half = (0.9 + torch.sigmoid(torch.tensor(0.4)).item()) / 2
-    torch.testing.assert_close(certainty(masks), torch.tensor([0.9, half, LEAST_CERTAINTY]))
-    assert certainty(torch.zeros(0, 7, 7)).shape == (0,)
+def test_expected_precision() -> None:
+    """By hand: sure of one cell; of half of the mask; unsure of all of it; no mask to speak of, and none at all."""
+    certain, half, never = 30.0, 0.0, -30.0
+    masks = torch.tensor([[[certain, never]], [[certain, half]], [[half, half]], [[never, never]]])
+    torch.testing.assert_close(expected_precision(masks), torch.tensor([1.0, 1.25 / 1.5, 0.5, 0.0]))
+    assert expected_precision(torch.zeros(0, 7, 7)).shape == (0,)

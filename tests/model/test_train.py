@@ -72,9 +72,24 @@ def test_a_mask_head_over_a_finished_detector(config: ModelConfig, data: CocoDat
     with_norm = dataclasses.replace(config, fpn=dataclasses.replace(config.fpn, norm=True))
     network = tiny.network(with_norm)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    train(network, [data], dataclasses.replace(tiny.RECIPE, mask_only=True), tmp_path, workers=0)
+    plan = dataclasses.replace(tiny.RECIPE, mask_only=True)
+    train(network, [data], plan, tmp_path, workers=0)
     changed = {name for name, tensor in network.state_dict().items() if not tensor.equal(before[name])}
     assert changed == {name for name in before if name.startswith("mask_head.")}
+
+
+def test_a_mask_head_alone_sees_images_with_masks_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = dataclasses.replace(tiny.RECIPE, mask_only=True, empty_images=True, box_only_every=1, steps=1)
+    file = tiny.write_data(tmp_path / "mixed", 4, box_only=[1, 2])
+    mixed = load_coco(file, file.parent)
+    train(tiny.network(), [mixed], plan, tmp_path / "run", workers=0)
+    said = capsys.readouterr().out
+    assert "data: 2 images with masks, 0 with boxes only" in said and "mask_only: the detector stays" in said
+    file = tiny.write_data(tmp_path / "boxes", 2, box_only=[1, 2])
+    with pytest.raises(TrainingError, match="not one instance has a mask"):
+        train(tiny.network(), [load_coco(file, file.parent)], plan, tmp_path / "none", workers=0)
 
 
 def test_mask_losses_may_weigh_more(data: CocoDataset) -> None:
