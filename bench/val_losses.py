@@ -48,8 +48,9 @@ def image_losses(checkpoint: Checkpoint, dataset: CocoDataset, sampling: Samplin
         draws = torch.Generator().manual_seed(index)
         found = losses(network, images, sizes, batch.targets, sampling, draws)
         rows.append({name: value.item() for name, value in found.items()})
-    # A mask loss of exactly 0 is one over nothing: an image without a person in any region.
-    by_name = {name: np.array([row[name] or math.nan for row in rows]) for name in rows[0]}
+    by_name = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    for name in by_name.keys() - set(TOTALS["boxes"]):  # a mask loss of exactly 0 is one over no region
+        by_name[name][by_name[name] == 0] = math.nan
     boxes = sum(by_name[name] for name in TOTALS["boxes"])
     masks = sum(values for name, values in by_name.items() if name not in TOTALS["boxes"])
     return by_name | {"boxes": np.asarray(boxes), "masks": np.asarray(masks)}

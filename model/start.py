@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from model.backbone import TimmTrunk, load_imagenet
-from model.checkpoint import REFERENCE_SUFFIXES, CheckpointError, load
+from model.checkpoint import REFERENCE_SUFFIXES, Checkpoint, CheckpointError, SemanticCheckpoint, load
 from model.config import ModelConfig
 from model.rcnn import MaskRCNN
 from model.reference import Array, read_arrays
@@ -81,7 +81,10 @@ def from_checkpoint(network: MaskRCNN | SemanticNet, path: Path) -> str:
     own = network.state_dict()
     if suffix == ".safetensors":
         checkpoint = load(path)
-        given, note = checkpoint.tensors, _other_anchors(network.config, checkpoint.config)
+        given = checkpoint.tensors
+        note = _other_anchors(network.config, checkpoint.config) + _other_threshold(
+            network.config, checkpoint
+        )
     else:
         given, note = _tensors(read_arrays(path)), ""
     fitting = _fitting(given, own)
@@ -108,6 +111,16 @@ def _other_anchors(own: ModelConfig | SemanticConfig, given: ModelConfig | Seman
     )
     differ = ", ".join(f"{name} {value}" for name, value in theirs.items() if value != ours[name])
     return f" (its proposals, which have to adapt, were trained with {differ})" if differ else ""
+
+
+def _other_threshold(own: ModelConfig | SemanticConfig, given: Checkpoint | SemanticCheckpoint) -> str:
+    """A remark if the scores that are taken over were calibrated, for another threshold than this network's."""
+    if not (isinstance(own, ModelConfig) and isinstance(given, Checkpoint) and "calibration" in given.notes):
+        return ""
+    theirs, ours = given.config.box.score_threshold, own.box.score_threshold
+    if theirs == ours or given.config.num_classes != own.num_classes:
+        return ""
+    return f" (its scores are calibrated: --set network.box.score_threshold={theirs} finds the same boxes, not {ours})"
 
 
 def _tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:

@@ -71,11 +71,10 @@ def train(
 ) -> Path | None:
     """Run a recipe, as `loop.run` does; returns the checkpoint `out/model.safetensors` (None except on rank 0)."""
     process = process or Process()
-    if recipe.mask_only:
-        datasets = [_with_masks(dataset) for dataset in datasets]
-        if not any(dataset.records for dataset in datasets):
-            raise TrainingError("mask_only: not one instance has a mask to train on")
-    dataset = TrainDataset(datasets, recipe.augmentation, recipe.seed, empty=recipe.empty_images)
+    used = [_with_masks(dataset) if recipe.mask_only else dataset for dataset in datasets]
+    if recipe.mask_only and not any(dataset.records for dataset in used):
+        raise TrainingError("mask_only: not one instance has a mask to train on")
+    dataset = TrainDataset(used, recipe.augmentation, recipe.seed, empty=recipe.empty_images)
     epoch = math.ceil(len(dataset) / recipe.batch_size)  # steps
 
     def measure(measured: MaskRCNN, step: int, at: float) -> str:

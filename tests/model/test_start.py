@@ -148,6 +148,17 @@ def test_other_anchors_are_remarked_on(tmp_path: Path) -> None:
     assert "trained with aspect_ratios (0.5, 1.0, 2.0)" in said and "anchor_sizes" not in said
 
 
+def test_calibrated_scores_are_remarked_on(tmp_path: Path) -> None:
+    """Unless the class layer does not fit: then the scores are not taken over."""
+    box = dataclasses.replace(tiny.CONFIG.box, score_threshold=0.02)
+    config, notes = dataclasses.replace(tiny.CONFIG, box=box), {"calibration": "scale 1, shift 0"}
+    save(tmp_path / "c.safetensors", Checkpoint(config, numbered(2), tiny.network().state_dict(), notes))
+    said = from_checkpoint(tiny.network(), tmp_path / "c.safetensors")
+    assert "--set network.box.score_threshold=0.02 finds the same boxes, not 0.05" in said
+    for other in (config, dataclasses.replace(tiny.CONFIG, num_classes=3)):
+        assert "calibrated" not in from_checkpoint(tiny.network(other), tmp_path / "c.safetensors")
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"c\.onnx is no checkpoint: expected \.safetensors, \.pkl or"):
         from_checkpoint(tiny.network(), tmp_path / "c.onnx")

@@ -86,7 +86,10 @@ def test_a_mask_head_alone_sees_images_with_masks_only(
     mixed = load_coco(file, file.parent)
     train(tiny.network(), [mixed], plan, tmp_path / "run", workers=0)
     said = capsys.readouterr().out
-    assert "data: 2 images with masks, 0 with boxes only" in said and "mask_only: the detector stays" in said
+    assert (
+        "data: 2 images with masks, 0 with boxes only, 2 left out" in said
+        and "mask_only: the detector stays" in said
+    )
     file = tiny.write_data(tmp_path / "boxes", 2, box_only=[1, 2])
     with pytest.raises(TrainingError, match="not one instance has a mask"):
         train(tiny.network(), [load_coco(file, file.parent)], plan, tmp_path / "none", workers=0)
