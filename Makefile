@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 # Shipped weights as a bundle, remade when they or the exporter change.
-bundles/%/bundle.json: model/weights/%.safetensors $(VENV)/.installed $(wildcard export/*.py model/*.py)
+bundles/%/bundle.json: model/weights/%.safetensors $(VENV)/.installed $(shell find export model -name "*.py")
 	$(BIN)/python -m export --checkpoint $< --out bundles/$*
 
 setup: $(MODELS:%=bundles/%/bundle.json)

@@ -27,7 +27,7 @@ docker/install.sh serve "$root/venv"
 # What .dockerignore lets through.
 mkdir -p "$root"/build/{model/weights,export,service}
 cp pyproject.toml README.md "$root/build/"
-for package in model export service; do cp "$package"/*.py "$root/build/$package/"; done
+git archive HEAD model export service | tar -x -C "$root/build" --exclude=model/weights
 (cd "$root/build" && python -m pip --python "$root/venv/bin/python" install --quiet --no-deps --no-build-isolation .)
 cp -a "$root/venv" "$root/serving" # the final stage copies the environment as it is now
 

@@ -25,10 +25,10 @@ def export(
     from export import parity, semantic_parity
     from export.bundle import sha256
     from export.write import write_bundle
-    from model.categories import CITYSCAPES, CITYSCAPES_LABELS, Category
-    from model.checkpoint import Checkpoint, open_any
-    from model.reference_config import any_config_from_yaml
-    from model.semantic_config import SemanticConfig, any_preset
+    from model.checkpoints.checkpoint import Checkpoint, open_any
+    from model.checkpoints.detectron2.config import any_config_from_yaml
+    from model.config.categories import CITYSCAPES, CITYSCAPES_LABELS, Category
+    from model.config.semantic import SemanticConfig, any_preset
 
     if preset and config:
         raise ValueError("give --preset or --config, not both")

@@ -1,6 +1,6 @@
 """The bundle: what training hands to serving. A folder that describes itself and is checked when opened.
 
-    coarse.onnx             the coarse pass (see model/coarse.py): dynamic batch, height, width
+    coarse.onnx             the coarse pass (see model/predict/coarse.py): dynamic batch, height, width
     point_head.safetensors  the point head (absent for a 4×conv model, whose masks come from the graph)
     bundle.json             the manifest: everything a server must know, and a hash of each file
 
@@ -25,11 +25,11 @@ from torch import Tensor
 
 from export.cuda import check_installed_cuda
 from export.golden import Golden
-from model.categories import Category
-from model.coarse import Coarse
-from model.config import PointRendMask, Preprocessing
-from model.point_head import PointConfig, PointHead
-from model.predict import Predictor
+from model.config.categories import Category
+from model.config.instance import PointRendConfig, Preprocessing
+from model.pointrend.point_head import PointConfig, PointHead
+from model.predict.coarse import InstanceCoarse
+from model.predict.instance import InstancePredictor
 
 M = TypeVar("M")
 SCHEMA = 1
@@ -51,7 +51,7 @@ class Manifest:
     preprocessing: Preprocessing
     score_threshold: float  # of a box, before its mask may lower the score
     max_detections: int
-    point_head: PointRendMask | None  # None: a 4×conv head
+    point_head: PointRendConfig | None  # None: a 4×conv head
     fine_channels: int  # of the map the point head was trained on, before projection
     opset: int
     files: dict[str, str]  # name → sha256
@@ -81,7 +81,7 @@ class Bundle:
     """An opened bundle."""
 
     manifest: Manifest
-    predictor: Predictor
+    predictor: InstancePredictor
     providers: tuple[str, ...]  # what really runs the graph
     release: Callable[[], None] = lambda: None  # memory that is only kept for speed
 
@@ -104,7 +104,7 @@ def read_manifest(folder: Path) -> Manifest:
             | {
                 "categories": tuple(Category(**entry) for entry in data["categories"]),
                 "preprocessing": preprocessing(data["preprocessing"]),
-                "point_head": None if head is None else PointRendMask(**head),
+                "point_head": None if head is None else PointRendConfig(**head),
                 "golden": None if known is None else Golden(**known),
             }
         )
@@ -157,7 +157,9 @@ def open_bundle(folder: Path, execution: Execution | None = None) -> Bundle:
     session = open_session(folder / GRAPH, execution or Execution())
     head = open_head(folder, manifest.point_head, manifest.fine_channels, len(manifest.categories))
     run = GraphPass(session)
-    predictor = Predictor(run, head, manifest.preprocessing, manifest.categories, manifest.fine_stride)
+    predictor = InstancePredictor(
+        run, head, manifest.preprocessing, manifest.categories, manifest.fine_stride
+    )
     return Bundle(manifest, predictor, tuple(session.get_providers()), run.shrink)
 
 
@@ -236,9 +238,9 @@ class GraphPass:
 
     def __call__(
         self, image: Tensor, size: Tensor, prompts: Tensor, prompt_batch: Tensor, prompt_class: Tensor
-    ) -> Coarse:
+    ) -> InstanceCoarse:
         feed = _feed(image, size, prompts, prompt_batch, prompt_class)
-        return Coarse(*(torch.from_numpy(value) for value in self.session.run(None, feed)))
+        return InstanceCoarse(*(torch.from_numpy(value) for value in self.session.run(None, feed)))
 
     def shrink(self) -> None:
         """Give back the memory that the session keeps for speed."""

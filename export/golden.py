@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model import rle
-from model.paste import Crop
-from model.predict import Options, Predictor, Prompt, crop
+from model.masks import rle
+from model.masks.paste import Crop
+from model.predict.instance import InstanceOptions, InstancePredictor, Prompt, crop
 
 WIDTH, HEIGHT = 128, 96
-OPTIONS = Options(resolution=56, prompts=(Prompt((20.0, 10.0, 108.0, 86.0), 0),))
+OPTIONS = InstanceOptions(resolution=56, prompts=(Prompt((20.0, 10.0, 108.0, 86.0), 0),))
 _SCORE, _IOU = 0.02, 0.95  # other processors round differently; a wrong graph is far off
 
 
@@ -37,7 +37,7 @@ def seen(score: float, mask: Crop) -> Golden:
     return Golden(score, rle.compress(rle.encode(mask, WIDTH, HEIGHT)))
 
 
-def golden(predictor: Predictor) -> Golden:
+def golden(predictor: InstancePredictor) -> Golden:
     """What this predictor sees."""
     (region,) = predictor(picture(), OPTIONS)
     return seen(region.score, crop(region, WIDTH, HEIGHT))

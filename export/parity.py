@@ -14,10 +14,10 @@ from torch import Tensor
 from torchvision.ops import box_iou
 from tqdm import tqdm
 
-from model.coarse import Coarse, no_prompts
-from model.config import Preprocessing
-from model.predict import Options, Predictor, Prepared, Prompt, Region
-from model.preprocess import resized_size
+from model.config.instance import Preprocessing
+from model.predict.coarse import InstanceCoarse, no_prompts
+from model.predict.instance import InstanceOptions, InstancePredictor, Prepared, Prompt, Region
+from model.predict.preprocess import resized_size
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -71,7 +71,9 @@ class Case:
         return [f"{name} {value:.4g}" for name, value, good in checks if not good]
 
 
-def compare(eager: Predictor, exported: Predictor, images: Sequence[NDArray[np.uint8]]) -> Case:
+def compare(
+    eager: InstancePredictor, exported: InstancePredictor, images: Sequence[NDArray[np.uint8]]
+) -> Case:
     """Run both on one batch (images of one size), with two given boxes an image, and measure."""
     height, width = images[0].shape[:2]
     boxes = ((0.1, 0.1, 0.6, 0.9), (0.3, 0.2, 0.95, 0.7))
@@ -102,7 +104,7 @@ def compare(eager: Predictor, exported: Predictor, images: Sequence[NDArray[np.u
     )
 
 
-def check(eager: Predictor, exported: Predictor, *, full_size: bool = True) -> dict[str, Any]:
+def check(eager: InstancePredictor, exported: InstancePredictor, *, full_size: bool = True) -> dict[str, Any]:
     """The parity report of a bundle: batches of 1 and 3, several sizes, a picture of nothing, no region at all.
 
     "passed" is False, and "failures" say why, where a difference is above `Tolerance`.
@@ -162,7 +164,7 @@ def report(
     }
 
 
-def no_regions(predictor: Predictor, stride: int) -> list[int]:
+def no_regions(predictor: InstancePredictor, stride: int) -> list[int]:
     """Rows of the outputs for a picture that is padding only, so that nothing is found in it.
 
     Rows alone: ONNX Runtime gives other lengths to empty tensors that it should have summed over an axis.
@@ -207,7 +209,7 @@ def nobody(height: int, width: int) -> NDArray[np.uint8]:
     return np.clip(124 + noise, 0, 255).astype(np.uint8)
 
 
-def _pairs(expected: Coarse, found: Coarse, given: int) -> tuple[Tensor, Tensor]:
+def _pairs(expected: InstanceCoarse, found: InstanceCoarse, given: int) -> tuple[Tensor, Tensor]:
     """Indices of regions that both found: same image and class, and boxes that are each other's best."""
     same = (expected.batch[:, None] == found.batch) & (expected.classes[:, None] == found.classes)
     same[: len(same) - given, same.shape[1] - given :] = False
@@ -219,8 +221,10 @@ def _pairs(expected: Coarse, found: Coarse, given: int) -> tuple[Tensor, Tensor]
     return own[mutual], best[mutual]
 
 
-def _masks(predictor: Predictor, coarse: Coarse, index: int, prepared: Prepared) -> list[Region]:
-    options = Options(resolution=112, score=0.0, max_instances=len(coarse.boxes))
+def _masks(
+    predictor: InstancePredictor, coarse: InstanceCoarse, index: int, prepared: Prepared
+) -> list[Region]:
+    options = InstanceOptions(resolution=112, score=0.0, max_instances=len(coarse.boxes))
     regions = predictor.regions(coarse, index, prepared, options)
     predictor.render(regions)
     return regions

@@ -35,12 +35,12 @@ from export.bundle import (
     undamaged,
 )
 from export.semantic_golden import SemanticGolden
-from model.categories import Category
-from model.config import Preprocessing
-from model.palette import Colour, parse_palette
-from model.semantic_coarse import SemanticCoarse
-from model.semantic_config import SemanticPoint
-from model.semantic_predict import SemanticPredictor
+from model.config.categories import Category
+from model.config.instance import Preprocessing
+from model.config.semantic import SemanticPointConfig
+from model.masks.palette import Colour, parse_palette
+from model.predict.label_map import LabelMapPredictor
+from model.predict.semantic_coarse import LabelMapCoarse
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class SemanticManifest:
     categories: tuple[Category, ...]
     palette: tuple[Colour, ...]
     preprocessing: Preprocessing
-    point_head: SemanticPoint | None  # None: a base model alone
+    point_head: SemanticPointConfig | None  # None: a base model alone
     fine_channels: int  # of the map the point head was trained on, before projection
     stride: int  # of the coarse logits, in network-input pixels
     opset: int
@@ -79,7 +79,7 @@ class SemanticBundle:
     """An opened bundle."""
 
     manifest: SemanticManifest
-    predictor: SemanticPredictor
+    predictor: LabelMapPredictor
     providers: tuple[str, ...]  # what really runs the graph
     release: Callable[[], None] = lambda: None  # memory that is only kept for speed
 
@@ -108,7 +108,7 @@ def read_semantic_manifest(folder: Path) -> SemanticManifest:
                 "categories": tuple(Category(**entry) for entry in data["categories"]),
                 "palette": parse_palette(data["palette"]),
                 "preprocessing": preprocessing(data["preprocessing"]),
-                "point_head": None if head is None else SemanticPoint(**head),
+                "point_head": None if head is None else SemanticPointConfig(**head),
                 "golden": None if known is None else _golden(known),
             }
         )
@@ -124,7 +124,7 @@ def open_semantic_bundle(folder: Path, execution: Execution | None = None) -> Se
     check_files(folder, manifest.files, manifest.point_head)
     session = open_session(folder / GRAPH, execution or Execution())
     run = SemanticGraphPass(session)
-    predictor = SemanticPredictor(
+    predictor = LabelMapPredictor(
         run,
         open_head(folder, manifest.point_head, manifest.fine_channels, len(manifest.categories)),
         manifest.preprocessing,
@@ -146,9 +146,9 @@ class SemanticGraphPass:
 
     session: onnxruntime.InferenceSession
 
-    def __call__(self, image: Tensor) -> SemanticCoarse:
+    def __call__(self, image: Tensor) -> LabelMapCoarse:
         coarse, *fine = (torch.from_numpy(part) for part in self.session.run(None, {"image": image.numpy()}))
-        return SemanticCoarse(coarse, fine[0] if fine else None)
+        return LabelMapCoarse(coarse, fine[0] if fine else None)
 
     def shrink(self) -> None:
         """Give back the memory that the session keeps for speed."""

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.golden import HEIGHT, WIDTH, picture
-from model import rle
-from model.semantic_predict import SemanticOptions, SemanticPredictor, label_map
-from model.semantic_render import LabelRender
+from model.masks import rle
+from model.pointrend.label_map import LabelMapRender
+from model.predict.label_map import LabelMapOptions, LabelMapPredictor, label_map
 
-OPTIONS = SemanticOptions(resolution=2 * HEIGHT)
+OPTIONS = LabelMapOptions(resolution=2 * HEIGHT)
 _CONFIDENCE, _EQUAL = 0.02, 0.95  # other processors round differently; a wrong graph is far off
 
 
@@ -25,14 +25,14 @@ class SemanticGolden:
     counts: tuple[str, ...]
 
 
-def semantic_seen(finished: LabelRender) -> SemanticGolden:
+def semantic_seen(finished: LabelMapRender) -> SemanticGolden:
     """From the label map that OPTIONS give."""
     found = rle.encode_labels(label_map(finished, HEIGHT, WIDTH))
     confidence = float(finished.base.softmax(0).amax(0).mean())
     return SemanticGolden(confidence, tuple(found), tuple(rle.compress(counts) for counts in found.values()))
 
 
-def semantic_golden(predictor: SemanticPredictor) -> SemanticGolden:
+def semantic_golden(predictor: LabelMapPredictor) -> SemanticGolden:
     """What this predictor sees."""
     return semantic_seen(predictor(picture(), OPTIONS))
 

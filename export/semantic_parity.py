@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.parity import report, trials
-from model.semantic_predict import SemanticOptions, SemanticPredictor
+from model.predict.label_map import LabelMapOptions, LabelMapPredictor
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class SemanticCase:
 
 
 def compare(
-    eager: SemanticPredictor, exported: SemanticPredictor, images: Sequence[NDArray[np.uint8]]
+    eager: LabelMapPredictor, exported: LabelMapPredictor, images: Sequence[NDArray[np.uint8]]
 ) -> SemanticCase:
     """Run both on one batch (images of one size) and measure."""
     height, width = images[0].shape[:2]
@@ -58,7 +58,7 @@ def compare(
         fine_largest = float(expected.fine.abs().max())
     shares = []
     for i, prepared in enumerate(batch):
-        options = SemanticOptions(resolution=2 * height)
+        options = LabelMapOptions(resolution=2 * height)
         pair = [p.begin(c, i, prepared, options) for p, c in ((eager, expected), (exported, found))]
         eager.render(pair)
         one, other = (render.labels(2 * height, 2 * width) for render in pair)
@@ -75,7 +75,7 @@ def compare(
     )
 
 
-def check(eager: SemanticPredictor, exported: SemanticPredictor, *, full_size: bool = True) -> dict[str, Any]:
+def check(eager: LabelMapPredictor, exported: LabelMapPredictor, *, full_size: bool = True) -> dict[str, Any]:
     """The parity report of a bundle: batches of 1 and 3, several sizes, a picture of nothing.
 
     "passed" is False, and "failures" say why, where a difference is above `SemanticTolerance`.

@@ -11,19 +11,19 @@ from safetensors.torch import save
 
 from export import parity, semantic_parity
 from export.bundle import GRAPH, MANIFEST, POINT_HEAD, Execution, Manifest, open_bundle, sha256
-from export.coarse import OPSET, export_coarse, export_semantic
 from export.golden import golden
+from export.graph import OPSET, export_coarse, export_semantic
 from export.semantic_bundle import SemanticManifest, open_semantic_bundle
 from export.semantic_golden import semantic_golden
-from model.checkpoint import AnyCheckpoint, Checkpoint, SemanticCheckpoint
-from model.coarse_pass import CoarsePass
-from model.config import PointRendMask
-from model.eager import eager_predictor
-from model.mask_heads import PointRendMaskHead
-from model.point_head import PointHead
-from model.rcnn import build
-from model.semantic import build_semantic
-from model.semantic_eager import SemanticPass, eager_semantic
+from model.checkpoints.checkpoint import AnyCheckpoint, Checkpoint, SemanticCheckpoint
+from model.checkpoints.eager import eager_predictor
+from model.checkpoints.semantic_eager import SemanticPass, eager_semantic
+from model.config.instance import PointRendConfig
+from model.networks.coarse_pass import CoarsePass
+from model.networks.mask_heads import PointRendMaskHead
+from model.networks.mask_rcnn import build
+from model.networks.semantic import build_semantic
+from model.pointrend.point_head import PointHead
 
 
 class ParityError(RuntimeError):
@@ -73,7 +73,7 @@ def _instance(
         preprocessing=config.preprocessing,
         score_threshold=config.box.score_threshold,
         max_detections=config.box.max_detections,
-        point_head=config.mask if isinstance(config.mask, PointRendMask) else None,
+        point_head=config.mask if isinstance(config.mask, PointRendConfig) else None,
         fine_channels=config.fpn.channels,
         opset=OPSET,
         files=_files(draft, head.point if isinstance(head, PointRendMaskHead) else None),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from model.checkpoint import AnyCheckpoint
+    from model.checkpoints.checkpoint import AnyCheckpoint
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -76,13 +76,13 @@ def train(
     """Train a preset on COCO-format data or label maps. With torchrun, on several processes."""
     import torch
 
-    from model import announce
-    from model.overrides import override
-    from model.process import Process
-    from model.run_files import bare
-    from model.semantic_config import SemanticConfig, any_preset
-    from model.start import from_checkpoint, from_classifier
-    from model.training_job import instance_job, semantic_job
+    from model.checkpoints.initial_weights import from_checkpoint, from_classifier
+    from model.config.overrides import override
+    from model.config.semantic import SemanticConfig, any_preset
+    from model.training import announce
+    from model.training.distributed import Process
+    from model.training.job import instance_job, semantic_job
+    from model.training.run_files import bare
 
     if len(data) != len(images):
         raise ValueError(f"{len(data)} --data but {len(images)} --images: give one folder for each file")
@@ -161,12 +161,12 @@ def evaluate(
     ] = None,
 ) -> None:
     """How good a checkpoint is at its shipped inference settings, or given results: AP, or IoU of label maps."""
-    from model import evaluation
-    from model.checkpoint import SemanticCheckpoint
-    from model.coco import load_coco
-    from model.overrides import override
-    from model.predict import Options, parse_points, parse_resolution
-    from model.semantic_evaluation import evaluate_checkpoint
+    from model.checkpoints.checkpoint import SemanticCheckpoint
+    from model.config.overrides import override
+    from model.data.coco import load_coco
+    from model.evaluation import coco_ap as evaluation
+    from model.evaluation.semantic import evaluate_checkpoint
+    from model.predict.instance import InstanceOptions, parse_points, parse_resolution
 
     if (checkpoint is None) == (results is None):
         raise ValueError("give either --checkpoint or --results")
@@ -188,7 +188,7 @@ def evaluate(
             opened = dataclasses.replace(opened, config=override(opened.config, change or []))
             print(evaluate_checkpoint(opened, data, images, resolution, points, limit, out))
             return
-        asked = Options(resolution=parse_resolution(resolution), points=parse_points(points))
+        asked = InstanceOptions(resolution=parse_resolution(resolution), points=parse_points(points))
         opened = dataclasses.replace(opened, config=override(opened.config, change or []))
         dataset = load_coco(data, images)
         classes = evaluation.match_classes(opened, dataset.categories)
@@ -217,11 +217,11 @@ def label(
     """Give masks to annotations that have only a box, so that they train masks, too (self-training)."""
     import json
 
-    from model.checkpoint import open_checkpoint
-    from model.coco import load_coco
-    from model.eager import eager_predictor
-    from model.label import label as run
-    from model.label import with_masks
+    from model.checkpoints.checkpoint import open_checkpoint
+    from model.checkpoints.eager import eager_predictor
+    from model.data.coco import load_coco
+    from model.training.pseudo_label import label as run
+    from model.training.pseudo_label import with_masks
 
     dataset = load_coco(data, images)
     predictor = eager_predictor(open_checkpoint(checkpoint))
@@ -252,9 +252,9 @@ def calibrate(
 
     import torch
 
-    from model import calibrate as calibration
-    from model.checkpoint import open_checkpoint, save
-    from model.coco import load_coco
+    from model.checkpoints.checkpoint import open_checkpoint, save
+    from model.data.coco import load_coco
+    from model.evaluation import calibration
 
     opened = open_checkpoint(checkpoint)
     found = calibration.detections(opened, load_coco(data, images))
@@ -273,10 +273,10 @@ def calibrate(
 
 def _open(checkpoint: Path, preset: str | None, config: Path | None) -> AnyCheckpoint:
     """With the network of the preset or the reference's config.yaml, if one is named."""
-    from model.categories import CITYSCAPES, CITYSCAPES_LABELS
-    from model.checkpoint import REFERENCE_SUFFIXES, open_any
-    from model.reference_config import any_config_from_yaml
-    from model.semantic_config import SemanticConfig, any_preset
+    from model.checkpoints.checkpoint import REFERENCE_SUFFIXES, open_any
+    from model.checkpoints.detectron2.config import any_config_from_yaml
+    from model.config.categories import CITYSCAPES, CITYSCAPES_LABELS
+    from model.config.semantic import SemanticConfig, any_preset
 
     network = any_preset(preset) if preset else any_config_from_yaml(config) if config else None
     imported = checkpoint.suffix.lower() in REFERENCE_SUFFIXES  # carries no class names

@@ -19,14 +19,14 @@ from pydantic import ValidationError
 
 from export.bundle import Execution
 from export.semantic_bundle import open_any_bundle
-from model.overlay import check_suffix
-from model.predict import Options
+from model.masks.overlay import check_suffix
+from model.predict.images import ImageError
+from model.predict.instance import InstanceOptions
+from service.cli.offline import image_ids, images_in, maps_of, numbered, segment_files
+from service.cli.remote import Remote
 from service.client import ClientError
-from service.images import ImageError
-from service.offline import image_ids, images_in, maps_of, numbered, segment_files
-from service.options import Ask, Format, SegmentQuery, explain
-from service.parameters import Parameters
-from service.remote import Remote
+from service.client.parameters import Parameters
+from service.http.parameters import Ask, Format, SegmentQuery, explain
 from service.settings import check_environment, described, read_settings
 
 app = typer.Typer(
@@ -58,7 +58,7 @@ def serve(
 ) -> None:
     """Serve models over HTTP. What is not given comes from POINTREND_… in the environment."""
     from service.app import create_app
-    from service.server import run
+    from service.http.server import run
 
     with _one_line_errors():
         check_environment()
@@ -139,7 +139,7 @@ def segment(
         (out.parent if maps is None else out).mkdir(parents=True, exist_ok=True)
         if url is not None:
             # What fits its model, the server knows: here files are only numbered.
-            work = numbered(files, Ask(Options(), query.format, query.image_id), ids)
+            work = numbered(files, Ask(InstanceOptions(), query.format, query.image_id), ids)
             found = asyncio.run(Remote(url, api_key, given).segment(work))
         else:
             assert bundle is not None
@@ -184,7 +184,7 @@ def demo(
     score: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.5,
 ) -> None:
     """Start a server, send it an image, show what comes back."""
-    from service.demo import run
+    from service.cli.demo import run
 
     with _one_line_errors():
         run(bundle, image, out, score)

@@ -18,25 +18,25 @@ from starlette.responses import Response
 
 from export.bundle import Bundle, Execution
 from export.semantic_bundle import SemanticBundle, open_any_bundle
-from service import problems, schemas
-from service.admission import QueueFull
-from service.auth import Keys
-from service.batching import Limits
-from service.bodies import Bodies
-from service.documentation import add_documentation
-from service.edge import CLIENT_GONE, REQUEST_ID, Edge
-from service.engine import Engine, Rules, serving
-from service.images import ImageError
-from service.metrics import Metrics, ModelMetrics
-from service.options import ParameterError, explain
-from service.problems import Problem
-from service.routes import Service, router
+from model.predict.images import ImageError
+from service.engine.admission import QueueFull
+from service.engine.batching import Limits
+from service.engine.engine import Engine, Rules, serving
+from service.engine.request import DeadlinePassed, Stopped
+from service.engine.workers import NoDecoder, Workers
+from service.http import problems, schemas
+from service.http.auth import Keys
+from service.http.body_limits import Bodies
+from service.http.documentation import add_documentation
+from service.http.middleware import CLIENT_GONE, REQUEST_ID, Edge
+from service.http.parameters import ParameterError, explain
+from service.http.problems import Problem
+from service.http.routes import Service, router
+from service.observe.metrics import Metrics, ModelMetrics
 from service.settings import Settings
-from service.work import DeadlinePassed, Stopped
-from service.workers import NoDecoder, Workers
 
 if TYPE_CHECKING:
-    from service.traces import Traces
+    from service.observe.traces import Traces
 
 _log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ def _tracing(settings: Settings) -> Callable[[FastAPI], Traces | None]:
     if not settings.traces:
         return lambda app: None
     try:
-        from service.traces import Traces
+        from service.observe.traces import Traces
     except ImportError as error:
         raise ValueError(
             f"traces: {error.name} is not installed: in the repository, .venv/bin/pip install -e '.[traces]'"

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import ROOT
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Markers by folder: `pytest -m unit`, `-m parity`, `-m http`."""
     folders = {"parity": "parity", "service": "http"}
     for item in items:
-        item.add_marker(folders.get(item.path.parent.name, "unit"))
+        room = item.path.relative_to(ROOT / "tests").parts[0]
+        item.add_marker(folders.get(room, "unit"))
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ import typer
 from fastapi import Request, Response
 
 from bench.load.peers import opened, read, segment, written
-from service.engine import Segmented
-from service.images import DecodedImage
+from model.predict.images import DecodedImage
+from service.engine.engine import Segmented
 
 BATCH = 4
 

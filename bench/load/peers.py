@@ -20,19 +20,19 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from export.bundle import Bundle, Execution, open_bundle
-from model.predict import Options
-from model.preprocess import padded_size
-from service.answers import answer
-from service.engine import Segmented, Stages
-from service.images import DecodedImage, decode
-from service.masks import finished
-from service.options import Ask
+from model.predict.images import DecodedImage, decode
+from model.predict.instance import InstanceOptions
+from model.predict.preprocess import padded_size
+from service.engine.engine import Segmented, Stages
+from service.engine.results import finished
+from service.http.parameters import Ask
+from service.output.answer import answer
 from service.threads import available
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 BundleDir = Annotated[Path, typer.Option("--bundle")]
 Port = Annotated[int, typer.Option()]
-OPTIONS = Options()
+OPTIONS = InstanceOptions()
 
 
 def opened(folder: Path) -> Bundle:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure  # without pyplot: no window, no global sta
 
 from bench.load.driver import Run
 from bench.paper.report import table
-from service.segmentation import parse
+from service.client.results import parse
 
 Json = dict[str, Any]
 

@@ -20,15 +20,15 @@ from bench.paper import semantic_adaptive as label_maps
 from bench.paper.detector import Detector
 from bench.paper.files import read_heads
 from bench.paper.semantic_points import at_points
-from model import evaluation
-from model.checkpoint import open_semantic
-from model.coco import load_coco
-from model.label_maps import load_label_maps
-from model.overrides import override
-from model.predict import Options
-from model.recipe import recipe as find_recipe
-from model.semantic_eager import eager_semantic
-from model.semantic_recipe import semantic_recipe
+from model.checkpoints.checkpoint import open_semantic
+from model.checkpoints.semantic_eager import eager_semantic
+from model.config.overrides import override
+from model.data.coco import load_coco
+from model.data.label_maps import load_label_maps
+from model.evaluation import coco_ap as evaluation
+from model.predict.instance import InstanceOptions
+from model.training.recipe import recipe as find_recipe
+from model.training.semantic_recipe import semantic_recipe
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -127,7 +127,7 @@ def adaptive(
 ) -> None:
     """The checkpoint's own masks, rendered adaptively, against the same evaluated at every cell."""
     predictor = Detector.open(checkpoint).predictor
-    found = adaptively.curves(predictor, load_coco(data, images), Options(score=score), limit)
+    found = adaptively.curves(predictor, load_coco(data, images), InstanceOptions(score=score), limit)
     report.write(out, found)
     print(report.adaptive_table(found))
 

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from model.coco import CocoDataset
-from model.data import read_image
-from model.point_head import PointHead
-from model.predict import Options, Predictor
-from model.render import Render, render, render_dense, total_points
+from model.data.coco import CocoDataset
+from model.data.coco_samples import read_image
+from model.pointrend.point_head import PointHead
+from model.pointrend.render import InstanceRender, render, render_dense, total_points
+from model.predict.instance import InstanceOptions, InstancePredictor
 
 SIDES = (224, 448)
 POINTS: tuple[int | None, ...] = (49, 98, 196, 392, 784, 1568, 3136, None)  # per level; None: auto
@@ -35,7 +35,7 @@ class Agreement:
 
 
 def curves(
-    predictor: Predictor, dataset: CocoDataset, options: Options, limit: int | None = None
+    predictor: InstancePredictor, dataset: CocoDataset, options: InstanceOptions, limit: int | None = None
 ) -> dict[str, Any]:
     """JSON-ready: {"instances": N, "sides": {"224": [Agreement, …], …}}, on the instances that the options find.
 
@@ -62,7 +62,7 @@ def curves(
 
 @torch.inference_mode()
 def compare(
-    renders: Sequence[Render], head: PointHead, side: int, points: Sequence[int | None]
+    renders: Sequence[InstanceRender], head: PointHead, side: int, points: Sequence[int | None]
 ) -> list[list[tuple[float, float]]]:
     """For each number of points, for each render: IoU with the dense mask, and the share of other decisions."""
     dense = _masks(renders, head, side, None, dense=True)
@@ -73,7 +73,7 @@ def compare(
 
 
 def _masks(
-    renders: Sequence[Render], head: PointHead, side: int, points: int | None, *, dense: bool = False
+    renders: Sequence[InstanceRender], head: PointHead, side: int, points: int | None, *, dense: bool = False
 ) -> list[Grid]:
     """Foreground [side, side] of each render, from its start."""
     fresh = [replace(r, side=side, points=points, logits=None) for r in renders]

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
-from bench import reference_way
 from bench.paper.counter import Work, count
-from model.config import ConvMask, PointRendMask
-from model.mask_heads import ConvMaskHead, PointRendMaskHead
-from model.render import START, FineMap, Render, render
+from bench.speed import reference_way
+from model.config.instance import ConvHeadConfig, PointRendConfig
+from model.networks.mask_heads import ConvMaskHead, PointRendMaskHead
+from model.pointrend.render import START, FineMap, InstanceRender, render
 
 SIDE = 224
 POINTS = 28**2  # per level
@@ -44,15 +44,15 @@ def measure(
     channels: int = 256, classes: int = 80, fc_dim: int = 1024, height: int = 200, width: int = 304
 ) -> Costs:
     """By default with the published widths, and a P2 [height, width] of an input of 800×1216."""
-    conv = ConvMask(conv_dim=channels)
-    fine_conv = ConvMask(conv_dim=channels, pool=SIDE // 2)
-    config = PointRendMask(conv_dim=channels, fc_dim=fc_dim, point_dim=channels)
+    conv = ConvHeadConfig(conv_dim=channels)
+    fine_conv = ConvHeadConfig(conv_dim=channels, pool=SIDE // 2)
+    config = PointRendConfig(conv_dim=channels, fc_dim=fc_dim, point_dim=channels)
     head = PointRendMaskHead(channels, classes, config).eval()
     pyramid = [torch.zeros(1, channels, height >> level, width >> level) for level in range(4)]
     region = torch.tensor([[0.0, 0.0, 4.0 * width, 4.0 * height]]), torch.tensor([0])
     own = torch.tensor([0])
 
-    def baseline(config: ConvMask) -> Work:
+    def baseline(config: ConvHeadConfig) -> Work:
         conv_head = ConvMaskHead(channels, classes, config).eval()
         return count(lambda: conv_head(pyramid, *region))
 
@@ -66,7 +66,10 @@ def measure(
 
     def ours() -> None:
         cells = head.point.project_coarse(coarse, own)[0]
-        render([Render(FineMap(table, height, width, 4), cells, region[0][0], 0, SIDE, POINTS)], head.point)
+        render(
+            [InstanceRender(FineMap(table, height, width, 4), cells, region[0][0], 0, SIDE, POINTS)],
+            head.point,
+        )
 
     start = count(lambda: head(pyramid, *region))
     return Costs(

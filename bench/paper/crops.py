@@ -14,10 +14,10 @@ from PIL import Image
 
 from bench.paper.detector import Detector, Seen, coarse_pass, masks
 from bench.paper.heads import BIASED, COARSE, CONV, LABELS, Head
-from model.box_head import Detections
-from model.paste import paste_soft
-from model.predict import Options, Region
-from model.preprocess import read_rgb
+from model.masks.paste import paste_soft
+from model.networks.box_head import Detections
+from model.predict.instance import InstanceOptions, Region
+from model.predict.preprocess import read_rgb
 
 SHOWN = (COARSE, CONV, BIASED)
 INCHES, DPI = 2.6, 110  # of one crop's longer side
@@ -74,7 +74,7 @@ def contoured(detector: Detector, heads: Mapping[str, Head], window: Window, sco
     image = read_rgb(window.picture)
     seen = detector.see(image)
     detections = detector.detect(seen)
-    options = Options(score=score)
+    options = InstanceOptions(score=score)
     regions = {name: _regions(detector, heads[name], seen, detections, options) for name in SHOWN}
     boxes = [tuple(region.box.tolist()) for region in regions[COARSE]]
     if not boxes or (window.box and max(_shared(box, window.box) for box in boxes) <= 0):
@@ -86,7 +86,9 @@ def contoured(detector: Detector, heads: Mapping[str, Head], window: Window, sco
     return Contoured(image, shown, {n: _pasted(found[chosen], width, height) for n, found in regions.items()})
 
 
-def _regions(detector: Detector, head: Head, seen: Seen, found: Detections, options: Options) -> list[Region]:
+def _regions(
+    detector: Detector, head: Head, seen: Seen, found: Detections, options: InstanceOptions
+) -> list[Region]:
     return masks(detector.predictor, head, seen, coarse_pass(head, seen, found), options)
 
 

@@ -15,17 +15,17 @@ from tqdm import tqdm
 
 from bench.paper.heads import Head
 from export.bundle import sha256
-from model.box_head import Detections
-from model.checkpoint import Checkpoint, open_checkpoint
-from model.coarse import Coarse
-from model.coco import CocoDataset, Record
-from model.data import read_image
-from model.eager import predictor_of
-from model.mask_heads import PointRendMaskHead, own_class
-from model.predict import Options, Predictor, Prepared, Region
-from model.preprocess import network_input
-from model.rcnn import MaskRCNN, build
-from model.render import advance, native_side
+from model.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from model.checkpoints.eager import predictor_of
+from model.data.coco import CocoDataset, Record
+from model.data.coco_samples import read_image
+from model.networks.box_head import Detections
+from model.networks.mask_heads import PointRendMaskHead, own_class
+from model.networks.mask_rcnn import MaskRCNN, build
+from model.pointrend.render import advance, native_side
+from model.predict.coarse import InstanceCoarse
+from model.predict.instance import InstanceOptions, InstancePredictor, Prepared, Region
+from model.predict.preprocess import network_input
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Detector:
     """A checkpoint's network in evaluation mode, without gradients."""
 
     network: MaskRCNN
-    predictor: Predictor  # of the checkpoint's own head; chooses regions for the others, too
+    predictor: InstancePredictor  # of the checkpoint's own head; chooses regions for the others, too
     checkpoint: Checkpoint
     sha256: str
 
@@ -82,8 +82,8 @@ def given(seen: Seen, boxes: Sequence[Sequence[float]], classes: Sequence[int]) 
 
 
 @torch.inference_mode()
-def coarse_pass(head: Head, seen: Seen, found: Detections) -> Coarse:
-    """A head's prediction for the found boxes, in the shape that the predictor takes (see model/coarse.py)."""
+def coarse_pass(head: Head, seen: Seen, found: Detections) -> InstanceCoarse:
+    """A head's prediction for the found boxes, in the shape that the predictor takes (see model/predict/coarse.py)."""
     logits = head(seen.pyramid, found.boxes, found.batch)
     if isinstance(head, PointRendMaskHead):
         cells = head.point.project_coarse(logits, found.classes)
@@ -91,11 +91,13 @@ def coarse_pass(head: Head, seen: Seen, found: Detections) -> Coarse:
     else:
         cells = own_class(logits, found.classes).flatten(1)[..., None]
         fine = torch.zeros(1, 0, 0, 0)
-    return Coarse(*found, cells, fine)
+    return InstanceCoarse(*found, cells, fine)
 
 
 @torch.inference_mode()
-def masks(predictor: Predictor, head: Head, seen: Seen, coarse: Coarse, options: Options) -> list[Region]:
+def masks(
+    predictor: InstancePredictor, head: Head, seen: Seen, coarse: InstanceCoarse, options: InstanceOptions
+) -> list[Region]:
     """Finished regions at the options' resolution.
 
     PointRend's heads render adaptively, as served. The others' logits are upsampled bilinearly
@@ -119,7 +121,11 @@ def masks(predictor: Predictor, head: Head, seen: Seen, coarse: Coarse, options:
 
 @torch.inference_mode()
 def masks_by_output(
-    predictor: Predictor, head: Head, seen: Seen, coarse: Coarse, options: Mapping[str, Options]
+    predictor: InstancePredictor,
+    head: Head,
+    seen: Seen,
+    coarse: InstanceCoarse,
+    options: Mapping[str, InstanceOptions],
 ) -> dict[str, list[Region]]:
     """`masks` at several resolutions, with as many points as `auto` takes.
 

@@ -14,10 +14,10 @@ from safetensors.torch import save as serialised
 from torch import Tensor
 
 from bench.paper.heads import NAMES, Head, build_all
-from model.checkpoint import CheckpointError, fit
-from model.config import ModelConfig
-from model.recipe import Recipe, to_dict
-from model.run_files import TrainingError
+from model.checkpoints.checkpoint import CheckpointError, fit
+from model.config.instance import MaskRCNNConfig
+from model.training.recipe import InstanceRecipe, to_dict
+from model.training.run_files import TrainingError
 
 FORMAT = "pointrend-paper-heads"
 
@@ -27,7 +27,7 @@ class Origin:
     """What heads were trained from."""
 
     checkpoint: str  # sha256 of its file
-    recipe: Recipe
+    recipe: InstanceRecipe
 
 
 def store(
@@ -89,7 +89,7 @@ def write_heads(path: Path, heads: Mapping[str, Head], origin: Origin) -> None:
     os.replace(partial, path)
 
 
-def read_heads(path: Path, config: ModelConfig, checkpoint: str) -> dict[str, Head]:
+def read_heads(path: Path, config: MaskRCNNConfig, checkpoint: str) -> dict[str, Head]:
     """The heads, for evaluation over the checkpoint with this configuration and sha256.
 
     Raises CheckpointError if the file is none of `write_heads`, or belongs to another checkpoint.

@@ -13,9 +13,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from model.config import ConvMask, ModelConfig, PointRendMask
-from model.data import Target
-from model.losses import (
+from model.config.instance import ConvHeadConfig, MaskRCNNConfig, PointRendConfig
+from model.data.coco_samples import Target
+from model.networks.mask_heads import CoarseHead, ConvMaskHead, PointRendMaskHead, own_class
+from model.networks.roi import sample_grid
+from model.pointrend.points import regular_grid
+from model.training.losses import (
     Losses,
     Rois,
     conv_mask_loss,
@@ -24,10 +27,7 @@ from model.losses import (
     mean_bce,
     uncertain_points,
 )
-from model.mask_heads import CoarseHead, ConvMaskHead, PointRendMaskHead, own_class
-from model.points import regular_grid
-from model.recipe import Sampling
-from model.roi import sample_grid
+from model.training.recipe import Sampling
 
 COARSE, CONV, BIASED = "coarse", "conv", "biased"
 # PointRend, by how its training points are chosen (paper Table 4): k and β of the biased choice, or a grid.
@@ -50,7 +50,7 @@ LABELS: types.MappingProxyType[str, str] = types.MappingProxyType(
 class CoarseMaskHead(nn.Module):
     """PointRend's coarse head alone, as a mask head."""
 
-    def __init__(self, channels: int, num_classes: int, config: PointRendMask) -> None:
+    def __init__(self, channels: int, num_classes: int, config: PointRendConfig) -> None:
         super().__init__()
         self.pool = config.pool
         self.coarse = CoarseHead(channels, num_classes, config)
@@ -64,22 +64,22 @@ class CoarseMaskHead(nn.Module):
 Head = CoarseMaskHead | ConvMaskHead | PointRendMaskHead
 
 
-def build(name: str, config: ModelConfig, seed: int) -> Head:
+def build(name: str, config: MaskRCNNConfig, seed: int) -> Head:
     """A head with random weights; the same seed gives all of PointRend's the same ones.
 
     Raises ValueError if the checkpoint's own head is not PointRend's: the widths come from there.
     """
-    if not isinstance(config.mask, PointRendMask):
+    if not isinstance(config.mask, PointRendConfig):
         raise ValueError("the checkpoint has a 4×conv mask head: the comparison needs one of PointRend")
     channels, classes = config.fpn.channels, config.num_classes
     torch.manual_seed(seed)
     if name == CONV:
-        return ConvMaskHead(channels, classes, ConvMask(conv_dim=channels))
+        return ConvMaskHead(channels, classes, ConvHeadConfig(conv_dim=channels))
     kind = CoarseMaskHead if name == COARSE else PointRendMaskHead
     return kind(channels, classes, config.mask)
 
 
-def build_all(config: ModelConfig, seed: int = 0) -> dict[str, Head]:
+def build_all(config: MaskRCNNConfig, seed: int = 0) -> dict[str, Head]:
     """Every head by name, in training mode."""
     return {name: build(name, config, seed) for name in NAMES}
 

@@ -13,11 +13,11 @@ from pycocotools import mask as rle_codec
 from bench.paper.detector import Detector, coarse_pass, given, masks, masks_by_output
 from bench.paper.heads import BIASED, COARSE, CONV, Head
 from bench.paper.overlap import Floats, mean, overlaps
-from model import evaluation
-from model.augment import View
-from model.categories import Category
-from model.coco import CocoDataset, Record
-from model.predict import Options, Resolution, coco_result
+from model.config.categories import Category
+from model.data.augment import View
+from model.data.coco import CocoDataset, Record
+from model.evaluation import coco_ap as evaluation
+from model.predict.instance import InstanceOptions, Resolution, coco_result
 
 OUTPUTS: tuple[Resolution, ...] = (28, 56, 112, 224, "native")
 METRICS = ("AP", "AP50", "AP75", "APl")
@@ -35,7 +35,9 @@ def average_precision(
 ) -> dict[str, dict[str, Metrics]]:
     """By head and output ("28" … "native"): "mask/AP", "boundary/APl" and so on, of the same detections."""
     score = detector.checkpoint.config.box.score_threshold
-    options = {str(o): Options(resolution=o, score=score, classes=frozenset(classes)) for o in OUTPUTS}
+    options = {
+        str(o): InstanceOptions(resolution=o, score=score, classes=frozenset(classes)) for o in OUTPUTS
+    }
     found: dict[tuple[str, str], list[dict[str, Any]]] = {(h, o): [] for h in heads for o in options}
     for record, seen in detector.each(dataset, limit):
         detections = detector.detect(seen)
@@ -77,7 +79,7 @@ def in_true_boxes(
     By head [N, 2]: mask IoU and boundary IoU of every instance that has a mask; and [N] their areas in pixels.
     """
     indices = {category.id: index for index, category in classes.items()}
-    options = Options(score=0.0, max_instances=10**6)
+    options = InstanceOptions(score=0.0, max_instances=10**6)
     values: dict[str, list[tuple[float, float]]] = {name: [] for name in heads}
     areas: list[float] = []
     for record, seen in detector.each(dataset, limit):

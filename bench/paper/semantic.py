@@ -11,15 +11,15 @@ from typing import Any
 from torch import Tensor
 
 from bench.paper.report import table
-from model.checkpoint import SemanticCheckpoint, open_semantic
-from model.label_maps import LabelMaps
-from model.overrides import override
-from model.semantic import build_semantic
-from model.semantic_coarse import SemanticCoarse
-from model.semantic_config import DeepLabV3, SemanticFPN
-from model.semantic_eager import eager_semantic
-from model.semantic_evaluation import check_classes, measure
-from model.semantic_predict import SemanticOptions, SemanticPredictor
+from model.checkpoints.checkpoint import SemanticCheckpoint, open_semantic
+from model.checkpoints.semantic_eager import eager_semantic
+from model.config.overrides import override
+from model.config.semantic import DeepLabV3Config, SemanticFPNConfig
+from model.data.label_maps import LabelMaps
+from model.evaluation.semantic import check_classes, measure
+from model.networks.semantic import build_semantic
+from model.predict.label_map import LabelMapOptions, LabelMapPredictor
+from model.predict.semantic_coarse import LabelMapCoarse
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,20 @@ class Variant:
     checkpoint: SemanticCheckpoint
     base_only: bool = False
 
-    def predictor(self) -> SemanticPredictor:
+    def predictor(self) -> LabelMapPredictor:
         """Without the point head if `base_only`: the coarse logits, enlarged."""
         if not self.base_only:
             return eager_semantic(self.checkpoint)
         network = build_semantic(self.checkpoint.config, self.checkpoint.tensors)
 
-        def run(images: Tensor) -> SemanticCoarse:
-            return SemanticCoarse(network(images).coarse, None)
+        def run(images: Tensor) -> LabelMapCoarse:
+            return LabelMapCoarse(network(images).coarse, None)
 
         return replace(eager_semantic(self.checkpoint), run=run, head=None)
 
 
 def variants(checkpoints: Sequence[SemanticCheckpoint]) -> Iterator[Variant]:
-    """Each checkpoint; a PointRend model's own base; and DeepLabV3 of stride 16 run at 8, as the paper does."""
+    """Each checkpoint; a PointRend model's own base; and DeepLabV3Config of stride 16 run at 8, as the paper does."""
     for checkpoint in checkpoints:
         config = checkpoint.config
         name = label(config.base)
@@ -52,13 +52,13 @@ def variants(checkpoints: Sequence[SemanticCheckpoint]) -> Iterator[Variant]:
             yield Variant(f"{name} + PointRend, its base alone", checkpoint, base_only=True)
             continue
         yield Variant(name, checkpoint)
-        if isinstance(config.base, DeepLabV3) and config.base.output_stride == 16:
+        if isinstance(config.base, DeepLabV3Config) and config.base.output_stride == 16:
             dilated = replace(config, base=replace(config.base, output_stride=8))
             yield Variant("DeepLabV3 OS-8, dilated at inference", replace(checkpoint, config=dilated))
 
 
-def label(base: SemanticFPN | DeepLabV3) -> str:
-    if isinstance(base, DeepLabV3):
+def label(base: SemanticFPNConfig | DeepLabV3Config) -> str:
+    if isinstance(base, DeepLabV3Config):
         return f"DeepLabV3 OS-{base.output_stride}"
     return f"SemanticFPN P{base.first_level}–P5"
 
@@ -75,7 +75,7 @@ def compare(
     for variant in variants([replace(c, config=override(c.config, changes)) for c in opened]):
         predictor = variant.predictor()
         check_classes(predictor, data)
-        metrics, cost = measure(predictor, data, SemanticOptions(), limit)
+        metrics, cost = measure(predictor, data, LabelMapOptions(), limit)
         rows.append({"label": variant.label, "metrics": metrics, "cost": asdict(cost)})
     sources = {file.parent.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     return {

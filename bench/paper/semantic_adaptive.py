@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bench.paper.report import table
-from model.label_maps import VOID, LabelMaps
-from model.miou import boundary_overlap, confusion, iou, mean, overlap
-from model.semantic_evaluation import check_classes
-from model.semantic_predict import SemanticOptions, SemanticPredictor
-from model.semantic_render import dense_labels, render
+from model.data.label_maps import VOID, LabelMaps
+from model.evaluation.iou import boundary_overlap, confusion, iou, mean, overlap
+from model.evaluation.semantic import check_classes
+from model.pointrend.label_map import dense_labels, render
+from model.predict.label_map import LabelMapOptions, LabelMapPredictor
 
 SCALES = (1, 2)  # of the images' own height
 POINTS: tuple[int | None, ...] = (375, 750, 1500, 3000, 6000, 12000, 24000, None)  # per level; None: auto
@@ -63,7 +63,7 @@ class _Tally:
 
 
 def curves(
-    predictor: SemanticPredictor,
+    predictor: LabelMapPredictor,
     data: LabelMaps,
     every: int = 1,
     scales: Sequence[int] = SCALES,
@@ -87,7 +87,7 @@ def curves(
         coarse = predictor.coarse([prepared])
         for scale in scales:
             truth = small.repeat(scale, 0).repeat(scale, 1)
-            begun = predictor.begin(coarse, 0, prepared, SemanticOptions(truth.shape[0]))
+            begun = predictor.begin(coarse, 0, prepared, LabelMapOptions(truth.shape[0]))
             dense = dense_labels(begun, head)
             tallies[scale, "dense"].add(dense, dense, truth, dense.size)
             for count in points:

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.checkpoint import CheckpointError, SemanticCheckpoint
-from model.label_maps import VOID, LabelBatch, LabelMaps, TrainLabelMaps, collate
-from model.points import biased_random_points, draw_candidates, sample, top2_uncertainty
-from model.preprocess import network_input
-from model.semantic import build_semantic
-from model.semantic_losses import mean_cross_entropy
-from model.semantic_recipe import SemanticRecipe
+from model.checkpoints.checkpoint import CheckpointError, SemanticCheckpoint
+from model.data.label_maps import VOID, LabelBatch, LabelMaps, TrainLabelMaps, collate
+from model.networks.semantic import build_semantic
+from model.pointrend.points import biased_random_points, draw_candidates, sample, top2_uncertainty
+from model.predict.preprocess import network_input
+from model.training.semantic_losses import mean_cross_entropy
+from model.training.semantic_recipe import SemanticRecipe
 
 _BATCH = 8  # images
 

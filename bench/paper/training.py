@@ -14,18 +14,20 @@ from tqdm import tqdm
 from bench.paper.detector import Detector
 from bench.paper.files import Origin, restore, store, write_heads
 from bench.paper.heads import Head, build_all, head_losses
-from model.data import Batch, CocoDataset, DataError, MixedBatches, TrainDataset, collate
-from model.losses import Rois, box_losses, training_rois
-from model.optimizer import lr_factor
-from model.preprocess import network_input
-from model.rcnn import MaskRCNN
-from model.recipe import Recipe, Sampling
-from model.run_files import Log, TrainingError
+from model.data.coco_samples import Batch, CocoDataset, DataError, MixedBatches, TrainDataset, collate
+from model.networks.mask_rcnn import MaskRCNN
+from model.predict.preprocess import network_input
+from model.training.losses import Rois, box_losses, training_rois
+from model.training.optimizer import lr_factor
+from model.training.recipe import InstanceRecipe, Sampling
+from model.training.run_files import Log, TrainingError
 
 LOG_EVERY = 20  # steps
 
 
-def recipe_of(base: Recipe, steps: int, batch_size: int, lr: float | None, seed: int) -> Recipe:
+def recipe_of(
+    base: InstanceRecipe, steps: int, batch_size: int, lr: float | None, seed: int
+) -> InstanceRecipe:
     """A recipe for the heads: cosine with a warm-up of at most a tenth, nothing pasted, images with masks only."""
     return replace(
         base,
@@ -44,7 +46,7 @@ def recipe_of(base: Recipe, steps: int, batch_size: int, lr: float | None, seed:
 def train(
     detector: Detector,
     datasets: Sequence[CocoDataset],
-    recipe: Recipe,
+    recipe: InstanceRecipe,
     out: Path,
     *,
     resume: bool = False,
@@ -90,7 +92,7 @@ def train_step(
     optimisers: Mapping[str, torch.optim.Optimizer],
     batch: Batch,
     step: int,
-    recipe: Recipe,
+    recipe: InstanceRecipe,
 ) -> dict[str, float]:
     """One step of each head on its own; the losses under "conv/mask_conv" and so on."""
     seed = recipe.seed * 1_000_003 + step
@@ -121,7 +123,7 @@ def train_step(
 def shared_part(
     network: MaskRCNN, batch: Batch, sampling: Sampling, generator: torch.Generator
 ) -> tuple[list[Tensor], Rois]:
-    """Features and regions of a batch as in training (model/losses.py), with the detector as it is."""
+    """Features and regions of a batch as in training (model/training/losses.py), with the detector as it is."""
     images, sizes = network_input(batch.images, network.config.preprocessing)
     pyramid: list[Tensor] = network.backbone(images)
     rois = training_rois(network, network.rpn(pyramid), sizes, batch.targets, sampling, generator)
@@ -129,7 +131,7 @@ def shared_part(
     return pyramid, mask_rois
 
 
-def _batches(dataset: TrainDataset, recipe: Recipe, start: int, workers: int) -> Iterator[Batch]:
+def _batches(dataset: TrainDataset, recipe: InstanceRecipe, start: int, workers: int) -> Iterator[Batch]:
     """Batches of the images with masks, from a step on."""
     count = dataset.num_masked
     if not count:

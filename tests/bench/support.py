@@ -13,13 +13,13 @@ import pytest
 from bench.paper.detector import Detector
 from bench.paper.files import Origin, write_heads
 from bench.paper.heads import Head, build_all
-from model.categories import Category
-from model.checkpoint import Checkpoint, save
-from model.coco import CocoDataset, load_coco
-from model.config import BoxHead
+from model.checkpoints.checkpoint import Checkpoint, save
+from model.config.categories import Category
+from model.config.instance import BoxHeadConfig
+from model.data.coco import CocoDataset, load_coco
 from tests.model import tiny
 
-CONFIG = dataclasses.replace(tiny.CONFIG, box=BoxHead(fc_dim=32, max_detections=4))
+CONFIG = dataclasses.replace(tiny.CONFIG, box=BoxHeadConfig(fc_dim=32, max_detections=4))
 CATEGORIES = (Category(1, "dark"), Category(2, "bright"))
 
 

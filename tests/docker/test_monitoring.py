@@ -15,7 +15,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from service.metrics import Metrics
+from service.observe.metrics import Metrics
 
 DOCKER = Path(__file__).parents[2] / "docker"
 RULES = sorted((DOCKER / "prometheus/rules").glob("*.yml"))

@@ -11,9 +11,7 @@ import pytest
 from pycocotools import mask as rle_codec
 
 from examples import make_shapes
-from model.coco import CocoDataset, load_coco
-
-ROOT = Path(__file__).parents[2]
+from model.data.coco import CocoDataset, load_coco
 
 
 def made(out: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> Path:

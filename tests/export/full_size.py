@@ -9,11 +9,11 @@ import torch
 
 from export.parity import table
 from export.write import write_bundle
-from model.categories import COCO
-from model.checkpoint import Checkpoint
-from model.config import preset
-from model.rcnn import MaskRCNN
-from model.resnet import Bottleneck
+from model.checkpoints.checkpoint import Checkpoint
+from model.config.categories import COCO
+from model.config.instance import preset
+from model.networks.mask_rcnn import MaskRCNN
+from model.networks.resnet import Bottleneck
 
 NAMES = ("pointrend_rcnn_r50_fpn", "pointrend_rcnn_r101_fpn", "pointrend_rcnn_x101_fpn", "mask_rcnn_r50_fpn")
 

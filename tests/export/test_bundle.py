@@ -30,10 +30,10 @@ from export.bundle import (
 )
 from export.parity import picture
 from export.write import write_bundle
-from model.categories import Category
-from model.config import PointRendMask, Preprocessing
-from model.eager import eager_predictor
-from model.predict import Options, Prompt
+from model.checkpoints.eager import eager_predictor
+from model.config.categories import Category
+from model.config.instance import PointRendConfig, Preprocessing
+from model.predict.instance import InstanceOptions, Prompt
 from tests.parity.goldens import load_checkpoint
 
 Export = Callable[[str], Path]
@@ -44,7 +44,7 @@ WHOLE = Manifest(
     preprocessing=Preprocessing("RGB", (1.0, 2.0, 3.0), (4.0, 5.0, 6.0), 96, 192),
     score_threshold=0.05,
     max_detections=12,
-    point_head=PointRendMask(conv_dim=8),
+    point_head=PointRendConfig(conv_dim=8),
     fine_channels=32,
     opset=18,
     files={GRAPH: "0" * 64, POINT_HEAD: "1" * 64},
@@ -108,7 +108,7 @@ def test_an_opened_bundle_predicts_like_the_network(exported: Export) -> None:
     assert opened.providers == ("CPUExecutionProvider",)
     opened.release()  # a pass, so its inputs must suit the graph
     image = picture(120, 160, 0)
-    options = Options(resolution=56, score=0.3, prompts=None)
+    options = InstanceOptions(resolution=56, score=0.3, prompts=None)
     small = dataclasses.replace(opened.predictor.preprocessing, short_edge=120, long_edge=160)
     eager = eager_predictor(load_checkpoint("tiny_r50"))
     both = [dataclasses.replace(p, preprocessing=small)(image, options) for p in (eager, opened.predictor)]
@@ -125,7 +125,7 @@ def test_scores_of_box_and_mask_pass_through_the_graph(tmp_path: Path) -> None:
     plain = load_checkpoint("tiny_r50")
     checkpoint = dataclasses.replace(plain, config=dataclasses.replace(plain.config, mask_score=True))
     write_bundle(checkpoint, tmp_path / "both", name="both", source={}, full_size=False)
-    options, totals = Options(resolution=28, score=0.0), []
+    options, totals = InstanceOptions(resolution=28, score=0.0), []
     for predictor in (open_bundle(tmp_path / "both").predictor, *map(eager_predictor, (checkpoint, plain))):
         pixels = dataclasses.replace(predictor.preprocessing, short_edge=96, long_edge=192)
         found = dataclasses.replace(predictor, preprocessing=pixels)(picture(96, 128, 1), options)
@@ -138,7 +138,7 @@ def test_given_boxes_pass_through_the_graph(exported: Export) -> None:
     pixels = dataclasses.replace(predictor.preprocessing, short_edge=100, long_edge=160)
     predictor = dataclasses.replace(predictor, preprocessing=pixels)
     prompts = (Prompt((10.0, 20.0, 90.0, 80.0), 4), Prompt((50.0, 5.0, 60.0, 15.0)))
-    found = predictor(picture(100, 150, 0), Options(resolution=28, prompts=prompts))
+    found = predictor(picture(100, 150, 0), InstanceOptions(resolution=28, prompts=prompts))
     assert found[0].category == 4 and len(found) == 2
     np.testing.assert_allclose(found[0].box, prompts[0].box, atol=1e-3)
 

@@ -16,28 +16,28 @@ from export import parity, write
 from export.bundle import MANIFEST, read_manifest
 from export.parity import Case, Tolerance, compare, picture, table
 from export.write import ParityError, write_bundle
-from model.checkpoint import Checkpoint
-from model.coarse import Coarse
-from model.eager import eager_predictor
-from model.predict import Predictor
+from model.checkpoints.checkpoint import Checkpoint
+from model.checkpoints.eager import eager_predictor
+from model.predict.coarse import InstanceCoarse
+from model.predict.instance import InstancePredictor
 from tests.parity.goldens import load_checkpoint
 
 Export = Callable[[str], Path]
 GOOD = Case(1, 10, 20, 5, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0, 1.0)
 
 
-def small(checkpoint: Checkpoint) -> Predictor:
+def small(checkpoint: Checkpoint) -> InstancePredictor:
     made = eager_predictor(checkpoint)
     pixels = dataclasses.replace(made.preprocessing, short_edge=96, long_edge=128)
     return dataclasses.replace(made, preprocessing=pixels)
 
 
 @cache
-def network() -> Predictor:
+def network() -> InstancePredictor:
     return small(load_checkpoint("tiny_r50"))
 
 
-def perturbed(part: str, by: float) -> Predictor:
+def perturbed(part: str, by: float) -> InstancePredictor:
     """The same network with one weight's values moved."""
     opened = load_checkpoint("tiny_r50")
     names = [name for name in opened.tensors if name.startswith(part)]
@@ -85,7 +85,7 @@ def test_a_changed_weight_is_found_where_it_acts(
 
 def test_missed_and_invented_detections_count() -> None:
     class Half:
-        def __call__(self, *inputs: Any) -> Coarse:
+        def __call__(self, *inputs: Any) -> InstanceCoarse:
             found = network().run(*inputs)
             kept = torch.ones(len(found.boxes), dtype=torch.bool)
             kept[::4] = False

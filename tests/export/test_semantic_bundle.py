@@ -26,12 +26,12 @@ from export.semantic_bundle import (
 from export.semantic_golden import SemanticGolden, semantic_agree, semantic_golden
 from export.semantic_parity import SemanticCase, SemanticTolerance, compare
 from export.write import ParityError, write_bundle
-from model.categories import Category, numbered
-from model.checkpoint import SemanticCheckpoint
-from model.config import Preprocessing
-from model.semantic_config import DeepLabV3, SemanticConfig, SemanticFPN, SemanticPoint
-from model.semantic_eager import eager_semantic
-from model.semantic_predict import SemanticOptions, SemanticPredictor
+from model.checkpoints.checkpoint import SemanticCheckpoint
+from model.checkpoints.semantic_eager import eager_semantic
+from model.config.categories import Category, numbered
+from model.config.instance import Preprocessing
+from model.config.semantic import DeepLabV3Config, SemanticConfig, SemanticFPNConfig, SemanticPointConfig
+from model.predict.label_map import LabelMapOptions, LabelMapPredictor
 from tests.model import tiny_semantic
 from tests.parity.goldens import FOLDER, SEMANTIC, load
 from tests.service.test_requirements import python
@@ -43,7 +43,7 @@ WHOLE = SemanticManifest(
     categories=(Category(7, "Straße"), Category(3, "sky")),
     palette=((1, 2, 3), (255, 0, 9)),
     preprocessing=Preprocessing("RGB", (1.0, 2.0, 3.0), (4.0, 5.0, 6.0), 96, 192),
-    point_head=SemanticPoint(8),
+    point_head=SemanticPointConfig(8),
     fine_channels=32,
     stride=16,
     opset=18,
@@ -112,7 +112,7 @@ def test_a_batch_is_its_images_alone(exported: Export) -> None:
         for batch, single in zip(together, alone, strict=True):
             assert batch is not None and single is not None
             assert float((batch[i] - single[0]).abs().max()) <= 1e-3 * float(single.abs().max())
-        pair = [predictor.begin(c, j, image, SemanticOptions()) for c, j in ((together, i), (alone, 0))]
+        pair = [predictor.begin(c, j, image, LabelMapOptions()) for c, j in ((together, i), (alone, 0))]
         predictor.render(pair)
         assert (pair[0].labels(120, 160) == pair[1].labels(120, 160)).mean() >= 0.995
 
@@ -121,17 +121,17 @@ def test_a_batch_is_its_images_alone(exported: Export) -> None:
     "config",
     [
         tiny_semantic.DEEPLAB,
-        dataclasses.replace(tiny_semantic.DEEPLAB, base=DeepLabV3(8, channels=8), point=None),
+        dataclasses.replace(tiny_semantic.DEEPLAB, base=DeepLabV3Config(8, channels=8), point=None),
         dataclasses.replace(
             tiny_semantic.CONFIG,
             base=dataclasses.replace(tiny_semantic.CONFIG.base, first_level=3),
-            point=SemanticPoint(16, 2, coarse_each_layer=True),
+            point=SemanticPointConfig(16, 2, coarse_each_layer=True),
         ),
     ],
     ids=["deeplab_os16_pointrend", "deeplab_os8", "fpn_p3_coarse_each_layer"],
 )
 def test_every_kind_of_network_is_exported(config: SemanticConfig, tmp_path: Path) -> None:
-    assert isinstance(config.base, SemanticFPN | DeepLabV3)
+    assert isinstance(config.base, SemanticFPNConfig | DeepLabV3Config)
     report = write_bundle(tiny(config), tmp_path / "b", name="b", source={}, full_size=False)
     opened = open_semantic_bundle(tmp_path / "b")
     assert report["passed"] and opened.manifest.stride == config.base.stride
@@ -161,7 +161,7 @@ def test_another_network_is_told_apart() -> None:
     network = tiny_semantic.network(seed=1)
     torch.nn.init.normal_(network.head.predictor.weight)
     checkpoint = SemanticCheckpoint(network.config, numbered(3), dict(network.state_dict()))
-    found: SemanticPredictor = eager_semantic(checkpoint)
+    found: LabelMapPredictor = eager_semantic(checkpoint)
     assert len(compare(one, found, images).failures(SemanticTolerance())) >= 2
 
 
@@ -202,7 +202,7 @@ def test_an_opened_bundle_predicts_like_the_network(exported: Export) -> None:
     opened = open_any_bundle(exported("tiny_semantic"))
     assert isinstance(opened, SemanticBundle) and opened.providers == ("CPUExecutionProvider",)
     opened.release()  # a pass, so its inputs must suit the graph
-    image, options = load(SEMANTIC).image, SemanticOptions(resolution=512)
+    image, options = load(SEMANTIC).image, LabelMapOptions(resolution=512)
     eager = eager_semantic(load(SEMANTIC).semantic)
     one, other = (predictor(image, options).labels(512, 768) for predictor in (eager, opened.predictor))
     assert float(np.mean(one == other)) >= 0.995
@@ -214,11 +214,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from export.semantic_bundle import open_any_bundle
-from model.semantic_predict import SemanticOptions, label_map, segments
+from model.predict.label_map import LabelMapOptions, label_map, segments
 bundle, picture = map(Path, sys.argv[1:])
 with Image.open(picture) as opened:
     image = np.asarray(opened.convert("RGB"))
-found = open_any_bundle(bundle).predictor(image, SemanticOptions())
+found = open_any_bundle(bundle).predictor(image, LabelMapOptions())
 assert len(segments(label_map(found, *image.shape[:2]))) > 1
 """
     python(code, exported("tiny_semantic"), FOLDER / "coffee.png")

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as rle_codec
 
-from model.coco import CocoDataset, load_coco
+from model.data.coco import CocoDataset, load_coco
 
 CATEGORIES = [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}]  # not in the order of their ids
 

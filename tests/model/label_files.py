@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from model.label_maps import LabelMaps, load_label_maps
+from model.data.label_maps import LabelMaps, load_label_maps
 
 CLASSES = [{"id": 4, "name": "ground"}, {"id": 0, "name": "disc"}, {"id": 2, "name": "bar"}]
 DATA = {"classes": CLASSES, "ignore": [9]}

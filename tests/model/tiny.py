@@ -11,26 +11,35 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model.augment import Augmentation
-from model.config import FPN, RPN, BoxHead, ConvMask, ModelConfig, PointRendMask, Preprocessing, ResNet
-from model.data import Target
-from model.rcnn import MaskRCNN
-from model.recipe import Recipe, Sampling
+from model.config.instance import (
+    BoxHeadConfig,
+    ConvHeadConfig,
+    FPNConfig,
+    MaskRCNNConfig,
+    PointRendConfig,
+    Preprocessing,
+    ResNetConfig,
+    RPNConfig,
+)
+from model.data.augment import Augmentation
+from model.data.coco_samples import Target
+from model.networks.mask_rcnn import MaskRCNN
+from model.training.recipe import InstanceRecipe, Sampling
 from tests.model.coco_files import write
 
 CLASSES = 2
-CONFIG = ModelConfig(
-    backbone=ResNet(50, stem_channels=8, res2_channels=16, bottleneck=4),
+CONFIG = MaskRCNNConfig(
+    backbone=ResNetConfig(50, stem_channels=8, res2_channels=16, bottleneck=4),
     num_classes=CLASSES,
-    fpn=FPN(channels=16),
-    rpn=RPN(anchor_sizes=(16, 24, 32, 48, 64), pre_nms=60, post_nms=30),
-    box=BoxHead(fc_dim=32),
-    mask=PointRendMask(conv_dim=8, fc_dim=32, point_dim=16),
+    fpn=FPNConfig(channels=16),
+    rpn=RPNConfig(anchor_sizes=(16, 24, 32, 48, 64), pre_nms=60, post_nms=30),
+    box=BoxHeadConfig(fc_dim=32),
+    mask=PointRendConfig(conv_dim=8, fc_dim=32, point_dim=16),
     preprocessing=Preprocessing(std=(57.0, 57.0, 57.0), short_edge=64, long_edge=128),
 )
-CONV = dataclasses.replace(CONFIG, mask=ConvMask(conv_dim=8))
+CONV = dataclasses.replace(CONFIG, mask=ConvHeadConfig(conv_dim=8))
 SAMPLING = Sampling(anchors=32, pre_nms=60, post_nms=30, rois=16, roi_positives=0.5, points=20)
-RECIPE = Recipe(
+RECIPE = InstanceRecipe(
     steps=6,
     batch_size=2,
     optimizer="adamw",
@@ -42,7 +51,7 @@ RECIPE = Recipe(
 )
 
 
-def network(config: ModelConfig = CONFIG, seed: int = 0) -> MaskRCNN:
+def network(config: MaskRCNNConfig = CONFIG, seed: int = 0) -> MaskRCNN:
     """With random weights; residual branches are damped, as no trained norm does it."""
     torch.manual_seed(seed)
     net = MaskRCNN(config)

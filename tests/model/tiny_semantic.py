@@ -6,22 +6,24 @@ import dataclasses
 
 import torch
 
-from model.config import FPN, Preprocessing, ResNet
-from model.semantic import SemanticNet, build_semantic
-from model.semantic_config import DeepLabV3, SemanticConfig, SemanticFPN, SemanticPoint
+from model.config.instance import FPNConfig, Preprocessing, ResNetConfig
+from model.config.semantic import DeepLabV3Config, SemanticConfig, SemanticFPNConfig, SemanticPointConfig
+from model.networks.semantic import SemanticNet, build_semantic
 
 CLASSES = 3
 CONFIG = SemanticConfig(
-    backbone=ResNet(50, stem_channels=8, res2_channels=16, bottleneck=4, freeze_at=0),
+    backbone=ResNetConfig(50, stem_channels=8, res2_channels=16, bottleneck=4, freeze_at=0),
     num_classes=CLASSES,
-    base=SemanticFPN(FPN(channels=16), channels=64),
-    point=SemanticPoint(point_dim=16),
+    base=SemanticFPNConfig(FPNConfig(channels=16), channels=64),
+    point=SemanticPointConfig(point_dim=16),
     preprocessing=Preprocessing(std=(57.0, 57.0, 57.0), short_edge=64, long_edge=128),
 )
 DEEPLAB = SemanticConfig(
-    CONFIG.backbone, CLASSES, DeepLabV3(16, channels=8), CONFIG.point, CONFIG.preprocessing
+    CONFIG.backbone, CLASSES, DeepLabV3Config(16, channels=8), CONFIG.point, CONFIG.preprocessing
 )
-FROM_P3 = dataclasses.replace(CONFIG, base=SemanticFPN(FPN(channels=16), first_level=3, channels=64))
+FROM_P3 = dataclasses.replace(
+    CONFIG, base=SemanticFPNConfig(FPNConfig(channels=16), first_level=3, channels=64)
+)
 
 
 def network(config: SemanticConfig = CONFIG, seed: int = 0) -> SemanticNet:

@@ -9,8 +9,8 @@ from pathlib import Path
 from export.bundle import open_bundle
 from export.semantic_bundle import open_semantic_bundle
 from export.write import write_bundle
-from model.eager import eager_predictor
-from model.semantic_eager import eager_semantic
+from model.checkpoints.eager import eager_predictor
+from model.checkpoints.semantic_eager import eager_semantic
 from tests.parity import semantic
 from tests.parity.goldens import ALL, SEMANTIC, load, load_checkpoint
 from tests.parity.measures import STAGES, Figure, chain

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.checkpoint import AnyCheckpoint, Checkpoint, SemanticCheckpoint, open_any
-from model.reference_config import any_config_from_yaml
+from model.checkpoints.checkpoint import AnyCheckpoint, Checkpoint, SemanticCheckpoint, open_any
+from model.checkpoints.detectron2.config import any_config_from_yaml
 
 FOLDER = Path(__file__).parents[1] / "golden"
 POINTREND = ("tiny_r50_astronaut", "tiny_r50_coffee", "tiny_x101_coffee")

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model import rle
-from model.mask_heads import PointRendMaskHead
-from model.paste import paste
-from model.predict import Options, Predictor, crop
-from model.preprocess import network_input, resize
-from model.rcnn import MaskRCNN, build
-from model.render import FineMap, Render, advance, render
+from model.masks import rle
+from model.masks.paste import paste
+from model.networks.mask_heads import PointRendMaskHead
+from model.networks.mask_rcnn import MaskRCNN, build
+from model.pointrend.render import FineMap, InstanceRender, advance, render
+from model.predict.instance import InstanceOptions, InstancePredictor, crop
+from model.predict.preprocess import network_input, resize
 from tests.parity.goldens import Golden, relative_difference
 
 
@@ -146,9 +146,9 @@ def proposals(golden: Golden) -> list[Figure]:
     return [Figure("proposals within 0.1 px", float((distance <= 0.1).float().mean()), 0.99, at_least=True)]
 
 
-def chain(golden: Golden, predictor: Predictor) -> list[Figure]:
+def chain(golden: Golden, predictor: InstancePredictor) -> list[Figure]:
     """Picture in, masks out."""
-    everything = Options(resolution=224, points=784, score=0.0, max_instances=1000)
+    everything = InstanceOptions(resolution=224, points=784, score=0.0, max_instances=1000)
     regions = predictor(golden.image, everything)
     record = golden.record
     same = len(regions) == len(record["classes"]) and [r.category for r in regions] == record["classes"]
@@ -178,7 +178,7 @@ STAGES: dict[str, tuple[Stage, ...]] = {
 }
 
 
-def renders(golden: Golden, net: MaskRCNN) -> list[Render]:
+def renders(golden: Golden, net: MaskRCNN) -> list[InstanceRender]:
     """Renders from the recorded P2, raw boxes, classes and coarse logits."""
     point = _head(net).point
     fine = point.project_fine(golden["features_p2"][None])[0]
@@ -186,7 +186,7 @@ def renders(golden: Golden, net: MaskRCNN) -> list[Render]:
     fine_map = FineMap(fine.reshape(-1, dim), height, width, 4)
     cells = point.project_coarse(golden["coarse_logits"], golden["raw_classes"])
     return [
-        Render(fine_map, own, box, int(category), 224, points=784)
+        InstanceRender(fine_map, own, box, int(category), 224, points=784)
         for own, box, category in zip(cells, golden["raw_boxes"], golden["raw_classes"], strict=True)
     ]
 
@@ -207,7 +207,7 @@ def _pyramid(golden: Golden) -> tuple[MaskRCNN, list[torch.Tensor]]:
     return net, net.backbone(images)
 
 
-def _logits(running: list[Render]) -> torch.Tensor:
+def _logits(running: list[InstanceRender]) -> torch.Tensor:
     return torch.stack([r.logits for r in running if r.logits is not None])
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
-from model.preprocess import network_input, resize
-from model.render import FineMap
-from model.semantic import SemanticNet, build_semantic
-from model.semantic_predict import SemanticOptions, SemanticPredictor, label_map
-from model.semantic_render import LabelRender, advance, render
+from model.networks.semantic import SemanticNet, build_semantic
+from model.pointrend.label_map import LabelMapRender, advance, render
+from model.pointrend.render import FineMap
+from model.predict.label_map import LabelMapOptions, LabelMapPredictor, label_map
+from model.predict.preprocess import network_input, resize
 from tests.parity.goldens import Golden, relative_difference
 from tests.parity.measures import Figure
 
@@ -71,13 +71,13 @@ def rendered(golden: Golden) -> list[Figure]:
     ]
 
 
-def chain(golden: Golden, predictor: SemanticPredictor) -> list[Figure]:
+def chain(golden: Golden, predictor: LabelMapPredictor) -> list[Figure]:
     """Picture in, label map out, at the recorded height and points, and at the image's own height."""
     expected = golden.arrays["argmax"]
     figures = []
     heights = {"as recorded": golden.arrays["resized_bgr"].shape[0], "rendered at the image's size": None}
     for name, height in heights.items():
-        options = SemanticOptions(height or "native", POINTS)
+        options = LabelMapOptions(height or "native", POINTS)
         found = label_map(predictor(golden.image, options), *expected.shape)
         figures.append(
             Figure(f"labels equal, {name}", float((found == expected).mean()), 0.995, at_least=True)
@@ -93,7 +93,7 @@ def _network(golden: Golden) -> SemanticNet:
 
 
 @torch.inference_mode()
-def _begun(golden: Golden, net: SemanticNet, recorded: bool = True) -> LabelRender:
+def _begun(golden: Golden, net: SemanticNet, recorded: bool = True) -> LabelMapRender:
     """At the recorded input, from the recorded coarse logits or its own."""
     assert net.point is not None
     rgb = torch.from_numpy(golden.arrays["resized_bgr"][:, :, ::-1].copy()).permute(2, 0, 1)
@@ -103,4 +103,4 @@ def _begun(golden: Golden, net: SemanticNet, recorded: bool = True) -> LabelRend
     fine = FineMap(table.reshape(-1, dim), height, width, 4)
     logits = golden["coarse_logits"] if recorded else maps.coarse[0]
     extent = (rgb.shape[1], rgb.shape[2])
-    return LabelRender(logits, fine, net.config.base.stride, extent, extent, POINTS)
+    return LabelMapRender(logits, fine, net.config.base.stride, extent, extent, POINTS)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from export.bundle import open_bundle
-from model.eager import eager_predictor
+from model.checkpoints.eager import eager_predictor
 from tests.parity.goldens import ALL, load
 from tests.parity.measures import chain
 

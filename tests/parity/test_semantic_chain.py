@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from export.semantic_bundle import open_semantic_bundle
-from model.semantic_eager import eager_semantic
+from model.checkpoints.semantic_eager import eager_semantic
 from tests.parity.goldens import SEMANTIC, Golden, load
 from tests.parity.measures import Figure
 from tests.parity.semantic import STAGES, chain

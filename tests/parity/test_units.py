@@ -7,11 +7,11 @@ import json
 import pytest
 import torch
 
-from model import points
-from model.config import PointRendMask
-from model.losses import mean_bce
-from model.mask_heads import CoarseHead, own_class
-from model.point_head import PointHead
+from model.config.instance import PointRendConfig
+from model.networks.mask_heads import CoarseHead, own_class
+from model.pointrend import points
+from model.pointrend.point_head import PointHead
+from model.training.losses import mean_bce
 from tests.parity.goldens import FOLDER, units
 
 CLOSE = {"atol": 1e-5, "rtol": 0}
@@ -110,7 +110,7 @@ def test_biased_random_points_are_as_biased_as_recorded(
 )
 def test_point_head(case: str, each_layer: bool, agnostic: bool) -> None:
     u = units()
-    config = PointRendMask(point_dim=32, coarse_each_layer=each_layer, class_agnostic=agnostic)
+    config = PointRendConfig(point_dim=32, coarse_each_layer=each_layer, class_agnostic=agnostic)
     head = PointHead(24, 7, config)
     prefix = f"{case}_w:"
     state = {k.removeprefix(prefix): v for k, v in u.items() if k.startswith(prefix)}
@@ -136,7 +136,7 @@ def test_point_head(case: str, each_layer: bool, agnostic: bool) -> None:
 
 def test_coarse_head_with_channel_reduction() -> None:
     u = units()
-    head = CoarseHead(12, 5, PointRendMask(conv_dim=8, fc_dim=20, pool=6, side=3))
+    head = CoarseHead(12, 5, PointRendConfig(conv_dim=8, fc_dim=20, pool=6, side=3))
     names = {
         "reduce_channel_dim_conv": "reduce",
         "reduce_spatial_dim_conv": "spatial",

@@ -20,13 +20,13 @@ from PIL import Image
 from torch import Tensor
 
 from export.bundle import Bundle, Manifest
-from model.categories import Category
-from model.coarse import Coarse
-from model.config import PointRendMask, Preprocessing
-from model.eager import eager_predictor
-from model.predict import Predictor
+from model.checkpoints.eager import eager_predictor
+from model.config.categories import Category
+from model.config.instance import PointRendConfig, Preprocessing
+from model.predict.coarse import InstanceCoarse
+from model.predict.instance import InstancePredictor
 from service.app import create_app
-from service.connection import connection
+from service.http.connection import connection
 from service.settings import Settings
 from tests.parity.goldens import load_checkpoint
 
@@ -48,7 +48,7 @@ class Discs:
 
     def __call__(
         self, image: Tensor, size: Tensor, prompts: Tensor, owners: Tensor, classes: Tensor
-    ) -> Coarse:
+    ) -> InstanceCoarse:
         self.batches.append(len(image))
         assert self.gate.wait(20)
         if (image[:, :, 0, 0] == torch.tensor(POISON)).all(1).any():
@@ -60,7 +60,7 @@ class Discs:
         kinds = torch.cat([torch.arange(len(seen)) % 2, classes.clamp(min=0)])
         scores = torch.cat([torch.tensor([0.9, 0.6] * (len(seen) // 2)), torch.full((len(owners),), 0.8)])
         logits = [_disc(float(image[i].mean()), int(kind)) for i, kind in zip(batch, kinds, strict=True)]
-        return Coarse(
+        return InstanceCoarse(
             torch.cat([torch.stack(boxes) if boxes else torch.zeros(0, 4), prompts]),
             scores,
             kinds,
@@ -79,7 +79,9 @@ def _disc(brightness: float, kind: int) -> Tensor:
 
 def disc_bundle(discs: Discs, name: str = "discs") -> Bundle:
     return Bundle(
-        _manifest(name, CATEGORIES, PIXELS, None), Predictor(discs, None, PIXELS, CATEGORIES), ("Stub",)
+        _manifest(name, CATEGORIES, PIXELS, None),
+        InstancePredictor(discs, None, PIXELS, CATEGORIES),
+        ("Stub",),
     )
 
 
@@ -87,13 +89,13 @@ def tiny_bundle() -> Bundle:
     """The untrained network of the parity tests, run by PyTorch."""
     checkpoint = load_checkpoint("tiny_r50")
     config = checkpoint.config
-    assert isinstance(config.mask, PointRendMask)
+    assert isinstance(config.mask, PointRendConfig)
     manifest = _manifest("tiny", checkpoint.categories, config.preprocessing, config.mask)
     return Bundle(manifest, eager_predictor(checkpoint), ("PyTorch",))
 
 
 def _manifest(
-    name: str, categories: tuple[Category, ...], pixels: Preprocessing, head: PointRendMask | None
+    name: str, categories: tuple[Category, ...], pixels: Preprocessing, head: PointRendConfig | None
 ) -> Manifest:
     return Manifest(
         name=name,

@@ -19,17 +19,17 @@ from typer.testing import CliRunner
 
 import service.__main__ as cli
 from export.semantic_bundle import SemanticBundle, SemanticManifest
-from model import rle
-from model.categories import Category
-from model.palette import default_palette
-from model.semantic_config import SemanticPoint
-from model.semantic_eager import semantic_predictor_of
-from model.semantic_predict import SemanticOptions, label_map
+from model.checkpoints.semantic_eager import semantic_predictor_of
+from model.config.categories import Category
+from model.config.semantic import SemanticPointConfig
+from model.masks import rle
+from model.masks.palette import default_palette
+from model.predict.label_map import LabelMapOptions, label_map
 from service.app import create_app
+from service.cli.offline import segment_files
 from service.client import Client, Refused
-from service.offline import segment_files
-from service.options import SegmentQuery
-from service.segmentation import read_label_map
+from service.client.results import read_label_map
+from service.http.parameters import SegmentQuery
 from tests.model import tiny_semantic
 from tests.service.support import Discs, disc_bundle, encoded, running, settings, wait_for
 
@@ -43,7 +43,7 @@ def street() -> SemanticBundle:
     """An untrained network, run by PyTorch."""
     network = tiny_semantic.network()
     config = network.config
-    assert isinstance(config.point, SemanticPoint)
+    assert isinstance(config.point, SemanticPointConfig)
     manifest = SemanticManifest(
         name="street",
         task="semantic",
@@ -96,7 +96,7 @@ def test_segments_are_the_predictors_label_map(client: TestClient, bundle: Seman
     answer = post(client).json()
     assert (answer["width"], answer["height"], answer["resolution"]) == (100, 70, 70)
     assert answer["truncated"] is answer["degraded"] is False and answer["points"] == "auto"
-    expected = label_map(bundle.predictor(PICTURE, SemanticOptions()), 70, 100)
+    expected = label_map(bundle.predictor(PICTURE, LabelMapOptions()), 70, 100)
     np.testing.assert_array_equal(labels_of(answer), expected)
     by_name = {category.name: category.id for category in CATEGORIES}
     assert all(s["category_id"] == by_name[s["category"]] for s in answer["segments"])
@@ -108,14 +108,14 @@ def test_a_label_map_is_a_picture_of_the_height_asked_for(client: TestClient, bu
     image = Image.open(io.BytesIO(response.content))
     assert image.mode == "P" and image.size == (300, 210)
     assert tuple(image.getpalette()[:9]) == tuple(part for c in default_palette(3) for part in c)  # type: ignore[index]
-    expected = label_map(bundle.predictor(PICTURE, SemanticOptions(210)), 210, 300)
+    expected = label_map(bundle.predictor(PICTURE, LabelMapOptions(210)), 210, 300)
     np.testing.assert_array_equal(read_label_map(response.content), expected)
 
 
 def test_fewer_rows_than_the_image_has(client: TestClient, bundle: SemanticBundle) -> None:
     answer = post(client, resolution=35).json()
     assert (answer["resolution"], answer["height"], answer["truncated"]) == (35, 70, False)
-    expected = label_map(bundle.predictor(PICTURE, SemanticOptions(35)), 70, 100)
+    expected = label_map(bundle.predictor(PICTURE, LabelMapOptions(35)), 70, 100)
     np.testing.assert_array_equal(labels_of(answer), expected)
 
 
@@ -135,9 +135,9 @@ def test_fewer_points_and_rle_lists(client: TestClient, bundle: SemanticBundle) 
     assert answer["points"] == 10
     assert sum(sum(s["segmentation"]["counts"][1::2]) for s in answer["segments"]) == 7000
     picture = read_label_map(post(client, points=10, format="png").content)
-    expected = label_map(bundle.predictor(PICTURE, SemanticOptions(points=10)), 70, 100)
+    expected = label_map(bundle.predictor(PICTURE, LabelMapOptions(points=10)), 70, 100)
     np.testing.assert_array_equal(picture, expected)
-    assert (label_map(bundle.predictor(PICTURE, SemanticOptions()), 70, 100) != expected).any()
+    assert (label_map(bundle.predictor(PICTURE, LabelMapOptions()), 70, 100) != expected).any()
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from export.bundle import Execution, open_bundle
-from model import rle
-from model.predict import Options, crop
-from service import demo
+from model.masks import rle
+from model.predict.instance import InstanceOptions, crop
+from service.cli import demo
 from tests.parity.goldens import FOLDER, load
 
 
@@ -21,7 +21,7 @@ def test_demo(exported: Callable[[str], Path], tmp_path: Path, capsys: pytest.Ca
     demo.run([bundle], FOLDER / "coffee.png", tmp_path, score=0.05)
     answered = json.loads((tmp_path / "masks.json").read_text())
     regions = open_bundle(bundle, Execution(threads=1)).predictor(
-        load("tiny_r50_coffee").image, Options(score=0.05)
+        load("tiny_r50_coffee").image, InstanceOptions(score=0.05)
     )
     assert len(regions) == len(answered["instances"]) > 0
     for region, instance in zip(regions, answered["instances"], strict=True):

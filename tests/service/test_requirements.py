@@ -23,7 +23,7 @@ WITHOUT = f"import sys; sys.modules.update(dict.fromkeys({ABSENT!r}))\n"
 SERVES = """
 import time
 from pathlib import Path
-import service.__main__, service.client, service.remote, service.server
+import service.__main__, service.client, service.cli.remote, service.http.server
 from fastapi.testclient import TestClient
 from service.app import create_app
 from service.settings import Settings

@@ -1,0 +1,91 @@
+"""`python -m bench.speed.train_speed`: images per second of a training step by memory layout, precision, stages.
+
+Two processes of one thread each:
+`OMP_NUM_THREADS=1 torchrun --standalone --nproc-per-node 2 -m bench.speed.train_speed …`;
+another allocator: `LD_PRELOAD=…/libtcmalloc_minimal.so.4 python -m bench.speed.train_speed …`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from model.checkpoints.initial_weights import from_checkpoint
+from model.config.instance import preset as find_preset
+from model.config.overrides import override
+from model.data.coco import load_coco
+from model.data.coco_samples import TrainDataset
+from model.networks.mask_rcnn import MaskRCNN
+from model.training.distributed import Process
+from model.training.instance import TrainingStep, batch_losses, training_batches
+from model.training.loop import training_step
+from model.training.optimizer import optimizer
+from model.training.recipe import recipe as find_recipe
+
+LAYOUTS = ("trunk", "all", "none")
+
+
+def main(
+    data: Annotated[list[Path], typer.Option(help="COCO-format annotations; repeat for several files.")],
+    images: Annotated[list[Path], typer.Option(help="Folder of their images, one for each --data.")],
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="To start from: a trained RPN proposes less.")
+    ] = None,
+    preset: Annotated[str, typer.Option()] = "people",
+    layout: Annotated[
+        str, typer.Option(help="What is channels-last: trunk (as in training), all, none.")
+    ] = "trunk",
+    steps: Annotated[int, typer.Option(min=1, help="Timed, after two to warm up.")] = 12,
+    change: Annotated[list[str] | None, typer.Option("--set", help="As of `python -m model train`.")] = None,
+) -> None:
+    """Time the first steps of a run; batches are made before the clock starts."""
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout must be trunk, all or none, got {layout!r}")
+    changes = change or []
+    config = override(
+        find_preset(preset), [c.removeprefix("network.") for c in changes if c.startswith("network.")]
+    )
+    recipe = override(find_recipe(preset), [c for c in changes if not c.startswith("network.")])
+    datasets = [load_coco(file, folder) for file, folder in zip(data, images, strict=True)]
+    torch.manual_seed(0)
+    network = MaskRCNN(dataclasses.replace(config, num_classes=len(datasets[0].categories)))
+    with Process.join() as process:
+        if checkpoint is not None:
+            from_checkpoint(network, checkpoint)
+        network.train()
+        if layout != "none":
+            part = network if layout == "all" else network.backbone.trunk
+            part.to(memory_format=torch.channels_last)
+        module: torch.nn.Module = TrainingStep(network, recipe)
+        if process.world_size > 1:
+            module = DistributedDataParallel(module)
+        optimiser = optimizer(network, recipe)
+        dataset = TrainDataset(datasets, recipe.augmentation, recipe.seed, empty=recipe.empty_images)
+        batches = training_batches(dataset, recipe, process, 0, 1)
+        ready = [next(batches) for _ in range(steps + 2)]
+        begin = 0.0
+        for step, batch in enumerate(tqdm(ready, unit="step", disable=process.rank != 0)):
+            if step == 2:
+                begin = time.perf_counter()
+            training_step(partial(batch_losses, network, module, batch), optimiser, step, recipe, process)
+        seconds = (time.perf_counter() - begin) / steps
+        process.say(
+            f"{process.world_size} × {torch.get_num_threads()} threads, channels-last: {layout}: "
+            f"{seconds:.2f} s a step, {recipe.batch_size / seconds:.2f} images/s"
+        )
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

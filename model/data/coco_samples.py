@@ -1,0 +1,160 @@
+"""Training samples from COCO-format data: read, augmented, collated.
+
+H, W image size · N instances
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from model.data.augment import Augmentation, Pixels, augment
+from model.data.coco import Annotation, CocoDataset, DataError, Record, load_coco
+from model.data.copy_paste import Sample, paste
+from model.data.samplers import Draw, MixedBatches, box_only_period
+from model.predict.preprocess import read_rgb
+
+__all__ = [
+    "Annotation",
+    "Batch",
+    "CocoDataset",
+    "DataError",
+    "Draw",
+    "MixedBatches",
+    "Record",
+    "Sample",
+    "Target",
+    "TrainDataset",
+    "box_only_period",
+    "collate",
+    "load_coco",
+    "read_image",
+]
+
+
+@dataclass(frozen=True)
+class Target:
+    boxes: Tensor  # [N,4] float32 x0, y0, x1, y1 in pixels
+    classes: Tensor  # [N] int64
+    masks: Tensor | None  # [N,H,W] uint8 of 0 and 1; None: trains detection only
+    masked: Tensor | None = None  # [N] bool: whose mask is known, if not everyone's
+    ignored: Tensor | None = None  # [K,4] boxes of what is neither object nor background
+
+    def trains_masks(self) -> Tensor:
+        """[N] bool."""
+        if self.masked is not None:
+            return self.masked
+        return torch.full((len(self.boxes),), self.masks is not None, device=self.boxes.device)
+
+    def to(self, device: torch.device) -> Target:
+        """The same on a device."""
+        optional = (self.masks, self.masked, self.ignored)
+        moved = (None if tensor is None else tensor.to(device) for tensor in optional)
+        return Target(self.boxes.to(device), self.classes.to(device), *moved)
+
+
+@dataclass(frozen=True)
+class Batch:
+    images: list[Tensor]  # each [3,H,W] uint8 RGB, of different sizes
+    targets: list[Target]
+
+
+def read_image(record: Record) -> Pixels:
+    """The record's image [H,W,3], RGB, as displayed. Raises DataError if unreadable or of another size."""
+    try:
+        pixels = read_rgb(record.path)
+    except Exception as error:
+        raise DataError(f"image {record.image_id} ({record.path}): {error}") from error
+    if pixels.shape[:2] != (record.height, record.width):
+        found = f"{pixels.shape[1]}×{pixels.shape[0]}"
+        raise DataError(
+            f"image {record.image_id} ({record.path}): {found}, annotated as {record.width}×{record.height}"
+        )
+    return pixels
+
+
+class TrainDataset(Dataset[Sample]):
+    """Augmented samples of one or several data sets of the same categories.
+
+    Records with masks come first: positions 0 … num_masked - 1; the box-only ones follow. Images in which
+    nothing is annotated train as background if `empty`; those with nothing but crowds never do.
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[CocoDataset],
+        augmentation: Augmentation,
+        seed: int = 0,
+        *,
+        empty: bool = True,
+    ) -> None:
+        odd = {c for d in datasets for c in set(d.categories) ^ set(datasets[0].categories)}
+        if odd or not datasets:
+            names = ", ".join(sorted(f"{c.id} {c.name}" for c in odd))
+            raise DataError(
+                f"data sets to train on together must have the same categories; not in all: {names}"
+            )
+        self.categories = datasets[0].categories
+        self.augmentation = augmentation
+        self.seed = seed
+        listed = [r for d in datasets for r in d.records]
+        if not listed:
+            raise DataError("nothing to train on: the data has no images")
+        if not any(r.annotations for r in listed):
+            left_out = f"{sum(r.left_out for r in listed)} annotations are crowds or have no area"
+            raise DataError(f"nothing to train on: not one instance in {len(listed)} images, {left_out}")
+        kept = (r for r in listed if r.annotations or (empty and not r.left_out))
+        self.records: tuple[Record, ...] = tuple(sorted(kept, key=lambda r: not r.has_masks))
+        self.num_masked = sum(r.has_masks for r in self.records)
+        self._sources = [i for i, r in enumerate(self.records) if r.has_masks and r.annotations]  # to paste
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def landscape(self) -> NDArray[np.bool_]:
+        """[number of records]: which are wider than high, to batch like with like."""
+        return np.array([r.width > r.height for r in self.records], dtype=bool)
+
+    def __getitem__(self, draw: Draw | int) -> Sample:
+        """The sample of a draw; a plain position means salt 0 of step 0."""
+        index, salt, step = draw if isinstance(draw, Draw) else (draw, 0, 0)
+        rng, views = np.random.default_rng((self.seed, index, salt)), self.augmentation
+        short_edge = int(np.random.default_rng((self.seed, step)).choice(views.short_edges))
+        sample = self._sample(index, views.at(short_edge), rng)
+        if len(self._sources) and rng.random() < views.paste:
+            other = int(rng.choice(self._sources))
+            smaller = views.at(short_edge, views.paste_least ** rng.random())
+            sample = paste(sample, self._sample(other, smaller, rng), rng)
+        return sample
+
+    def _sample(self, index: int, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
+        record = self.records[index]
+        shapes = [a.shape for a in record.annotations]
+        view = augment(read_image(record), record.boxes(), shapes, augmentation, rng, record.crowds)
+        classes = np.array([a.category for a in record.annotations], dtype=np.int64)
+        masked = np.array([shape is not None for shape in shapes], dtype=bool)
+        kept = view.kept
+        return Sample(view.image, view.boxes, classes[kept], view.masks, masked[kept], view.ignored)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Samples as tensors; padding and normalisation are the model's."""
+    return Batch(
+        [torch.from_numpy(s.image).permute(2, 0, 1).contiguous() for s in samples],
+        [
+            Target(
+                torch.from_numpy(s.boxes),
+                torch.from_numpy(s.classes),
+                torch.from_numpy(s.masks) if s.masked.all() or s.masked.any() else None,
+                None if s.masked.all() else torch.from_numpy(s.masked),
+                torch.from_numpy(s.ignored),
+            )
+            for s in samples
+        ],
+    )

@@ -1,0 +1,94 @@
+"""The `segmentation` of a COCO annotation: polygons or run lengths, read and checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as rle_codec
+
+from model.data.augment import Rle, Shape
+from model.data.fields import DataError, finite, value
+
+Extent = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
+
+
+def read(segmentation: Any, width: int, height: int) -> Shape | None:
+    """Of an image of this size; None if there is none. Raises DataError."""
+    if not segmentation:
+        return None
+    if isinstance(segmentation, list):
+        return tuple(_polygon(points, width, height) for points in segmentation)
+    if isinstance(segmentation, dict):
+        return _rle(segmentation, width, height)
+    raise DataError(f"segmentation must be a list of polygons or an RLE, got {str(segmentation)[:80]!r}")
+
+
+def extent(shape: Shape) -> Extent:
+    """The least box around it; zeros if it is empty."""
+    if isinstance(shape, tuple):
+        points = np.concatenate(shape)
+        (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+        return x0, y0, x1, y1
+    x, y, w, h = rle_codec.toBbox(shape).tolist()
+    return x, y, x + w, y + h
+
+
+def _polygon(points: Any, width: int, height: int) -> NDArray[np.float32]:
+    if not (isinstance(points, list) and finite(points)):
+        raise DataError(
+            f"polygon must be a list of finite numbers, [x0, y0, x1, y1, …], got {str(points)[:80]}"
+        )
+    if len(points) < 6 or len(points) % 2:
+        raise DataError(f"polygon must have an even number of at least 6 numbers, got {len(points)}")
+    polygon = np.array(points, dtype=np.float32).reshape(-1, 2)
+    # A little outside happens; what rasterises them would walk all the way to a point far away.
+    far = ((polygon < (-width, -height)) | (polygon > (2 * width, 2 * height))).any(axis=1)
+    if far.any():
+        x, y = polygon[far][0].tolist()
+        raise DataError(
+            f"polygon has a point at ({x:g}, {y:g}), far outside of the image of {width}×{height}"
+        )
+    return polygon
+
+
+def _rle(segmentation: dict[str, Any], width: int, height: int) -> Rle:
+    size, counts = value(segmentation, "size"), value(segmentation, "counts")
+    if size != [height, width]:
+        raise DataError(f"RLE is of size {size}, the image of {[height, width]} (height, width)")
+    if isinstance(counts, str):
+        runs = _run_lengths(counts)
+    elif isinstance(counts, list) and all(isinstance(n, int) for n in counts):
+        runs = counts
+    else:
+        raise DataError("RLE counts must be a string or a list of integers")
+    if min(runs, default=-1) < 0 or sum(runs) != height * width:
+        raise DataError(f"RLE counts cover {sum(runs)} pixels of {height * width}")
+    if isinstance(counts, str):
+        return Rle(size=size, counts=counts.encode("ascii"))
+    packed = rle_codec.frPyObjects({"size": size, "counts": counts}, height, width)
+    return Rle(size=size, counts=packed["counts"])
+
+
+def _run_lengths(counts: str) -> list[int]:
+    """Of a compressed RLE. Checked here because pycocotools decodes some damaged strings to noise.
+
+    Each character holds 5 bits, lowest first, and a flag for more; the sign is the last one's
+    highest bit, and from the fourth run on the number is a difference to the run before last.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for character in counts:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            raise DataError(f"RLE counts hold a character that has no meaning there: {character!r}")
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+        value = shift = 0
+    return runs

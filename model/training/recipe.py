@@ -1,0 +1,144 @@
+"""How a network is trained: everything that matters only while training, frozen."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from model.data.augment import Augmentation
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which anchors, proposals and points a loss sees (reference defaults)."""
+
+    anchors: int = 256  # per image
+    anchor_positives: float = 0.5
+    anchor_iou: tuple[float, float] = (0.3, 0.7)
+    pre_nms: int = 2000  # per level
+    post_nms: int = 1000  # per image
+    rois: int = 512  # per image
+    roi_positives: float = 0.25
+    roi_iou: float = 0.5
+    points: int = 196  # per box
+    oversample: float = 3.0
+    importance: float = 0.75
+    predicted_boxes: bool = True  # masks train inside the boxes that the box head predicts
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Optimiser and schedule of a training run, whatever the task."""
+
+    steps: int = 90_000
+    batch_size: int = 16  # over all processes
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.02
+    backbone_lr: float = 1.0  # factor for the trunk
+    weight_decay: float = 1e-4  # not on norms and biases of norms
+    warmup_steps: int = 1000
+    warmup_factor: float = 0.001
+    schedule: Literal["cosine", "step"] = "step"
+    milestones: tuple[float, ...] = (2 / 3, 8 / 9)  # shares of `steps` at which the rate falls to a tenth
+    clip_norm: float = 0.0  # 0: no clipping
+    ema: float = 0.0  # decay a step of the averaged weights that are exported; 0: the last ones are
+    freeze_norms: bool = False  # BatchNorm outside the trunk keeps its statistics (the trunk's always does)
+    bf16: bool = False  # the network under autocast, but for box, mask and point heads
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"steps": 1, "batch_size": 1, "warmup_steps": 0, "seed": 0}
+        least |= {"backbone_lr": 0, "weight_decay": 0, "warmup_factor": 0, "clip_norm": 0}
+        for name, bound in least.items():
+            _check_least(name, getattr(self, name), bound)
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must be at least 0 and below 1, got {self.ema}")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr must be a positive number, got {self.lr}")
+
+
+@dataclass(frozen=True)
+class InstanceRecipe(Schedule):
+    """A run with its data and sampling, for detection and instance masks."""
+
+    box_only_every: int = (
+        2  # of images with boxes only: every n-th batch, or rarer (see model/data/samplers.py)
+    )
+    mask_only: bool = False  # nothing but the mask head trains, over the detector as it is
+    mask_weight: float = 1.0  # of the mask losses, against those of the detector
+    empty_images: bool = False  # images without any instance train as background
+    augmentation: Augmentation = field(
+        default_factory=lambda: Augmentation(short_edges=(640, 672, 704, 736, 768, 800))
+    )
+    sampling: Sampling = field(default_factory=Sampling)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_least("box_only_every", self.box_only_every, 0)
+        _check_least("mask_weight", self.mask_weight, 0)
+
+
+def _check_least(name: str, value: float, bound: float) -> None:
+    if not value >= bound:
+        raise ValueError(f"{name} must be at least {bound}, got {value}")
+
+
+def _baseline(recipe: InstanceRecipe) -> InstanceRecipe:
+    """Of the 4×conv twin: its masks train in the proposals, as in Mask R-CNN."""
+    return replace(recipe, sampling=replace(recipe.sampling, predicted_boxes=False))
+
+
+PUBLISHED = InstanceRecipe()
+CITYSCAPES = InstanceRecipe(
+    steps=24_000,
+    batch_size=8,
+    lr=0.01,
+    milestones=(0.75,),
+    augmentation=Augmentation(short_edges=tuple(range(800, 1025, 32)), long_edge=2048),
+)
+PEOPLE = InstanceRecipe(
+    steps=7400,
+    batch_size=4,
+    optimizer="adamw",
+    lr=4e-4,
+    backbone_lr=0.5,
+    weight_decay=0.05,
+    warmup_steps=300,
+    schedule="cosine",
+    clip_norm=5.0,
+    bf16=False,
+    ema=0.998,
+    box_only_every=3,
+    empty_images=True,
+    augmentation=Augmentation(
+        short_edges=tuple(range(256, 513, 64)),
+        long_edge=704,
+        enlarge=1.5,
+        crop=0.25,
+        crop_least=0.4,
+        colour=0.15,
+        paste=0.25,
+    ),
+    sampling=Sampling(anchors=128, pre_nms=500, post_nms=250, rois=128),
+)
+RECIPES: types.MappingProxyType[str, InstanceRecipe] = types.MappingProxyType(
+    {
+        "pointrend_rcnn_r50_fpn_cityscapes": CITYSCAPES,
+        "mask_rcnn_r50_fpn_cityscapes": _baseline(CITYSCAPES),
+        "people": PEOPLE,
+        "mask_rcnn_people": _baseline(PEOPLE),
+    }
+)
+
+
+def recipe(preset: str) -> InstanceRecipe:
+    """The recipe that goes with a model preset; the published one of its mask head unless it has its own."""
+    return RECIPES.get(preset, _baseline(PUBLISHED) if preset.startswith("mask_rcnn") else PUBLISHED)
+
+
+def to_dict(value: Schedule) -> dict[str, Any]:
+    """JSON-ready, for the log."""
+    return dataclasses.asdict(value)

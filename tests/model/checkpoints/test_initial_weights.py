@@ -1,0 +1,167 @@
+"""Starting weights: another checkpoint's, ours or the reference's, and classifiers' under three kinds of names."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from model.checkpoints.checkpoint import Checkpoint, CheckpointError, save
+from model.checkpoints.detectron2.arrays import convert, read_arrays
+from model.checkpoints.detectron2.config import config_from_yaml
+from model.checkpoints.initial_weights import from_checkpoint, from_classifier, resnet_name
+from model.config.categories import numbered
+from model.config.instance import FPNConfig, MaskRCNNConfig, TimmConfig
+from tests.model import tiny
+from tests.paths import GOLDEN
+
+STATISTICS = ("running_mean", "running_var")
+
+
+def own_name(name: str) -> str:
+    """Of our trunk's tensor, as the reference's backbone files have it."""
+    return name.replace("stem.", "stem.conv1.").replace(".conv.weight", ".weight")
+
+
+def torchvision_name(name: str) -> str:
+    name = own_name(name).removeprefix("stem.")
+    name = re.sub(r"^res(\d)", lambda match: f"layer{int(match[1]) - 1}", name)
+    name = name.replace("shortcut.norm", "downsample.1").replace("shortcut", "downsample.0")
+    return re.sub(r"conv(\d)\.norm", r"bn\1", name)
+
+
+def caffe2_name(name: str) -> str:
+    name = own_name(name).replace("stem.conv1.norm", "res_conv1.norm").replace("stem.", "")
+    name = name.replace("shortcut", "branch1")
+    name = re.sub(r"^(res\d\.\d+)\.conv(\d)", lambda m: f"{m[1]}.branch2{' abc'[int(m[2])]}", name)
+    for ours, theirs in {"norm.weight": "bn_s", "norm.bias": "bn_b", "weight": "w"}.items():
+        name = re.sub(f"{ours}$", theirs, name)
+    return name.replace(".", "_")
+
+
+def trunk_tensors() -> dict[str, Tensor]:
+    torch.manual_seed(9)
+    return {k: torch.rand_like(v) + 0.5 for k, v in tiny.network().backbone.trunk.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "rename"),
+    [("own", ".pkl", own_name), ("caffe2", ".pkl", caffe2_name), ("torchvision", ".pth", torchvision_name)],
+)
+def test_classifiers_fill_a_resnet(
+    name: str, suffix: str, rename: Callable[[str], str], tmp_path: Path
+) -> None:
+    wanted, path = trunk_tensors(), tmp_path / f"R-50{suffix}"
+    given = {rename(k): v for k, v in wanted.items() if name != "caffe2" or not k.endswith(STATISTICS)}
+    given["fc1000_w"] = torch.zeros(10, 3)
+    if suffix == ".pth":
+        torch.save(given, path)
+    else:
+        content = {k: v.numpy() for k, v in given.items()}
+        path.write_bytes(pickle.dumps({"model": content, "__author__": "x"} if name == "own" else content))
+    network = tiny.network()
+    before = network.state_dict()["backbone.fpn.lateral.0.weight"].clone()
+    said = from_classifier(network, path)
+    assert said.startswith(f"started the trunk from {path.name}")
+    assert ("torchvision's, trained on RGB" in said) == (name == "torchvision")
+    for key, found in network.backbone.trunk.state_dict().items():
+        if name == "caffe2" and key.endswith(STATISTICS):  # merged into weight and bias
+            assert (found == float(key.endswith("var"))).all()
+        else:
+            assert torch.equal(found, wanted[key]), key
+    assert torch.equal(network.state_dict()["backbone.fpn.lateral.0.weight"], before)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "name"),
+    [
+        ("conv1_w", "stem.conv1.weight"),
+        ("res_conv1_bn_s", "stem.conv1.norm.weight"),
+        ("res4_22_branch2b_bn_b", "res4.22.conv2.norm.bias"),
+        ("res2_0_branch1_bn_riv", "res2.0.shortcut.norm.running_var"),
+        ("bn1.running_mean", "stem.conv1.norm.running_mean"),
+        ("layer3.22.conv3.weight", "res4.22.conv3.weight"),
+        ("layer1.0.downsample.1.bias", "res2.0.shortcut.norm.bias"),
+        ("module.backbone.bottom_up.res5.2.conv1.norm.weight", "res5.2.conv1.norm.weight"),
+        ("res2.0.conv1.weight", "res2.0.conv1.weight"),
+    ],
+)
+def test_names(theirs: str, name: str) -> None:
+    assert resnet_name(theirs) == name
+
+
+def test_a_classifier_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "R-50.pkl"
+    given = {own_name(k): v.numpy() for k, v in trunk_tensors().items()}
+    given["res3.1.conv2.weight"] = np.zeros((4, 4, 3, 3), np.float32)
+    path.write_bytes(pickle.dumps(given))
+    with pytest.raises(ValueError, match=r"R-50\.pkl does not fit the trunk: it lacks res3\.1\.conv2\.conv"):
+        from_classifier(tiny.network(), path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match=r"R-50\.pkl could not be read"):
+        from_classifier(tiny.network(), path)
+
+
+def test_a_classifier_fills_a_timm_trunk(tmp_path: Path) -> None:
+    config = MaskRCNNConfig(TimmConfig("test_efficientnet"), num_classes=1, fpn=FPNConfig(channels=8))
+    source, network = tiny.network(config, seed=3), tiny.network(config)
+    state = source.backbone.trunk.net.state_dict()
+    torch.save(state | {"classifier.weight": torch.zeros(2, 2)}, tmp_path / "c.pth")
+    from_classifier(network, tmp_path / "c.pth")
+    assert all(torch.equal(v, state[k]) for k, v in network.backbone.trunk.net.state_dict().items())
+
+
+def test_a_reference_checkpoint_starts_a_network_of_other_classes() -> None:
+    config = config_from_yaml(GOLDEN / "tiny_r50.yaml")
+    network = tiny.network(dataclasses.replace(config, num_classes=3))
+    expected = {name: tensor.shape for name, tensor in tiny.network(config).state_dict().items()}
+    given = convert(read_arrays(GOLDEN / "tiny_r50.pkl"), config, expected)
+    fresh = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    said = from_checkpoint(network, GOLDEN / "tiny_r50.pkl")
+    other = [name for name, tensor in fresh.items() if tensor.shape != given[name].shape]
+    assert said == f"started {len(fresh) - len(other)} of {len(fresh)} tensors from tiny_r50.pkl"
+    assert "box_head.cls_score.weight" in other and "mask_head.point.predictor.weight" in other
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, fresh[name] if name in other else given[name]), name
+
+
+def test_a_native_checkpoint_starts_a_network(tmp_path: Path) -> None:
+    source, network = tiny.network(seed=5), tiny.network()
+    save(tmp_path / "c.safetensors", Checkpoint(tiny.CONFIG, numbered(2), source.state_dict()))
+    assert "adapt" not in from_checkpoint(network, tmp_path / "c.safetensors")
+    assert all(torch.equal(v, source.state_dict()[k]) for k, v in network.state_dict().items())
+
+
+def test_other_anchors_are_remarked_on(tmp_path: Path) -> None:
+    save(tmp_path / "c.safetensors", Checkpoint(tiny.CONFIG, numbered(2), tiny.network().state_dict()))
+    tall = dataclasses.replace(
+        tiny.CONFIG, rpn=dataclasses.replace(tiny.CONFIG.rpn, aspect_ratios=(1.0, 2.0, 3.0))
+    )
+    said = from_checkpoint(tiny.network(tall), tmp_path / "c.safetensors")
+    assert "trained with aspect_ratios (0.5, 1.0, 2.0)" in said and "anchor_sizes" not in said
+
+
+def test_calibrated_scores_are_remarked_on(tmp_path: Path) -> None:
+    """Unless the class layer does not fit: then the scores are not taken over."""
+    box = dataclasses.replace(tiny.CONFIG.box, score_threshold=0.02)
+    config, notes = dataclasses.replace(tiny.CONFIG, box=box), {"calibration": "scale 1, shift 0"}
+    save(tmp_path / "c.safetensors", Checkpoint(config, numbered(2), tiny.network().state_dict(), notes))
+    said = from_checkpoint(tiny.network(), tmp_path / "c.safetensors")
+    assert "--set network.box.score_threshold=0.02 finds the same boxes, not 0.05" in said
+    for other in (config, dataclasses.replace(tiny.CONFIG, num_classes=3)):
+        assert "calibrated" not in from_checkpoint(tiny.network(other), tmp_path / "c.safetensors")
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"c\.onnx is no checkpoint: expected \.safetensors, \.pkl or"):
+        from_checkpoint(tiny.network(), tmp_path / "c.onnx")
+    (tmp_path / "c.pkl").write_bytes(pickle.dumps({"a": np.zeros(1)}))
+    with pytest.raises(ValueError, match=r"nothing in c\.pkl fits this network"):
+        from_checkpoint(tiny.network(), tmp_path / "c.pkl")

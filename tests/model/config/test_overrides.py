@@ -1,0 +1,49 @@
+"""Changes by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from model.config.instance import preset
+from model.config.overrides import override
+from model.training.recipe import recipe
+
+
+def test_parts_are_changed_and_the_rest_stays() -> None:
+    before = recipe("people")
+    after = override(
+        before, ["lr=1e-3", "augmentation.short_edges=[100, 200]", "augmentation.crop=1", "optimizer=sgd"]
+    )
+    assert (after.lr, after.optimizer, after.augmentation.crop) == (1e-3, "sgd", 1.0)
+    assert (
+        after.augmentation.short_edges == (100, 200)
+        and after.augmentation.long_edge == before.augmentation.long_edge
+    )
+    assert before == recipe("people") and override(before, []) is before
+    assert override(before, ["empty_images=false"]).empty_images is False
+    assert override(preset("people"), ["backbone.freeze_at = 1"]).backbone.freeze_at == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("lr", "expected name=value, got 'lr'"),
+        ("speed=3", "'speed=3': there is no 'speed'; there are steps, batch_size"),
+        ("augmentation.zoom=3", "there is no 'zoom'; there are short_edges"),
+        ("augmentation=3", "choose a part, one of augmentation.short_edges"),
+        ("lr.peak=3", "'lr' has no parts"),
+        ("steps=1.5", "expected a whole number, like 7400"),
+        ("steps=many", "expected a whole number"),
+        ("lr=fast", "expected a number, like 0.0004"),
+        ("lr=true", "expected a number"),
+        ("empty_images=1", "expected true or false"),
+        ("augmentation.short_edges=100", "expected a list of numbers"),
+        ('augmentation.short_edges=["a"]', "expected a list of numbers"),
+        ("augmentation.crop=2", "must lie between 0 and 1"),
+        ("ema=1", "ema must be at least 0 and below 1, got 1.0"),
+    ],
+)
+def test_mistakes_are_told(change: str, message: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        override(recipe("people"), [change])
+    assert message in str(raised.value)

@@ -1,0 +1,203 @@
+"""`python -m service segment` and the errors of all commands, with a stub model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import Result
+from PIL import Image
+from typer.testing import CliRunner
+
+import service.__main__ as cli
+from export.bundle import BundleError
+from service.cli.demo import table
+from service.cli.offline import image_ids
+from service.http.schemas import CocoResult, SegmentAnswer
+from service.settings import Settings
+from tests.service.support import POISON, Discs, disc_bundle, encoded, picture
+
+
+@pytest.fixture(autouse=True)
+def _stub_bundle(monkeypatch: pytest.MonkeyPatch, discs: Discs) -> None:
+    monkeypatch.setattr(cli, "open_any_bundle", lambda folder, execution: disc_bundle(discs))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three images and what is no image."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for name, width in (("b.png", 90), ("a.PNG", 60), ("c.png", 120)):
+        (images / name).write_bytes(encoded(picture(width, 60)))
+    (images / "notes.txt").write_text("not an image, and not called one")
+    return images
+
+
+def segment(image: Path, out: Path, *arguments: str) -> Result:
+    command = ["segment", "--bundle", "bundle", "--image", str(image), "--out", str(out), "--threads", "1"]
+    return CliRunner().invoke(cli.app, [*command, *arguments])
+
+
+def written(image: Path, *arguments: str, code: int = 0) -> Any:
+    out = image.parent / "out.json"
+    result = segment(image, out, *arguments)
+    assert result.exit_code == code, result.output
+    return json.loads(out.read_text())
+
+
+def test_one_image(folder: Path) -> None:
+    answered = written(folder / "c.png")
+    SegmentAnswer.model_validate(answered)
+    assert (answered["id"], answered["width"]) == ("c.png", 120)
+    assert len(answered["instances"]) == 2
+    assert len(written(folder / "c.png", "--score", "0.7")["instances"]) == 1
+    assert len(written(folder / "c.png", "--max-instances", "1")["instances"]) == 1
+    assert len(written(folder / "c.png", "--classes", "ring")["instances"]) == 1
+    assert len(written(folder / "c.png", "--boxes", "[[0,0,9,9],[9,9,20,20],[1,1,5,5]]")["instances"]) == 3
+
+
+def test_one_image_as_coco(folder: Path) -> None:
+    results = written(folder / "c.png", "--format", "coco")
+    assert [CocoResult.model_validate(result).image_id for result in results] == [1, 1]
+
+
+def test_a_folder_in_name_order(folder: Path) -> None:
+    answers = written(folder, "--resolution", "224", "--points", "784", "--format", "polygon")
+    assert [(each["id"], each["width"]) for each in answers] == [("a.PNG", 60), ("b.png", 90), ("c.png", 120)]
+
+
+def test_a_folder_as_one_coco_list(folder: Path) -> None:
+    assert [r["image_id"] for r in written(folder, "--format", "coco")] == [1, 1, 2, 2, 3, 3]
+
+
+def test_ids_of_annotations(folder: Path) -> None:
+    annotations = folder.parent / "instances.json"
+    images = [
+        {"id": 70 + i, "file_name": f"deep/{name}"} for i, name in enumerate(("c.png", "a.PNG", "b.png"))
+    ]
+    annotations.write_text(json.dumps({"images": images}))
+    results = written(folder, "--format", "coco", "--annotations", str(annotations))
+    assert [result["image_id"] for result in results] == [71, 71, 72, 72, 70, 70]
+    twins = [{"file_name": "a/1.png", "id": 1}, {"file_name": "b/1.png", "id": 2}]
+    annotations.write_text(json.dumps({"images": twins}))
+    with pytest.raises(ValueError, match="equal file names"):
+        image_ids(annotations)
+    annotations.write_text(json.dumps({"images": images[:2]}))
+    results = written(folder, "--format", "coco", "--annotations", str(annotations), code=1)
+    assert [result["image_id"] for result in results] == [71, 71, 70, 70]
+
+
+def test_a_bad_image_is_named_and_skipped(folder: Path) -> None:
+    (folder / "b.png").write_bytes(b"no image at all")
+    out = folder.parent / "out.json"
+    result = segment(folder, out, "--format", "coco")
+    assert result.exit_code == 1
+    assert "skipped b.png: the body is not an image" in result.stderr
+    assert [r["image_id"] for r in json.loads(out.read_text())] == [1, 1, 3, 3]
+
+
+def test_an_image_that_the_device_trips_over_is_skipped(folder: Path) -> None:
+    poisoned = picture()
+    poisoned[:] = POISON
+    (folder / "b.png").write_bytes(encoded(poisoned))
+    out = folder.parent / "out.json"
+    result = segment(folder, out, "--format", "coco")
+    assert result.exit_code == 1
+    assert "skipped b.png: the device trips over this image" in result.stderr
+    assert [r["image_id"] for r in json.loads(out.read_text())] == [1, 1, 3, 3]
+    single = segment(folder / "b.png", out)
+    assert (single.exit_code, single.stderr.count("\n")) == (2, 1)
+
+
+def test_overlay(folder: Path) -> None:
+    overlay = folder.parent / "overlay.png"
+    written(folder / "c.png", "--overlay", str(overlay))
+    with Image.open(overlay) as image:
+        assert image.size == (120, 60)
+        assert len(np.unique(np.asarray(image).reshape(-1, 3), axis=0)) > 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("--resolution", "300"), ("resolution", "native or one of 28")),
+        (("--points", "0"), ("points", "auto or a number")),
+        (("--score", "2"), ("score", "less than or equal to 1")),
+        (("--max-instances", "0"), ("max_instances", "greater than or equal to 1")),
+        (("--classes", "cat"), ("'cat'", "allowed: disc, ring")),
+        (("--boxes", "[[0,0,1]]"), ("boxes", "box 1 must be")),
+        (("--boxes", "[[500,0,600,9]]"), ("boxes", "not within the 120 × 60 image")),
+        (("--annotations", "missing.json"), ("missing.json",)),
+        (("--overlay", "picture.xyz"), ("picture.xyz", ".png")),
+    ],
+)
+def test_wrong_arguments_end_in_one_line(
+    folder: Path, arguments: tuple[str, ...], parts: tuple[str, ...]
+) -> None:
+    result = segment(folder / "c.png", folder.parent / "out.json", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    for part in parts:
+        assert part in result.stderr
+
+
+def test_wrong_files_end_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = folder.parent / "out.json"
+    empty = folder.parent / "empty"
+    empty.mkdir()
+    (folder / "bad.png").write_bytes(b"text")
+    for image, part in (
+        (folder / "missing.png", "missing.png"),
+        (folder / "bad.png", "bad.png: the body is not an image"),
+        (empty, "has no images"),
+    ):
+        result = segment(image, out)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert part in result.stderr
+    assert "is a folder" in segment(folder, out, "--overlay", "x.png").stderr
+
+    def damaged(*_: object) -> None:
+        raise BundleError("bundle is damaged: coarse.onnx is missing")
+
+    monkeypatch.setattr(cli, "open_any_bundle", damaged)
+    assert segment(folder / "c.png", out).stderr == "error: bundle is damaged: coarse.onnx is missing\n"
+
+
+def test_serve_needs_a_good_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments, part in (
+        (["serve"], "no model to serve"),
+        (["serve", "--bundle", str(tmp_path)], "is no bundle"),
+        (["serve", "--port", "99999"], "port"),
+        (["demo", "--bundle", str(tmp_path), "--image", str(tmp_path / "no.png"), "--out", "x"], "no.png"),
+    ):
+        result = CliRunner().invoke(cli.app, arguments)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert part in result.stderr
+
+
+def test_table(folder: Path) -> None:
+    text = table(written(folder / "c.png"))
+    assert "2 instances in 120 × 60" in text
+    assert "disc      0.900  30, 15, 60, 30" in text
+    assert "decode" in text
+
+
+def test_serve_tells_every_setting() -> None:
+    told = CliRunner().invoke(cli.app, ["serve", "--help"]).output
+    for name in Settings.model_fields:
+        assert f"POINTREND_{name.upper()}" in told
+
+
+def test_bad_settings_are_refused_at_the_start_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POINTREND_QUEUE_LENGTH", "none")
+    monkeypatch.setenv("POINTREND_MAX_PIXELS", "-1")
+    done = CliRunner().invoke(cli.app, ["serve", "--bundle", "b"])
+    assert done.exit_code == 2
+    first, second = done.output.splitlines()
+    assert first.startswith("error: queue_length: ")
+    assert second.startswith("max_pixels: ")

@@ -1,0 +1,135 @@
+"""The threads: what was given up on holds up nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from service.engine.request import DeviceLost, Stopped
+from service.engine.workers import ABANDONED, NoDecoder, Workers
+from tests.service.support import kill_device
+
+
+def test_decodes_given_up_on_leave_their_place_to_others() -> None:
+    """As many as there are spare threads; one more keeps its place until it ends."""
+    gate = threading.Event()
+
+    async def scenario() -> None:
+        workers = Workers(1)  # two decoders
+        try:
+            for _ in range(ABANDONED):
+                with pytest.raises(TimeoutError):
+                    await workers.decode(lambda: gate.wait(20), 0.01)
+            assert await asyncio.gather(*(workers.decode(lambda: 7, 5) for _ in range(4))) == [7] * 4
+            for _ in range(2):
+                with pytest.raises(TimeoutError):
+                    await workers.decode(lambda: gate.wait(20), 0.01)
+            for _ in range(2):  # nobody waits for ever for one that may never end
+                with pytest.raises(NoDecoder, match="no thread was free to decode the image for 0.01 s"):
+                    await workers.decode(lambda: 9, 0.01)
+            late = asyncio.create_task(workers.decode(lambda: 8, 5))
+            await asyncio.sleep(0.05)
+            assert not late.done()
+            gate.set()
+            assert await late == 8
+        finally:
+            gate.set()
+            await workers.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_fails_after_it_was_given_up_on_is_nobodys_trouble() -> None:
+    gate = threading.Event()
+
+    def fails() -> None:
+        gate.wait(20)
+        raise ValueError("too late")
+
+    async def scenario() -> None:
+        workers = Workers(1)
+        try:
+            with pytest.raises(TimeoutError):
+                await workers.decode(fails, 0.01)
+            gate.set()
+            assert await workers.decode(lambda: 1, 5) == 1
+        finally:
+            await workers.close()
+
+    asyncio.run(scenario())
+
+
+def test_closing_does_not_wait_for_what_is_stuck() -> None:
+    gate = threading.Event()
+
+    async def scenario() -> None:
+        workers = Workers(1)
+        stuck = asyncio.ensure_future(workers.on_device(lambda: gate.wait(20)))
+        await asyncio.sleep(0.05)
+        await workers.close(0.1)
+        stuck.cancel()
+
+    begin = time.monotonic()
+    asyncio.run(scenario())
+    assert time.monotonic() - begin < 5
+    gate.set()
+
+
+def test_work_that_exits_does_not_take_the_event_loop_along() -> None:
+    def leave() -> None:
+        raise SystemExit(3)
+
+    async def scenario() -> None:
+        workers = Workers(1)
+        try:
+            with pytest.raises(DeviceLost):
+                await workers.on_device(leave)
+            assert await workers.on_device(lambda: 1) == 1
+            assert workers.alive
+        finally:
+            await workers.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
+def test_a_dead_thread_of_the_device_is_replaced_once() -> None:
+    async def scenario() -> None:
+        workers = Workers(1)
+        try:
+            assert await workers.on_device(lambda: 1) == 1
+            for left in (True, False):
+                kill_device()
+                with pytest.raises(DeviceLost):
+                    await workers.on_device(lambda: 2)
+                assert workers.alive is left
+                if left:
+                    assert await workers.on_device(lambda: 3) == 3
+            with pytest.raises(Stopped):
+                await workers.on_device(lambda: 4)
+        finally:
+            await workers.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
+@pytest.mark.parametrize("start", ["torch.set_num_threads", "threading.Thread.start"])
+def test_a_thread_that_cannot_start_is_replaced_once(start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def scenario() -> None:
+        workers = Workers(1)
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(start, refuse)
+                with pytest.raises(DeviceLost):
+                    await workers.on_device(lambda: 1)
+            assert workers.alive
+            assert await workers.on_device(lambda: 2) == 2
+        finally:
+            await workers.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))

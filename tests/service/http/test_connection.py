@@ -1,0 +1,157 @@
+"""Clients that do not read, or never come to the point: what they hold, and for how long."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from service.http import server
+from tests.service.http.test_server import post, ready, waiting
+from tests.service.support import (
+    Discs,
+    beginning,
+    disc_bundle,
+    encoded,
+    picture,
+    running,
+    settings,
+    wait_for,
+)
+
+SMALL = 4096  # bytes of a socket's buffer
+BOXES = json.dumps([[0, 0, 400, 400]] * 150)
+
+
+@contextmanager
+def asking(url: str) -> Iterator[socket.socket]:
+    """A connection on which an answer of some hundred kilobytes is asked for, and nothing read yet."""
+    body = encoded(picture(400, 400))
+    host, port = url.removeprefix("http://").split(":")
+    with socket.socket() as found:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+        found.settimeout(20)
+        found.connect((host, int(port)))
+        query = httpx.QueryParams(boxes=BOXES, format="rle_list")
+        found.sendall(
+            f"POST /segment?{query} HTTP/1.1\r\nHost: {host}\r\nContent-Type: image/png\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+            + body
+        )
+        yield found
+
+
+def metrics(url: str) -> str:
+    return httpx.get(f"{url}/metrics").text
+
+
+def answered(url: str) -> bool:
+    return 'pointrend_request_seconds_count{route="/segment",status="200"} 1.0' in metrics(url)
+
+
+def whole(found: socket.socket, pause: float = 0.0, size: int = 65536) -> bytes:
+    """All there is to read. Raises ConnectionResetError if the other side has given up."""
+    parts = []
+    while part := found.recv(size):
+        parts.append(part)
+        time.sleep(pause)
+    return b"".join(parts)
+
+
+def test_an_unread_answer_holds_nothing_and_is_dropped(
+    discs: Discs, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(disc_bundle(discs), send_buffer=SMALL, answer_seconds=1.0) as url:
+        wait_for(lambda: ready(url))
+        with asking(url) as lazy:
+            wait_for(lambda: answered(url))
+            begin = time.monotonic()
+            assert "pointrend_requests_in_flight 1.0" in metrics(url)  # the one for the metrics
+            assert [waiting(url, stage) for stage in ("queue", "coarse", "refine")] == [0, 0, 0]
+            assert post(url, encoded(picture())).status_code == 200
+            wait_for(lambda: "has not taken its answer in 1 s" in caplog.text)
+            assert 0.5 < time.monotonic() - begin < 5
+            with pytest.raises(ConnectionResetError):
+                whole(lazy)
+
+
+def test_reading_a_little_now_and_then_is_not_enough(discs: Discs) -> None:
+    with running(disc_bundle(discs), send_buffer=SMALL, answer_seconds=1.0) as url:
+        wait_for(lambda: ready(url))
+        with asking(url) as slow, pytest.raises(ConnectionResetError):
+            whole(slow, pause=0.05, size=500)
+
+
+def test_who_takes_it_in_time_gets_it_whole(discs: Discs, caplog: pytest.LogCaptureFixture) -> None:
+    with running(disc_bundle(discs), send_buffer=SMALL, answer_seconds=20.0) as url:
+        wait_for(lambda: ready(url))
+        with asking(url) as lazy:
+            wait_for(lambda: answered(url))
+            time.sleep(0.3)
+            head, _, body = whole(lazy).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert len(body) > 20 * SMALL
+    assert len(json.loads(body)["instances"]) == 150
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent", [(), (HEALTH[:-2],), (HEALTH, HEALTH[:9])], ids=["nothing", "half", "half of a second"]
+)
+def test_who_never_comes_to_a_request_is_cut_off(discs: Discs, sent: tuple[bytes, ...]) -> None:
+    with running(disc_bundle(discs), body_seconds=0.5) as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as idle:
+            for part in sent:
+                idle.sendall(part)
+                time.sleep(0.2)  # so that the first is answered, and uvicorn's own limit ended by the second
+            assert whole(idle).count(b"HTTP/1.1 200") == sent.count(HEALTH)
+
+
+def test_a_head_in_time_is_all_that_is_asked_for(discs: Discs) -> None:
+    """Neither a slow answer nor several requests of one connection are cut off."""
+    with running(disc_bundle(discs), body_seconds=1.5) as url:
+        wait_for(lambda: ready(url))
+        discs.gate.clear()
+        image = encoded(picture())
+        with beginning(url, len(image)) as patient:
+            patient.sendall(image)
+            time.sleep(1.8)
+            discs.gate.set()
+            read = b""
+            for answers in range(1, 5):
+                while read.count(b"HTTP/1.1 200") < answers:
+                    part = patient.recv(65536)
+                    assert part
+                    read += part
+                time.sleep(0.6)
+                patient.sendall(HEALTH)
+
+
+def test_the_server_is_started_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    class Recorded(Exception):
+        pass
+
+    def config(_: object, **options: Any) -> None:
+        given.update(options)
+        raise Recorded
+
+    monkeypatch.setattr(server, "connection", lambda *seconds: seconds)
+    monkeypatch.setattr(uvicorn, "Config", config)
+    with pytest.raises(Recorded):
+        server.run(FastAPI(), settings(answer_seconds=7.0, body_seconds=9.0))
+    assert given["http"] == (7.0, 9.0)
