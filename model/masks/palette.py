@@ -6,6 +6,7 @@ import colorsys
 from typing import Any
 
 Colour = tuple[int, int, int]  # red, green, blue
+VOID = 255  # in label maps: the cells of classes that were not asked for
 
 
 def colour(index: int) -> Colour:

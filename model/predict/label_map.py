@@ -19,7 +19,7 @@ from torch import Tensor
 from model.config.categories import Category
 from model.config.instance import Preprocessing
 from model.masks import rle
-from model.masks.palette import Colour
+from model.masks.palette import VOID, Colour
 from model.pointrend.label_map import LabelMapRender, render
 from model.pointrend.label_map_level import Size
 from model.pointrend.point_head import PointHead
@@ -28,7 +28,6 @@ from model.predict.instance import Prepared
 from model.predict.preprocess import network_input, resize
 from model.predict.semantic_coarse import LabelMapCoarse
 
-VOID = 255  # the label of cells whose class was not asked for
 MAX_CELLS = 4096 * 8192
 MAX_POINTS = 2**20  # per level
 _NUMBER = re.compile("[0-9]{1,7}")

@@ -1,0 +1,62 @@
+"""What a format of answers is, and what it is given to encode."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from model.config.categories import Category
+from model.masks.palette import Colour
+
+if TYPE_CHECKING:
+    from model.predict.instance import Instances
+    from model.predict.label_map import LabelMap
+
+Json = dict[str, Any]
+Content = Json | list[Json] | bytes
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Found:
+    """What a model found in one image, and what else an answer may say about it."""
+
+    request_id: str
+    model: str
+    task: str
+    categories: tuple[Category, ...]
+    palette: tuple[Colour, ...] = ()  # a colour for each category, of a semantic model
+    width: int  # of the image as displayed
+    height: int
+    result: Instances | LabelMap  # according to the task
+    degraded: bool = False  # coarser than asked for because the service is busy
+    image_id: int = 0
+
+
+# Raises concurrent.futures.CancelledError if the event is set, because nobody waits for the answer any more.
+Encoder = Callable[[Found, threading.Event], Content]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to write down what was found, with an encoder for each task that it serves.
+
+    The content of an enveloped format (a JSON object) is put between the answer's common members: id, model, size of
+    the image, timings. The content of any other format is the whole answer: a JSON list, or the bytes of a file.
+    """
+
+    description: str
+    encoders: Mapping[str, Encoder]
+    media_type: str = "application/json"
+    enveloped: bool = True
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Return the tasks whose results this format can hold."""
+        return tuple(self.encoders)
+
+    @property
+    def is_json(self) -> bool:
+        """Return whether the answer is JSON; otherwise it is the bytes of a file."""
+        return self.media_type == "application/json"
