@@ -92,7 +92,7 @@ def decode(data: bytes, *, max_pixels: int) -> DecodedImage:
 
     16-bit channels lose their lower byte. Raises `ImageError`.
     """
-    name, reader = _reader(data)
+    name, reader = image_reader(data)
     if name == "JPEG" and jpeg_scans(data, MOST_SCANS) > MOST_SCANS:
         raise CorruptImage(f"the JPEG image has more than {MOST_SCANS} scans; save it again")
     try:
@@ -104,7 +104,7 @@ def decode(data: bytes, *, max_pixels: int) -> DecodedImage:
                     f"at most {max_pixels} are allowed"
                 )
             image.load()
-            upright = _upright(_rgb(image), _orientation(image))
+            upright = _upright(_rgb(image), orientation(image))
             return DecodedImage(np.array(upright), name)
     except ImageError:
         raise
@@ -159,7 +159,8 @@ _REFUSED = (
 )
 
 
-def _reader(data: bytes) -> tuple[str, type[ImageFile.ImageFile]]:
+def image_reader(data: bytes) -> tuple[str, type[ImageFile.ImageFile]]:
+    """Return the format's name and Pillow's class for it, by the file's first bytes. Raises `ImageError`."""
     if not data:
         raise EmptyBody(f"the body is empty; send a {ALLOWED} image")
     for signature, name, reader in _READERS:
@@ -230,8 +231,8 @@ _UPRIGHT = {
 }
 
 
-def _orientation(image: Image.Image) -> object:
-    """EXIF orientation of a loaded image (a TIFF is upright by then); 1 if there is none or it is broken."""
+def orientation(image: Image.Image) -> object:
+    """Return the EXIF orientation of a loaded image (a TIFF is upright by then); 1 if there is none or it is broken."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except (SyntaxError, EOFError, LookupError, OSError, TypeError, ValueError, struct.error, Warning):
