@@ -10,11 +10,11 @@ from typing import Any
 from safetensors.torch import save
 
 from export import parity, semantic_parity
-from export.bundle import GRAPH, MANIFEST, POINT_HEAD, Execution, Manifest, open_bundle, sha256
-from export.golden import golden
+from export.bundle import GRAPH, POINT_HEAD, open_bundle, sha256
+from export.golden import InstanceGolden, SemanticGolden
 from export.graph import OPSET, export_coarse, export_semantic
-from export.semantic_bundle import SemanticManifest, open_semantic_bundle
-from export.semantic_golden import semantic_golden
+from export.manifest import MANIFEST, InstancePart, Manifest, SemanticPart
+from export.session import Execution
 from model.checkpoints.checkpoint import AnyCheckpoint, Checkpoint, SemanticCheckpoint
 from model.checkpoints.eager import eager_predictor
 from model.checkpoints.semantic_eager import SemanticPass, eager_semantic
@@ -68,12 +68,13 @@ def _instance(
     head = network.mask_head
     manifest = Manifest(
         name=name,
-        task="instance",
         categories=checkpoint.categories,
         preprocessing=config.preprocessing,
-        score_threshold=config.box.score_threshold,
-        max_detections=config.box.max_detections,
-        point_head=config.mask if isinstance(config.mask, PointRendConfig) else None,
+        model=InstancePart(
+            point_head=config.mask if isinstance(config.mask, PointRendConfig) else None,
+            score_threshold=config.box.score_threshold,
+            max_detections=config.box.max_detections,
+        ),
         fine_channels=config.fpn.channels,
         opset=OPSET,
         files=_files(draft, head.point if isinstance(head, PointRendMaskHead) else None),
@@ -82,32 +83,33 @@ def _instance(
     (draft / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     exported = open_bundle(draft, Execution()).predictor
     report = parity.check(eager_predictor(checkpoint), exported, full_size=full_size)
-    return dataclasses.replace(manifest, parity=report, golden=golden(exported))
+    model = dataclasses.replace(manifest.model, golden=InstanceGolden.of(exported))
+    return dataclasses.replace(manifest, parity=report, model=model)
 
 
 def _semantic(
     checkpoint: SemanticCheckpoint, draft: Path, name: str, source: dict[str, str], full_size: bool
-) -> SemanticManifest:
+) -> Manifest:
     """The same of a semantic network."""
     network, config = build_semantic(checkpoint.config, checkpoint.tensors), checkpoint.config
     export_semantic(SemanticPass(network), draft / GRAPH)
-    manifest = SemanticManifest(
+    manifest = Manifest(
         name=name,
-        task="semantic",
         categories=checkpoint.categories,
-        palette=checkpoint.palette,
         preprocessing=config.preprocessing,
-        point_head=config.point,
+        model=SemanticPart(
+            point_head=config.point, palette=checkpoint.palette, stride=config.base.stride
+        ),
         fine_channels=0 if network.point is None else network.point.fine_channels,
-        stride=config.base.stride,
         opset=OPSET,
         files=_files(draft, network.point),
         source=source,
     )
     (draft / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-    exported = open_semantic_bundle(draft, Execution()).predictor
+    exported = open_bundle(draft, Execution()).predictor
     report = semantic_parity.check(eager_semantic(checkpoint), exported, full_size=full_size)
-    return dataclasses.replace(manifest, parity=report, golden=semantic_golden(exported))
+    model = dataclasses.replace(manifest.model, golden=SemanticGolden.of(exported))
+    return dataclasses.replace(manifest, parity=report, model=model)
 
 
 def _files(draft: Path, head: PointHead | None) -> dict[str, str]:

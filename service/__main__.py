@@ -17,8 +17,8 @@ import httpx
 import typer
 from pydantic import ValidationError
 
-from export.bundle import Execution
-from export.semantic_bundle import open_any_bundle
+from export.bundle import open_bundle
+from export.session import Execution
 from model.masks.overlay import check_suffix
 from model.predict.images import ImageError
 from model.predict.instance import InstanceOptions
@@ -144,7 +144,7 @@ def segment(
         else:
             assert bundle is not None
             settings = read_settings(device=device, threads=threads)
-            opened = open_any_bundle(bundle, Execution(settings.device, settings.thread_budget))
+            opened = open_bundle(bundle, Execution(settings.device, settings.thread_budget))
             work = numbered(files, query.ask(opened.manifest.categories, task=opened.manifest.task), ids)
             found = asyncio.run(segment_files(opened, settings, work, overlay))
         payloads = [payload for payload in found if not isinstance(payload, Exception)]

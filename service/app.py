@@ -16,8 +16,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from export.bundle import Bundle, Execution
-from export.semantic_bundle import SemanticBundle, open_any_bundle
+from export.bundle import Bundle, open_bundle
+from export.session import Execution
 from model.predict.images import ImageError
 from service.engine.admission import QueueFull
 from service.engine.batching import Limits
@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 def create_app(
     settings: Settings,
-    bundles: Sequence[Bundle | SemanticBundle] | None = None,
+    bundles: Sequence[Bundle] | None = None,
     tracing: Callable[[FastAPI], Traces] | None = None,
 ) -> FastAPI:
     """The service of these bundles, or of the settings'. Raises BundleError, or ValueError if there is none.
@@ -52,7 +52,7 @@ def create_app(
     """
     if bundles is None:
         execution = Execution(settings.device, settings.thread_budget)
-        bundles = [open_any_bundle(folder, execution) for folder in settings.bundles]
+        bundles = [open_bundle(folder, execution) for folder in settings.bundles]
     service = _service(settings, bundles)
 
     @asynccontextmanager
@@ -88,7 +88,7 @@ def create_app(
     return app
 
 
-def _service(settings: Settings, bundles: Sequence[Bundle | SemanticBundle]) -> Service:
+def _service(settings: Settings, bundles: Sequence[Bundle]) -> Service:
     names = [bundle.manifest.name for bundle in bundles]
     if not names:
         raise ValueError("there is no model to serve: give --bundle DIR or set POINTREND_BUNDLES")

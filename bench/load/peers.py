@@ -19,7 +19,8 @@ import typer
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
-from export.bundle import Bundle, Execution, open_bundle
+from export.bundle import Bundle, open_bundle
+from export.session import Execution
 from model.predict.images import DecodedImage, decode
 from model.predict.instance import InstanceOptions
 from model.predict.preprocess import padded_size

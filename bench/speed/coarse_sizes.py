@@ -12,7 +12,8 @@ import typer
 from PIL import Image
 
 from bench.speed.table import seconds
-from export.bundle import Execution, open_bundle
+from export.bundle import open_bundle
+from export.session import Execution
 from model.predict.coarse import no_prompts
 from model.predict.preprocess import network_input
 from service.threads import available

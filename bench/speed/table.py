@@ -14,7 +14,8 @@ import typer
 from PIL import Image
 
 from bench.speed import reference_way
-from export.bundle import Execution, open_bundle
+from export.bundle import open_bundle
+from export.session import Execution
 from model.checkpoints.checkpoint import open_checkpoint
 from model.checkpoints.eager import eager_predictor
 from model.config.instance import PointRendConfig

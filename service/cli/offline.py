@@ -12,7 +12,6 @@ from typing import Any
 from tqdm import tqdm
 
 from export.bundle import Bundle
-from export.semantic_bundle import SemanticBundle, SemanticManifest
 from model.masks.overlay import Layer, draw, painted
 from model.predict.images import decode
 from service.engine.engine import Engine, Rules, Segmented, serving
@@ -49,7 +48,7 @@ class Offline:
         """Draw what was found on the image. Raises OSError, ValueError (unknown suffix)."""
         pixels = decode(file.read_bytes(), max_pixels=self.settings.max_pixels).pixels
         manifest = self.engine.manifest
-        if isinstance(found.found, LabelMap) and isinstance(manifest, SemanticManifest):
+        if isinstance(found.found, LabelMap):
             painted(pixels, found.found.labels(found.height, found.width), manifest.palette).save(out)
             return
         names = manifest.categories
@@ -61,7 +60,7 @@ class Offline:
 
 
 @asynccontextmanager
-async def offline(bundle: Bundle | SemanticBundle, settings: Settings) -> AsyncIterator[Offline]:
+async def offline(bundle: Bundle, settings: Settings) -> AsyncIterator[Offline]:
     """One request at a time, so nothing waits for company."""
     workers = Workers(settings.thread_budget)
     rules = Rules(settings.max_pixels, settings.max_points)
@@ -71,7 +70,7 @@ async def offline(bundle: Bundle | SemanticBundle, settings: Settings) -> AsyncI
 
 
 async def segment_files(
-    bundle: Bundle | SemanticBundle,
+    bundle: Bundle,
     settings: Settings,
     work: Sequence[tuple[Path, Ask | None]],
     overlay: Path | None,

@@ -18,8 +18,8 @@ import torch
 from PIL import Image
 
 from export import golden
-from export.bundle import Bundle, Manifest
-from export.semantic_bundle import SemanticBundle, SemanticManifest
+from export.bundle import Bundle
+from export.manifest import Manifest
 from model.predict.images import SlowImage, decode
 from model.predict.preprocess import padded_size
 from service.engine.admission import Admission
@@ -96,10 +96,10 @@ class Engine:
     """A bundle that serves requests while `serve` runs."""
 
     def __init__(
-        self, bundle: Bundle | SemanticBundle, workers: Workers, rules: Rules, metrics: ModelMetrics
+        self, bundle: Bundle, workers: Workers, rules: Rules, metrics: ModelMetrics
     ) -> None:
         self.providers = bundle.providers
-        self.manifest: Manifest | SemanticManifest = bundle.manifest
+        self.manifest: Manifest = bundle.manifest
         self.ready = False
         self.failure: str | None = None  # why it will never be ready
         self.admission = Admission(

@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
-from export import golden, semantic_golden
-from export.bundle import Bundle, Manifest
-from export.semantic_bundle import SemanticBundle, SemanticManifest
+from export import golden
+from export.bundle import Bundle
+from export.manifest import InstancePart, SemanticPart
 from model.config.instance import Preprocessing
 from model.pointrend.label_map import LabelMapRender
 from model.pointrend.label_map import advance as advance_maps
@@ -74,15 +74,17 @@ class Task(Protocol):
 class InstanceTask:
     """Detections, or given boxes, and their masks."""
 
-    golden: AnyOptions = golden.OPTIONS
+    golden: AnyOptions = golden.INSTANCE_OPTIONS
     degraded_side = DEGRADED_SIDE
 
     def __init__(self, bundle: Bundle) -> None:
-        self._manifest: Manifest = bundle.manifest
+        assert bundle.manifest.model.task == "instance"
+        self._manifest = bundle.manifest
+        self._part: InstancePart = bundle.manifest.model
         self._predictor = bundle.predictor
 
     def check(self, options: InstanceOptions, limit: int) -> None:
-        check_cost(options, self._manifest.max_detections, limit)
+        check_cost(options, self._part.max_detections, limit)
 
     def cost(self, costs: CostModel, pixels: int, options: InstanceOptions, at_most: int | None) -> float:
         return costs.predict(pixels, options, at_most)
@@ -112,11 +114,11 @@ class InstanceTask:
         self._predictor.coarse([_blank(self._manifest.preprocessing)] * images)
 
     def check_golden(self, found: Findings) -> None:
-        name, known = self._manifest.name, self._manifest.golden
+        name, known = self._manifest.name, self._part.golden
         if isinstance(found, LabelMap) or len(found) != 1 or not found[0].logits.isfinite().all():
             raise RuntimeError(f"model {name!r} gives no usable mask for a box")
-        seen = golden.seen(found[0].score, found[0].crop(golden.WIDTH, golden.HEIGHT))
-        if known is not None and not golden.agree(seen, known):
+        seen = golden.InstanceGolden.seen(found[0].score, found[0].crop(golden.WIDTH, golden.HEIGHT))
+        if known is not None and not known.agrees(seen):
             raise RuntimeError(
                 f"model {name!r} does not see what its export saw in the golden picture: "
                 f"score {seen.score:.4f} instead of {known.score:.4f}, or another mask"
@@ -126,10 +128,12 @@ class InstanceTask:
 class SemanticTask:
     """The class of every pixel."""
 
-    golden: AnyOptions = semantic_golden.OPTIONS
+    golden: AnyOptions = golden.SEMANTIC_OPTIONS
 
-    def __init__(self, bundle: SemanticBundle) -> None:
-        self._manifest: SemanticManifest = bundle.manifest
+    def __init__(self, bundle: Bundle) -> None:
+        assert bundle.manifest.model.task == "semantic"
+        self._manifest = bundle.manifest
+        self._part: SemanticPart = bundle.manifest.model
         self._predictor = bundle.predictor
         self.degraded_side = self._manifest.preprocessing.short_edge // 2  # one level above stride 4
 
@@ -186,12 +190,10 @@ class SemanticTask:
         self._predictor.coarse([_blank(self._manifest.preprocessing)] * images)
 
     def check_golden(self, found: Findings) -> None:
-        name, known = self._manifest.name, self._manifest.golden
+        name, known = self._manifest.name, self._part.golden
         if not isinstance(found, LabelMap) or not found.render.base.isfinite().all():
             raise RuntimeError(f"model {name!r} gives no usable label map")
-        if known is not None and not semantic_golden.semantic_agree(
-            semantic_golden.semantic_seen(found.render), known
-        ):
+        if known is not None and not known.agrees(golden.SemanticGolden.seen(found.render)):
             raise RuntimeError(
                 f"model {name!r} does not see what its export saw in the golden picture: another label map"
             )
@@ -206,13 +208,16 @@ class SemanticTask:
         """Points or work of a whole render; none without a point head."""
         if self._predictor.head is None:
             return 0
-        stride = self._manifest.stride
+        stride = self._part.stride
         start = -(-extent[0] // stride), -(-extent[1] // stride)
         return of(start, target, extent, points)
 
 
-def task_of(bundle: Bundle | SemanticBundle) -> Task:
-    return SemanticTask(bundle) if isinstance(bundle, SemanticBundle) else InstanceTask(bundle)
+TASKS: Mapping[str, Callable[[Bundle], Task]] = {"instance": InstanceTask, "semantic": SemanticTask}
+
+
+def task_of(bundle: Bundle) -> Task:
+    return TASKS[bundle.manifest.task](bundle)
 
 
 def _blank(pixels: Preprocessing) -> Prepared:

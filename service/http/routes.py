@@ -13,7 +13,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from export.bundle import Manifest
 from model.pointrend.render import SIDES, START
 from service.engine.engine import Engine, Place
 from service.engine.workers import Workers
@@ -163,8 +162,8 @@ async def _written(
 def _card(engine: Engine, threads: int) -> schemas.ModelCard:
     manifest = engine.manifest
     pixels = manifest.preprocessing
-    instances = manifest if isinstance(manifest, Manifest) else None
-    sides = [START] if manifest.point_head is None else list(SIDES)
+    instances = manifest.model if manifest.model.task == "instance" else None
+    sides = [START] if manifest.model.point_head is None else list(SIDES)
     return schemas.ModelCard(
         name=manifest.name,
         task=manifest.task,
@@ -174,7 +173,7 @@ def _card(engine: Engine, threads: int) -> schemas.ModelCard:
         sides=sides if instances else None,
         score_threshold=instances.score_threshold if instances else None,
         max_detections=instances.max_detections if instances else None,
-        palette=None if isinstance(manifest, Manifest) else list(manifest.palette),
+        palette=None if instances else list(manifest.palette),
         providers=list(engine.providers),
         threads=threads,
         parity=manifest.parity,

@@ -9,8 +9,7 @@ from typing import Protocol, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
-from export.bundle import Manifest
-from export.semantic_bundle import SemanticManifest
+from export.manifest import Manifest
 from model.pointrend.render import COARSEST, SIDES
 from service.engine.admission import Admission
 from service.engine.batching import Reason
@@ -23,7 +22,7 @@ class Worker(Protocol):
     """An engine, as far as gauges show it."""
 
     @property
-    def manifest(self) -> Manifest | SemanticManifest: ...
+    def manifest(self) -> Manifest: ...
     @property
     def providers(self) -> tuple[str, ...]: ...
     @property

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bundle import Manifest
-from export.semantic_bundle import SemanticManifest
+from export.manifest import Manifest
 from model.config.categories import Category
 from model.masks import rle
 from model.masks.overlay import palette_image
@@ -44,7 +43,7 @@ class Answer:
 
 def answer(
     found: Segmented,
-    manifest: Manifest | SemanticManifest,
+    manifest: Manifest,
     ask: Ask,
     identity: str,
     left: threading.Event | None = None,
@@ -55,7 +54,6 @@ def answer(
     """
     begin = time.monotonic()  # the event loop's clock
     if isinstance(found.found, LabelMap):
-        assert isinstance(manifest, SemanticManifest)
         return _label_answer(found, found.found, manifest, ask, identity, begin)
     instances = []
     for mask in found.masks:
@@ -70,7 +68,7 @@ def answer(
 
 
 def _label_answer(
-    found: Segmented, label_map: LabelMap, manifest: SemanticManifest, ask: Ask, identity: str, begin: float
+    found: Segmented, label_map: LabelMap, manifest: Manifest, ask: Ask, identity: str, begin: float
 ) -> Answer:
     """A segment for each class present, in the image's size; or the map as a picture, in the size asked for."""
     if ask.format == "png":

@@ -8,8 +8,10 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from export.bundle import BundleError, Execution, open_bundle
+from export.bundle import open_bundle
 from export.cuda import check_cuda
+from export.manifest import BundleError
+from export.session import Execution
 
 
 @pytest.mark.parametrize(("torch", "onnx"), [("13.0", "13.0"), ("13.0", "13.2"), ("12.8", "12.4")])

@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 from onnx import TensorProto, helper, save
 
-from export.bundle import Execution, open_session
-from export.semantic_bundle import SemanticGraphPass
+from export.session import Execution, GraphPass, open_session
 
 
 def resident() -> int:
@@ -23,12 +22,12 @@ def test_memory_that_a_large_pass_took_is_given_back(tmp_path: Path) -> None:
     nodes = [helper.make_node("Exp", ["image"], ["x"]), helper.make_node("Sin", ["x"], ["coarse"])]
     graph = helper.make_graph(nodes, "tiny", [image], [coarse])
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), tmp_path / "m")
-    run = SemanticGraphPass(open_session(tmp_path / "m", Execution(threads=1)))
+    run = GraphPass(open_session(tmp_path / "m", Execution(threads=1)))
     run.shrink()
     small, large = resident(), torch.zeros(2, 3, 1024, 1024)
-    run(large)
+    run({"image": large})
     kept = resident() - small - large.nbytes
     assert kept > large.nbytes
     run.shrink()
     assert resident() - small - large.nbytes < kept / 4
-    assert run(large).coarse.shape == large.shape  # it can go on
+    assert run({"image": large})["coarse"].shape == large.shape  # it can go on

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from export import parity, write
-from export.bundle import MANIFEST, read_manifest
+from export.manifest import MANIFEST, read_manifest
 from export.parity import Case, Tolerance, compare, picture, table
 from export.write import ParityError, write_bundle
 from model.checkpoints.checkpoint import Checkpoint

@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 
 from export.bundle import open_bundle
-from export.semantic_bundle import open_semantic_bundle
 from export.write import write_bundle
 from model.checkpoints.eager import eager_predictor
 from model.checkpoints.semantic_eager import eager_semantic
@@ -32,7 +31,7 @@ def semantic_tables(folder: Path) -> list[tuple[str, dict[str, list[Figure]]]]:
     write_bundle(golden.semantic, folder / "semantic", name="tiny_semantic", source={}, full_size=False)
     stages = [figure for stage in semantic.STAGES for figure in stage(golden)]
     eager = semantic.chain(golden, eager_semantic(golden.semantic))
-    exported = semantic.chain(golden, open_semantic_bundle(folder / "semantic").predictor)
+    exported = semantic.chain(golden, open_bundle(folder / "semantic").predictor)
     return [
         ("Stages on recorded inputs, semantic", {SEMANTIC: stages}),
         ("Whole chain, semantic", {"eager": eager, "exported bundle": exported}),

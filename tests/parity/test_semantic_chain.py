@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from export.semantic_bundle import open_semantic_bundle
+from export.bundle import open_bundle
 from model.checkpoints.semantic_eager import eager_semantic
 from tests.parity.goldens import SEMANTIC, Golden, load
 from tests.parity.measures import Figure
@@ -27,5 +27,5 @@ def test_eager() -> None:
 
 
 def test_exported(exported: Callable[[str], Path]) -> None:
-    bundle = open_semantic_bundle(exported("tiny_semantic"))
+    bundle = open_bundle(exported("tiny_semantic"))
     assert [f for f in chain(load(SEMANTIC), bundle.predictor) if not f.good] == []

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from export.bundle import Bundle, Manifest
+from export.bundle import Bundle
+from export.manifest import InstancePart, Manifest
 from model.checkpoints.eager import eager_predictor
 from model.config.categories import Category
 from model.config.instance import PointRendConfig, Preprocessing
@@ -99,12 +100,9 @@ def _manifest(
 ) -> Manifest:
     return Manifest(
         name=name,
-        task="instance",
         categories=categories,
         preprocessing=pixels,
-        score_threshold=0.05,
-        max_detections=100,
-        point_head=head,
+        model=InstancePart(point_head=head, score_threshold=0.05, max_detections=100),
         fine_channels=256,
         opset=18,
         files={},

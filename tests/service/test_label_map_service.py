@@ -18,7 +18,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import service.__main__ as cli
-from export.semantic_bundle import SemanticBundle, SemanticManifest
+from export.bundle import Bundle
+from export.manifest import Manifest, SemanticPart
 from model.checkpoints.semantic_eager import semantic_predictor_of
 from model.config.categories import Category
 from model.config.semantic import SemanticPointConfig
@@ -39,35 +40,34 @@ BODY = encoded(PICTURE)
 BINARY = {"content-type": "application/octet-stream"}
 
 
-def street() -> SemanticBundle:
+def street() -> Bundle:
     """An untrained network, run by PyTorch."""
     network = tiny_semantic.network()
     config = network.config
     assert isinstance(config.point, SemanticPointConfig)
-    manifest = SemanticManifest(
+    manifest = Manifest(
         name="street",
-        task="semantic",
         categories=CATEGORIES,
-        palette=default_palette(3),
         preprocessing=config.preprocessing,
-        point_head=config.point,
+        model=SemanticPart(
+            point_head=config.point, palette=default_palette(3), stride=config.base.stride
+        ),
         fine_channels=16,
-        stride=config.base.stride,
         opset=18,
         files={},
     )
-    return SemanticBundle(
+    return Bundle(
         manifest, semantic_predictor_of(network, CATEGORIES, manifest.palette), ("PyTorch",)
     )
 
 
 @pytest.fixture(scope="module")
-def bundle() -> SemanticBundle:
+def bundle() -> Bundle:
     return street()
 
 
 @pytest.fixture(scope="module")
-def client(bundle: SemanticBundle) -> Iterator[TestClient]:
+def client(bundle: Bundle) -> Iterator[TestClient]:
     discs = Discs()
     discs.gate.set()
     with TestClient(create_app(settings(max_points=200_000), [disc_bundle(discs), bundle])) as found:
@@ -92,7 +92,7 @@ def labels_of(answer: Any) -> np.ndarray:
     return labels
 
 
-def test_segments_are_the_predictors_label_map(client: TestClient, bundle: SemanticBundle) -> None:
+def test_segments_are_the_predictors_label_map(client: TestClient, bundle: Bundle) -> None:
     answer = post(client).json()
     assert (answer["width"], answer["height"], answer["resolution"]) == (100, 70, 70)
     assert answer["truncated"] is answer["degraded"] is False and answer["points"] == "auto"
@@ -102,7 +102,7 @@ def test_segments_are_the_predictors_label_map(client: TestClient, bundle: Seman
     assert all(s["category_id"] == by_name[s["category"]] for s in answer["segments"])
 
 
-def test_a_label_map_is_a_picture_of_the_height_asked_for(client: TestClient, bundle: SemanticBundle) -> None:
+def test_a_label_map_is_a_picture_of_the_height_asked_for(client: TestClient, bundle: Bundle) -> None:
     response = post(client, format="png", resolution=210)
     assert response.headers["content-type"] == "image/png" and "coarse" in response.headers["server-timing"]
     image = Image.open(io.BytesIO(response.content))
@@ -112,7 +112,7 @@ def test_a_label_map_is_a_picture_of_the_height_asked_for(client: TestClient, bu
     np.testing.assert_array_equal(read_label_map(response.content), expected)
 
 
-def test_fewer_rows_than_the_image_has(client: TestClient, bundle: SemanticBundle) -> None:
+def test_fewer_rows_than_the_image_has(client: TestClient, bundle: Bundle) -> None:
     answer = post(client, resolution=35).json()
     assert (answer["resolution"], answer["height"], answer["truncated"]) == (35, 70, False)
     expected = label_map(bundle.predictor(PICTURE, LabelMapOptions(35)), 70, 100)
@@ -130,7 +130,7 @@ def test_only_the_classes_asked_for(client: TestClient) -> None:
     np.testing.assert_array_equal(picture, labels_of(some))
 
 
-def test_fewer_points_and_rle_lists(client: TestClient, bundle: SemanticBundle) -> None:
+def test_fewer_points_and_rle_lists(client: TestClient, bundle: Bundle) -> None:
     answer = post(client, points=10, format="rle_list").json()
     assert answer["points"] == 10
     assert sum(sum(s["segmentation"]["counts"][1::2]) for s in answer["segments"]) == 7000
@@ -179,7 +179,7 @@ def test_heights_do_not_flood_the_metrics(client: TestClient) -> None:
     assert {line.split('side="')[1].split('"')[0] for line in masks} <= {"64", "128", "256"}
 
 
-def test_files_without_a_server(bundle: SemanticBundle, tmp_path: Path) -> None:
+def test_files_without_a_server(bundle: Bundle, tmp_path: Path) -> None:
     file, overlay = tmp_path / "a.png", tmp_path / "o.png"
     file.write_bytes(BODY)
     for format in ("rle", "png"):
@@ -194,9 +194,9 @@ def test_files_without_a_server(bundle: SemanticBundle, tmp_path: Path) -> None:
 
 
 def test_the_command_writes_a_picture(
-    bundle: SemanticBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "open_any_bundle", lambda folder, execution: bundle)
+    monkeypatch.setattr(cli, "open_bundle", lambda folder, execution: bundle)
     (tmp_path / "a.png").write_bytes(BODY)
     given = ["segment", "--bundle", "street", "--threads", "1", "--format", "png"]
 
@@ -209,9 +209,9 @@ def test_the_command_writes_a_picture(
 
 
 def test_the_command_writes_a_picture_for_each_image_of_a_folder(
-    bundle: SemanticBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "open_any_bundle", lambda folder, execution: bundle)
+    monkeypatch.setattr(cli, "open_bundle", lambda folder, execution: bundle)
     images, out = tmp_path / "images", tmp_path / "new" / "maps"
     images.mkdir()
     for name, body in (("a.PNG", BODY), ("b.jpg", BODY), ("c.png", b"no image")):
@@ -236,7 +236,7 @@ def test_the_command_writes_a_picture_for_each_image_of_a_folder(
     assert "a.PNG and a.tif would both become" in refused.stderr
 
 
-def test_the_client_reads_label_maps(bundle: SemanticBundle) -> None:
+def test_the_client_reads_label_maps(bundle: Bundle) -> None:
     with running(bundle) as address, Client(address) as client:
         wait_for(lambda: httpx.get(f"{address}/readyz").is_success)
         labels = client.label_map(BODY, resolution=140)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from export.bundle import Execution, open_bundle
+from export.bundle import open_bundle
+from export.session import Execution
 from model.masks import rle
 from model.predict.instance import InstanceOptions, crop
 from service.cli import demo

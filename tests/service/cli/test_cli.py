@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import service.__main__ as cli
-from export.bundle import BundleError
+from export.manifest import BundleError
 from service.cli.demo import table
 from service.cli.offline import image_ids
 from service.http.schemas import CocoResult, SegmentAnswer
@@ -23,7 +23,7 @@ from tests.service.support import POISON, Discs, disc_bundle, encoded, picture
 
 @pytest.fixture(autouse=True)
 def _stub_bundle(monkeypatch: pytest.MonkeyPatch, discs: Discs) -> None:
-    monkeypatch.setattr(cli, "open_any_bundle", lambda folder, execution: disc_bundle(discs))
+    monkeypatch.setattr(cli, "open_bundle", lambda folder, execution: disc_bundle(discs))
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_wrong_files_end_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPat
     def damaged(*_: object) -> None:
         raise BundleError("bundle is damaged: coarse.onnx is missing")
 
-    monkeypatch.setattr(cli, "open_any_bundle", damaged)
+    monkeypatch.setattr(cli, "open_bundle", damaged)
     assert segment(folder / "c.png", out).stderr == "error: bundle is damaged: coarse.onnx is missing\n"
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from fastapi.testclient import TestClient
 
-from export.semantic_bundle import SemanticBundle
+from export.bundle import Bundle
 from model.pointrend import label_map as semantic_render
 from model.pointrend.label_map import LabelMapRender, advance
 from model.pointrend.point_head import PointHead
@@ -24,12 +24,12 @@ from tests.service.test_label_map_service import PICTURE, labels_of, post, stree
 
 
 @pytest.fixture(scope="module")
-def bundle() -> SemanticBundle:
+def bundle() -> Bundle:
     return street()
 
 
 @pytest.fixture(scope="module")
-def client(bundle: SemanticBundle) -> Iterator[TestClient]:
+def client(bundle: Bundle) -> Iterator[TestClient]:
     with TestClient(create_app(settings(), [bundle])) as found:
         wait_for(lambda: found.get("/readyz").is_success)
         yield found
@@ -49,7 +49,7 @@ def test_a_late_map_is_the_finest_finished_one(client: TestClient, monkeypatch: 
     assert labels_of(found).max() < 3
 
 
-def test_maps_are_coarser_while_the_service_is_busy(bundle: SemanticBundle) -> None:
+def test_maps_are_coarser_while_the_service_is_busy(bundle: Bundle) -> None:
     with TestClient(create_app(settings(degrade_at=0.0), [bundle])) as client:
         wait_for(lambda: client.get("/readyz").is_success)
         found = post(client, resolution=140).json()
@@ -57,7 +57,7 @@ def test_maps_are_coarser_while_the_service_is_busy(bundle: SemanticBundle) -> N
         assert post(client, resolution=30).json()["degraded"] is False
 
 
-def begun(bundle: SemanticBundle, *options: LabelMapOptions) -> tuple[SemanticTask, list[Job]]:
+def begun(bundle: Bundle, *options: LabelMapOptions) -> tuple[SemanticTask, list[Job]]:
     """Requests after their coarse pass."""
     task = SemanticTask(bundle)
     image = DecodedImage(PICTURE, "PNG")
@@ -67,7 +67,7 @@ def begun(bundle: SemanticBundle, *options: LabelMapOptions) -> tuple[SemanticTa
 
 
 def test_requests_share_calls_of_the_point_head(
-    bundle: SemanticBundle, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = (LabelMapOptions(points=20), LabelMapOptions(140, points=30), LabelMapOptions(35, points=40))
     calls = evaluations(monkeypatch)

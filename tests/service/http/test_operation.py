@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from export.golden import golden
+from export.golden import InstanceGolden
 from model.predict.coarse import InstanceCoarse
 from service.app import create_app
 from service.http.middleware import ACCESS
@@ -54,9 +54,10 @@ def test_a_model_that_sees_something_else_than_its_export_is_never_ready(
     caplog: pytest.LogCaptureFixture, discs: Discs
 ) -> None:
     good = disc_bundle(discs)
-    recorded = golden(good.predictor)
+    recorded = InstanceGolden.of(good.predictor)
     for known, fine in ((recorded, True), (replace(recorded, score=recorded.score - 0.1), False)):
-        bundle = replace(good, manifest=replace(good.manifest, golden=known))
+        model = replace(good.manifest.model, golden=known)
+        bundle = replace(good, manifest=replace(good.manifest, model=model))
         with TestClient(create_app(settings(), [bundle])) as client:
             if fine:
                 wait_for(lambda c=client: c.get("/readyz").is_success)
