@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from model.pointrend.render import SIDES, total_work
 from model.predict.instance import InstanceOptions, Prompt
 from service.engine.cost import sides
-from service.http.parameters import ParameterError
+from service.engine.errors import ParameterError
 
 # Of all boxes' areas within the image; pasting and encoding takes 5 to 20 ns for one.
 MAX_BOX_PIXELS = 500_000_000

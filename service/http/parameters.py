@@ -16,21 +16,13 @@ from model.pointrend.render import SIDES
 from model.predict import label_map as semantic
 from model.predict.instance import InstanceOptions, Prompt, Resolution, parse_points, parse_resolution
 from model.predict.label_map import LabelMapOptions
+from service.engine.errors import ParameterError
 
 Format = Literal["rle", "rle_list", "polygon", "coco", "png"]
 AnyOptions = InstanceOptions | LabelMapOptions
 FORMATS: tuple[str, ...] = get_args(Format)
 LABEL_FORMATS = ("rle", "rle_list", "png")
 MAX_BOXES = 1000
-
-
-class ParameterError(ValueError):
-    """A parameter's value is not allowed; the message says what is."""
-
-    def __init__(self, parameter: str, detail: str) -> None:
-        super().__init__(f"{parameter}: {detail}")
-        self.parameter = parameter
-        self.detail = detail
 
 
 @dataclass(frozen=True)
