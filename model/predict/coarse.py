@@ -1,4 +1,7 @@
-"""What the coarse pass gives: everything that the renderer needs, whoever computed it."""
+"""What the coarse pass of each task returns: everything that the renderer needs.
+
+Shapes:  B images · R regions · K classes · D point-head width · L·D + 1 columns of a coarse projection
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,30 @@ from torch import Tensor
 
 
 class InstanceCoarse(NamedTuple):
-    """Regions of a batch of images: detections by image, then the given boxes in their order.
+    """The regions of a batch of images: the detections image by image, then the given boxes in their order."""
 
-    boxes [R, 4] in network-input pixels · scores [R]: the box's, or (ModelConfig.mask_score) times the mask's
-    expected precision, so not sorted · classes [R] · batch [R] (which image)
-    coarse [R, s², C]: the coarse prediction projected for the point head (see PointHead.project_coarse);
-    for a 4×conv head the mask logits of the region's class themselves, C = 1
-    fine [B, H/4, W/4, D]: the projected fine map; empty for a 4×conv head
-    """
-
-    boxes: Tensor
+    boxes: Tensor  # [R, 4] in network-input pixels
+    # [R] The box head's score, with `MaskRCNNConfig.mask_score` times the expected precision of the coarse mask: not sorted.
     scores: Tensor
-    classes: Tensor
-    batch: Tensor
+    classes: Tensor  # [R] indices
+    batch: Tensor  # [R] which image
+    # [R, s², L·D + 1] The coarse masks as `PointHead.project_coarse` gives them. For a 4×conv head: the logits of the
+    # region's class themselves, [R, s², 1].
     coarse: Tensor
-    fine: Tensor
+    fine: Tensor  # [B, H/4, W/4, D] The projected fine maps; empty for a 4×conv head.
 
 
-def no_prompts() -> tuple[Tensor, Tensor, Tensor]:
-    """The three prompt arguments for "detect only"."""
-    return torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
+class LabelMapCoarse(NamedTuple):
+    """The base model's logits of a batch, and the point head's projection of the fine features."""
+
+    coarse: Tensor  # [B, K, H/s, W/s]
+    fine: Tensor | None = None  # [B, H/4, W/4, D]; None for a base model alone
+
+
+def no_prompts() -> dict[str, Tensor]:
+    """Return the inputs of a coarse pass that say: detect, and segment no given boxes."""
+    return {
+        "prompts": torch.zeros(0, 4),
+        "prompt_batch": torch.zeros(0, dtype=torch.int64),
+        "prompt_class": torch.zeros(0, dtype=torch.int64),
+    }

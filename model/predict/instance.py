@@ -1,13 +1,9 @@
-"""From images to instances: prepare → coarse pass → choose regions → render → masks in image pixels.
-
-The same steps serve the eager network (model/checkpoints/eager.py) and an exported bundle; only the coarse pass
-differs. This is what a server needs, so it imports no network and no training package.
-"""
+"""From images to instance masks: prepare → coarse pass → choose regions → render → masks in image pixels."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,22 +16,17 @@ from model.config.categories import Category
 from model.config.instance import Preprocessing
 from model.masks import rle
 from model.masks.paste import Crop, paste
+from model.pointrend.features import FineMap
+from model.pointrend.instance import InstanceRender
+from model.pointrend.levels import SIDES, native_side
 from model.pointrend.point_head import PointHead
-from model.pointrend.render import SIDES, FineMap, InstanceRender, native_side, render
+from model.pointrend.render import render
 from model.predict.coarse import InstanceCoarse
-from model.predict.preprocess import network_input, resize
+from model.predict.predictor import Pixels, Prepared, Prompt, Run, fine_map, prepared
+from model.predict.preprocess import network_input
 
-RunCoarse = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], InstanceCoarse]
 Resolution = int | Literal["native"]
 _NUMBER = re.compile("[0-9]{1,6}")
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A box to segment: (x0, y0, x1, y1) in image pixels, and its class's index (None: the model chooses)."""
-
-    box: tuple[float, float, float, float]
-    category: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,31 +38,38 @@ class InstanceOptions:
     score: float = 0.5
     max_instances: int = 100
     classes: frozenset[int] | None = None  # indices; None: all
-    prompts: tuple[Prompt, ...] | None = None  # segment these and nothing else
+    prompts: tuple[Prompt, ...] | None = None  # segment these boxes and detect nothing
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """An image at the network's size."""
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """One finished instance mask. It holds its own logits: a render would keep the maps of its whole batch in memory."""
 
-    pixels: Tensor  # uint8 [3, h, w] RGB
-    width: int  # of the image itself
-    height: int
-    prompts: tuple[Prompt, ...] | None = None
+    category: int  # index
+    score: float
+    box: NDArray[np.float32]  # [4] x0, y0, x1, y1 in image pixels
+    logits: Tensor  # [side, side]
+    points: int | None  # evaluated per level; None: as many as the level needs
+    truncated: bool
 
-    def to_network(self, boxes: Tensor) -> Tensor:
-        """Boxes [N, 4] in image pixels, clipped to the image → network-input pixels."""
-        limits = boxes.new_tensor([self.width, self.height, self.width, self.height])
-        return boxes.clamp(min=0).minimum(limits) * self._scale(boxes)
+    @property
+    def side(self) -> int:
+        return self.logits.shape[-1]
 
-    def to_image(self, boxes: Tensor) -> Tensor:
-        """Boxes [N, 4] in network-input pixels → image pixels, clipped to the image."""
-        limits = boxes.new_tensor([self.width, self.height, self.width, self.height])
-        return (boxes / self._scale(boxes)).clamp(min=0).minimum(limits)
+    def crop(self, width: int, height: int) -> Crop:
+        """Return the mask as the pixels of its box in a width×height image."""
+        return paste(self.logits.sigmoid().numpy(), self.box.tolist(), width, height)
 
-    def _scale(self, like: Tensor) -> Tensor:
-        x, y = self.pixels.shape[2] / self.width, self.pixels.shape[1] / self.height
-        return like.new_tensor([x, y, x, y])
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """The masks that were found in one image: best first, or in the order of the given boxes."""
+
+    masks: tuple[Mask, ...]
+
+    @property
+    def parts(self) -> tuple[Mask, ...]:
+        return self.masks
 
 
 @dataclass(frozen=True)
@@ -83,69 +81,81 @@ class Region:
     box: NDArray[np.float32]  # [4] x0, y0, x1, y1 in image pixels
     render: InstanceRender
 
+    def finish(self) -> Mask:
+        """Return the finest finished mask. Raise ValueError if no level is finished."""
+        render = self.render
+        if render.logits is None:
+            raise ValueError("nothing is rendered yet")
+        # A render's logits are a view of a tensor that its whole group shares.
+        logits = render.logits.clone()
+        return Mask(self.category, self.score, self.box, logits, render.points, render.truncated)
+
+
+@dataclass(frozen=True)
+class InstancePrediction:
+    """The regions of one image: best first, or in the order of the given boxes."""
+
+    regions: list[Region]
+
+    @property
+    def renders(self) -> list[InstanceRender]:
+        return [region.render for region in self.regions]
+
+    def finish(self) -> Instances:
+        """Return the finest finished masks. Raise ValueError if a mask has no finished level."""
+        return Instances(tuple(region.finish() for region in self.regions))
+
 
 @dataclass(frozen=True)
 class InstancePredictor:
-    """A model ready to predict: its coarse pass, its point head (None: 4×conv), its preprocessing and classes."""
+    """A Mask R-CNN that is ready to predict (see `Predictor`)."""
 
-    run: RunCoarse
-    head: PointHead | None
+    run: Run
+    head: PointHead | None  # None: a 4×conv head, whose masks come from the coarse pass
     preprocessing: Preprocessing
     categories: tuple[Category, ...]
     fine_stride: int = 4  # of the fine map, in network-input pixels
 
-    def prepare(self, image: NDArray[np.uint8], prompts: tuple[Prompt, ...] | None = None) -> Prepared:
+    def prepare(self, image: Pixels, options: InstanceOptions) -> Prepared:
         """Resize one RGB image [H, W, 3]."""
-        resized = torch.from_numpy(np.ascontiguousarray(resize(image, self.preprocessing).transpose(2, 0, 1)))
-        return Prepared(resized, image.shape[1], image.shape[0], prompts)
+        return prepared(image, self.preprocessing, options.prompts)
+
+    def inputs(self, batch: Sequence[Prepared]) -> dict[str, Tensor]:
+        """Return the inputs of a coarse pass over a batch of images and the boxes that were given for them."""
+        images, sizes = network_input([p.pixels for p in batch], self.preprocessing)
+        boxes, owners, classes = [torch.zeros(0, 4)], [], []
+        for i, image in enumerate(batch):
+            for prompt in image.prompts or ():
+                boxes.append(image.to_network(torch.tensor([prompt.box], dtype=torch.float32)))
+                owners.append(i)
+                classes.append(-1 if prompt.category is None else prompt.category)
+        return {
+            "image": images,
+            "size": sizes,
+            "prompts": torch.cat(boxes),
+            "prompt_batch": torch.tensor(owners, dtype=torch.int64),
+            "prompt_class": torch.tensor(classes, dtype=torch.int64),
+        }
 
     @torch.inference_mode()
     def coarse(self, batch: Sequence[Prepared]) -> InstanceCoarse:
-        """One coarse pass. Images of different padded sizes would change each other's result: keep them apart."""
-        images, sizes = network_input([p.pixels for p in batch], self.preprocessing)
-        boxes, owners, classes = [torch.zeros(0, 4)], [], []
-        for i, prepared in enumerate(batch):
-            for prompt in prepared.prompts or ():
-                boxes.append(prepared.to_network(torch.tensor([prompt.box], dtype=torch.float32)))
-                owners.append(i)
-                classes.append(-1 if prompt.category is None else prompt.category)
-        given = (torch.tensor(owners, dtype=torch.int64), torch.tensor(classes, dtype=torch.int64))
-        return self.run(images, sizes, torch.cat(boxes), *given)
+        """Run one coarse pass. All images must have the same padded size, because padding reaches into results."""
+        return InstanceCoarse(**self.run(self.inputs(batch)))
 
-    def regions(
+    def begin(
         self, coarse: InstanceCoarse, index: int, prepared: Prepared, options: InstanceOptions
-    ) -> list[Region]:
-        """The instances of image `index` that the options ask for, with renders that are yet to run."""
-        mine = (coarse.batch == index).nonzero()[:, 0]  # detections, then prompts
-        if prepared.prompts is not None:
-            mine = mine[len(mine) - len(prepared.prompts) :]
-        else:
-            mine = mine[coarse.scores[mine] >= options.score]
-            if options.classes is not None:
-                allowed = torch.tensor(sorted(options.classes), dtype=torch.int64)
-                mine = mine[torch.isin(coarse.classes[mine], allowed)]
-            best_first = coarse.scores[mine].argsort(descending=True, stable=True)
-            mine = mine[best_first[: options.max_instances]]
-        boxes = prepared.to_image(coarse.boxes[mine])
-        fine = self._fine(coarse, index)
+    ) -> InstancePrediction:
+        """Return the regions of image `index` that the options ask for, with renders that have yet to run."""
+        chosen = _chosen(coarse, index, prepared, options)
+        boxes = prepared.to_image(coarse.boxes[chosen])
+        fine = fine_map(coarse.fine, index, self.fine_stride)
         regions = []
-        for i, box in zip(mine.tolist(), boxes, strict=True):
+        for i, box in zip(chosen.tolist(), boxes, strict=True):
             width, height = (box[2:] - box[:2]).tolist()
-            if width <= 0 or height <= 0:
-                continue
-            regions.append(
-                Region(
-                    int(coarse.classes[i]),
-                    float(coarse.scores[i]),
-                    box.numpy(),
-                    self._render(coarse, i, fine, options, width, height),
-                )
-            )
-        return regions
-
-    def _fine(self, coarse: InstanceCoarse, index: int) -> FineMap:
-        _, height, width, dim = coarse.fine.shape
-        return FineMap(coarse.fine[index].reshape(height * width, dim), height, width, self.fine_stride)
+            if width > 0 and height > 0:
+                render = self._render(coarse, i, fine, options, width, height)
+                regions.append(Region(render.category, float(coarse.scores[i]), box.numpy(), render))
+        return InstancePrediction(regions)
 
     def _render(
         self,
@@ -156,47 +166,55 @@ class InstancePredictor:
         width: float,
         height: float,
     ) -> InstanceRender:
-        cells = coarse.coarse[i]
+        """Return the render of region i, whose box has the given size in image pixels."""
+        cells, box, category = coarse.coarse[i], coarse.boxes[i], int(coarse.classes[i])
         if self.head is None:
             side = int(cells.shape[0] ** 0.5)
-            logits = cells.view(side, side)
-            return InstanceRender(fine, cells, coarse.boxes[i], int(coarse.classes[i]), side, logits=logits)
+            return InstanceRender(fine, cells, box, category, side, logits=cells.view(side, side))
         side = native_side(width, height) if options.resolution == "native" else options.resolution
-        return InstanceRender(fine, cells, coarse.boxes[i], int(coarse.classes[i]), side, options.points)
+        return InstanceRender(fine, cells, box, category, side, options.points)
 
-    def render(self, regions: Sequence[Region]) -> None:
-        """Finish the masks of any regions, of one image or several."""
+    def render(self, predictions: Sequence[InstancePrediction]) -> None:
+        """Finish the masks of any predictions."""
         if self.head is not None:
-            render([region.render for region in regions], self.head)
+            render([r for prediction in predictions for r in prediction.renders], self.head)
 
-    def __call__(self, image: NDArray[np.uint8], options: InstanceOptions) -> list[Region]:
-        """All steps for one RGB image [H, W, 3]."""
-        prepared = self.prepare(image, options.prompts)
-        regions = self.regions(self.coarse([prepared]), 0, prepared, options)
-        self.render(regions)
-        return regions
-
-
-def crop(region: Region, width: int, height: int) -> Crop:
-    """The region's mask as the pixels of its box in a width×height image."""
-    return paste(region.render.probability().numpy(), region.box.tolist(), width, height)
+    def __call__(self, image: Pixels, options: InstanceOptions) -> InstancePrediction:
+        """Take one RGB image [H, W, 3] through all steps."""
+        one = self.prepare(image, options)
+        prediction = self.begin(self.coarse([one]), 0, one, options)
+        self.render([prediction])
+        return prediction
 
 
-def coco_result(region: Region, category: Category, image_id: int, width: int, height: int) -> dict[str, Any]:
-    """One entry of a COCO results list."""
-    counts = rle.encode(crop(region, width, height), width, height)
-    x0, y0, x1, y1 = region.box.tolist()
+def _chosen(coarse: InstanceCoarse, index: int, prepared: Prepared, options: InstanceOptions) -> Tensor:
+    """Return which regions [N] of image `index` the options ask for."""
+    mine = (coarse.batch == index).nonzero()[:, 0]  # detections, then given boxes
+    if prepared.prompts is not None:
+        return mine[len(mine) - len(prepared.prompts) :]
+    mine = mine[coarse.scores[mine] >= options.score]
+    if options.classes is not None:
+        allowed = torch.tensor(sorted(options.classes), dtype=torch.int64)
+        mine = mine[torch.isin(coarse.classes[mine], allowed)]
+    best_first = coarse.scores[mine].argsort(descending=True, stable=True)
+    return mine[best_first[: options.max_instances]]
+
+
+def coco_result(mask: Mask, category: Category, image_id: int, width: int, height: int) -> dict[str, Any]:
+    """Return one entry of a COCO results list for a mask of a width×height image."""
+    counts = rle.encode(mask.crop(width, height), width, height)
+    x0, y0, x1, y1 = mask.box.tolist()
     return {
         "image_id": image_id,
         "category_id": category.id,
         "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "score": region.score,
+        "score": mask.score,
         "segmentation": {"size": [height, width], "counts": rle.compress(counts)},
     }
 
 
 def parse_resolution(text: str) -> Resolution:
-    """'native' or a side of SIDES. Raises ValueError that says what is allowed."""
+    """Return 'native' or a side of SIDES. Raise ValueError that says what is allowed."""
     if text == "native":
         return "native"
     if _NUMBER.fullmatch(text) and int(text) in SIDES:
@@ -205,7 +223,7 @@ def parse_resolution(text: str) -> Resolution:
 
 
 def parse_points(text: str) -> int | None:
-    """'auto' (None) or points per level. Raises ValueError that says what is allowed."""
+    """Return None for 'auto', or points per level. Raise ValueError that says what is allowed."""
     if text == "auto":
         return None
     if _NUMBER.fullmatch(text) and 1 <= int(text) <= SIDES[-1] ** 2:

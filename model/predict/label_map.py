@@ -1,13 +1,9 @@
-"""From images to label maps: prepare → coarse pass → render → labels at any size, and a mask of each class.
-
-The same steps serve the eager network (model/checkpoints/eager.py) and an exported bundle; only the coarse pass
-differs. Like model/predict/instance.py, this imports no network and no training package.
-"""
+"""From images to label maps: prepare → coarse pass → render → labels of any size, and a mask of each class."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,14 +16,16 @@ from model.config.categories import Category
 from model.config.instance import Preprocessing
 from model.masks import rle
 from model.masks.palette import VOID, Colour
-from model.pointrend.label_map import LabelMapRender, render
-from model.pointrend.label_map_level import Size
+from model.pointrend.label_map import LabelMapRender
+from model.pointrend.label_map_levels import Size
+from model.pointrend.label_map_pyramid import Pyramid
 from model.pointrend.point_head import PointHead
-from model.pointrend.render import FineMap
-from model.predict.instance import Prepared
-from model.predict.preprocess import network_input, resize
-from model.predict.semantic_coarse import LabelMapCoarse
+from model.pointrend.render import render
+from model.predict.coarse import LabelMapCoarse
+from model.predict.predictor import Pixels, Prepared, Run, fine_map, prepared
+from model.predict.preprocess import network_input
 
+MAX_HEIGHT = 8192
 MAX_CELLS = 4096 * 8192
 MAX_POINTS = 2**20  # per level
 _NUMBER = re.compile("[0-9]{1,7}")
@@ -38,7 +36,7 @@ class LabelMapOptions:
     """What a request may choose."""
 
     resolution: int | Literal["native"] = "native"  # height of the map that is rendered
-    points: int | None = None  # per level; None: in proportion to its contours
+    points: int | None = None  # per level; None: in proportion to the length of the contours
     classes: frozenset[int] | None = None  # indices; None: all
 
 
@@ -51,56 +49,104 @@ class Segment:
     counts: rle.Counts  # run lengths in the image's size
 
 
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """The class of every pixel of one image."""
+
+    pyramid: Pyramid  # the finished levels
+    asked: Size  # of the map that was asked for
+    classes: frozenset[int] | None  # indices; None: all
+    points: int | None  # evaluated per level; None: as many as the level needs
+    truncated: bool
+
+    @property
+    def side(self) -> int:
+        """The height that was reached."""
+        return self.pyramid.size[0]
+
+    @property
+    def parts(self) -> tuple[LabelMap]:
+        return (self,)
+
+    def labels(self, height: int, width: int) -> NDArray[np.uint8]:
+        """Return class indices [height, width]; VOID where the class was not asked for."""
+        labels = self.pyramid.labels(height, width)
+        if self.classes is None:
+            return labels
+        table = np.full(256, VOID, np.uint8)
+        table[sorted(self.classes)] = sorted(self.classes)
+        return table[labels]
+
+
+@dataclass(frozen=True)
+class LabelMapPrediction:
+    """One image's label map, whose render may still have to run."""
+
+    render: LabelMapRender
+    asked: Size
+    classes: frozenset[int] | None = None
+
+    @property
+    def renders(self) -> list[LabelMapRender]:
+        return [self.render]
+
+    def finish(self) -> LabelMap:
+        """Return the finest finished map. Its coarse logits are copied, because they are a view of the whole batch's."""
+        levels = self.render.pyramid
+        own = Pyramid(levels.base.clone(), list(levels.levels))
+        return LabelMap(own, self.asked, self.classes, self.render.points, self.render.truncated)
+
+
 @dataclass(frozen=True)
 class LabelMapPredictor:
-    """A model ready to predict: its coarse pass, its point head (None: a base model alone), and what it tells."""
+    """A semantic segmentation network that is ready to predict (see `Predictor`)."""
 
-    run: Callable[[Tensor], LabelMapCoarse]
-    head: PointHead | None
+    run: Run
+    head: PointHead | None  # None: a base model alone
     preprocessing: Preprocessing
     categories: tuple[Category, ...]
     palette: tuple[Colour, ...]
     stride: int  # of the coarse logits, in network-input pixels
     fine_stride: int = 4
 
-    def prepare(self, image: NDArray[np.uint8]) -> Prepared:
+    def prepare(self, image: Pixels, options: LabelMapOptions) -> Prepared:
         """Resize one RGB image [H, W, 3]."""
-        resized = torch.from_numpy(np.ascontiguousarray(resize(image, self.preprocessing).transpose(2, 0, 1)))
-        return Prepared(resized, image.shape[1], image.shape[0])
+        return prepared(image, self.preprocessing)
+
+    def inputs(self, batch: Sequence[Prepared]) -> dict[str, Tensor]:
+        """Return the inputs of a coarse pass over a batch of images."""
+        return {"image": network_input([p.pixels for p in batch], self.preprocessing)[0]}
 
     @torch.inference_mode()
     def coarse(self, batch: Sequence[Prepared]) -> LabelMapCoarse:
-        """One coarse pass. Images of different padded sizes would change each other's result: keep them apart."""
-        return self.run(network_input([p.pixels for p in batch], self.preprocessing)[0])
+        """Run one coarse pass. All images must have the same padded size, because padding reaches into results."""
+        return LabelMapCoarse(**self.run(self.inputs(batch)))
 
     def begin(
         self, coarse: LabelMapCoarse, index: int, prepared: Prepared, options: LabelMapOptions
-    ) -> LabelMapRender:
-        """The label map of image `index`, yet to be rendered. Raises ValueError as `target_size` does."""
-        fine = None
-        if coarse.fine is not None:
-            _, height, width, dim = coarse.fine.shape
-            table = coarse.fine[index].reshape(height * width, dim)
-            fine = FineMap(table, height, width, self.fine_stride)
+    ) -> LabelMapPrediction:
+        """Return the label map of image `index`, yet to be rendered. Raise ValueError as `target_size` does."""
+        fine = None if coarse.fine is None else fine_map(coarse.fine, index, self.fine_stride)
         extent = (prepared.pixels.shape[1], prepared.pixels.shape[2])
         target = target_size(prepared.height, prepared.width, options.resolution)
-        return LabelMapRender(coarse.coarse[index], fine, self.stride, extent, target, options.points)
+        begun = LabelMapRender(coarse.coarse[index], fine, self.stride, extent, target, options.points)
+        return LabelMapPrediction(begun, target, options.classes)
 
-    def render(self, renders: Sequence[LabelMapRender]) -> None:
-        """Finish any label maps."""
+    def render(self, predictions: Sequence[LabelMapPrediction]) -> None:
+        """Finish the label maps of any predictions."""
         if self.head is not None:
-            render(renders, self.head)
+            render([prediction.render for prediction in predictions], self.head)
 
-    def __call__(self, image: NDArray[np.uint8], options: LabelMapOptions) -> LabelMapRender:
-        """All steps for one RGB image [H, W, 3]."""
-        prepared = self.prepare(image)
-        begun = self.begin(self.coarse([prepared]), 0, prepared, options)
-        self.render([begun])
-        return begun
+    def __call__(self, image: Pixels, options: LabelMapOptions) -> LabelMapPrediction:
+        """Take one RGB image [H, W, 3] through all steps."""
+        one = self.prepare(image, options)
+        prediction = self.begin(self.coarse([one]), 0, one, options)
+        self.render([prediction])
+        return prediction
 
 
 def target_size(height: int, width: int, resolution: int | Literal["native"]) -> Size:
-    """The size of the map that an image's request asks for. Raises ValueError if it has over MAX_CELLS cells."""
+    """Return the size of the map that a request for an image asks for. Raise ValueError if it has over MAX_CELLS cells."""
     rows = height if resolution == "native" else resolution
     columns = max(1, int(width * rows / height + 0.5))
     if rows * columns > MAX_CELLS:
@@ -110,35 +156,23 @@ def target_size(height: int, width: int, resolution: int | Literal["native"]) ->
     return rows, columns
 
 
-def label_map(
-    finished: LabelMapRender, height: int, width: int, classes: frozenset[int] | None = None
-) -> NDArray[np.uint8]:
-    """Class indices [height, width]; cells of classes that were not asked for are VOID."""
-    labels = finished.labels(height, width)
-    if classes is None:
-        return labels
-    table = np.full(256, VOID, np.uint8)
-    table[sorted(classes)] = sorted(classes)
-    return table[labels]
-
-
 def segments(labels: NDArray[np.uint8]) -> list[Segment]:
-    """One for each class in a label map, in the classes' order."""
+    """Return one segment for each class in a label map, in the order of the classes."""
     found = rle.encode_labels(labels)
     return [Segment(label, rle.area(counts), counts) for label, counts in found.items() if label != VOID]
 
 
 def parse_height(text: str) -> int | Literal["native"]:
-    """'native' or a label map's height. Raises ValueError that says what is allowed."""
+    """Return 'native' or the height of a label map. Raise ValueError that says what is allowed."""
     if text == "native":
         return "native"
-    if _NUMBER.fullmatch(text) and 1 <= int(text) <= 8192:
+    if _NUMBER.fullmatch(text) and 1 <= int(text) <= MAX_HEIGHT:
         return int(text)
-    raise ValueError(f"resolution must be native or a height from 1 to 8192, got {text[:80]!r}")
+    raise ValueError(f"resolution must be native or a height from 1 to {MAX_HEIGHT}, got {text[:80]!r}")
 
 
-def parse_points(text: str) -> int | None:
-    """'auto' (None) or points per level. Raises ValueError that says what is allowed."""
+def parse_label_map_points(text: str) -> int | None:
+    """Return None for 'auto', or points per level. Raise ValueError that says what is allowed."""
     if text == "auto":
         return None
     if _NUMBER.fullmatch(text) and 1 <= int(text) <= MAX_POINTS:

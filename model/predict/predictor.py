@@ -1,0 +1,140 @@
+"""What the predictors of all tasks have in common.
+
+A predictor takes an image through these steps: prepare → coarse pass → begin the renders → render → finish. The same steps
+serve a network in PyTorch and an exported bundle; only the function that runs the coarse pass differs. A server needs
+this and nothing of networks or training, so none of these is imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.config.categories import Category
+from model.config.instance import Preprocessing
+from model.pointrend.features import FineMap
+from model.pointrend.point_head import PointHead
+from model.pointrend.render import Render
+from model.predict.preprocess import resize
+
+# A coarse pass: named inputs → named outputs. Inputs that the network does not have are ignored.
+Run = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A box to segment: (x0, y0, x1, y1) in image pixels, and the index of its class (None: the model chooses)."""
+
+    box: tuple[float, float, float, float]
+    category: int | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image at the size of the network's input."""
+
+    pixels: Tensor  # uint8 [3, h, w] RGB
+    width: int  # of the image itself
+    height: int
+    prompts: tuple[Prompt, ...] | None = None
+
+    def to_network(self, boxes: Tensor) -> Tensor:
+        """Clip boxes [N, 4] in image pixels to the image, and return them in network-input pixels."""
+        limits = boxes.new_tensor([self.width, self.height, self.width, self.height])
+        return boxes.clamp(min=0).minimum(limits) * self._scale(boxes)
+
+    def to_image(self, boxes: Tensor) -> Tensor:
+        """Return boxes [N, 4] in network-input pixels as image pixels, clipped to the image."""
+        limits = boxes.new_tensor([self.width, self.height, self.width, self.height])
+        return (boxes / self._scale(boxes)).clamp(min=0).minimum(limits)
+
+    def _scale(self, like: Tensor) -> Tensor:
+        x, y = self.pixels.shape[2] / self.width, self.pixels.shape[1] / self.height
+        return like.new_tensor([x, y, x, y])
+
+
+class Part(Protocol):
+    """One mask or label map of a result."""
+
+    @property
+    def side(self) -> int:
+        """The side of the mask, or the height of the label map, that was reached."""
+        ...
+
+    @property
+    def truncated(self) -> bool:
+        """Whether it is coarser than what was asked for."""
+        ...
+
+
+class Result(Protocol):
+    """What was found in one image. It owns its memory: no map of the whole batch is kept."""
+
+    @property
+    def parts(self) -> Sequence[Part]: ...
+
+
+class Prediction(Protocol):
+    """What was found in one image, with renders that may still have to run."""
+
+    @property
+    def renders(self) -> Sequence[Render]: ...
+
+    def finish(self) -> Result:
+        """Return the result with the finest finished masks. Raise ValueError if a mask has no finished level."""
+        ...
+
+
+class Predictor(Protocol):
+    """A model that is ready to predict."""
+
+    @property
+    def run(self) -> Run: ...
+    @property
+    def head(self) -> PointHead | None:
+        """The point head. None: the coarse pass gives the final masks, and every render is done from the start."""
+        ...
+
+    @property
+    def preprocessing(self) -> Preprocessing: ...
+    @property
+    def categories(self) -> tuple[Category, ...]: ...
+
+    def prepare(self, image: Pixels, options: Any) -> Prepared:
+        """Resize one RGB image [H, W, 3]."""
+        ...
+
+    def coarse(self, batch: Sequence[Prepared]) -> Any:
+        """Run one coarse pass. All images must have the same padded size, because padding reaches into results."""
+        ...
+
+    def begin(self, coarse: Any, index: int, prepared: Prepared, options: Any) -> Prediction:
+        """Return what the coarse pass found in image `index`, as far as the options ask for it."""
+        ...
+
+    def render(self, predictions: Sequence[Any]) -> None:
+        """Finish all renders of any predictions."""
+        ...
+
+    def __call__(self, image: Pixels, options: Any) -> Prediction:
+        """Take one RGB image [H, W, 3] through all steps."""
+        ...
+
+
+def prepared(image: Pixels, preprocessing: Preprocessing, prompts: tuple[Prompt, ...] | None = None) -> Prepared:
+    """Resize one RGB image [H, W, 3] to the size of the network's input."""
+    resized = torch.from_numpy(np.ascontiguousarray(resize(image, preprocessing).transpose(2, 0, 1)))
+    return Prepared(resized, image.shape[1], image.shape[0], prompts)
+
+
+def fine_map(fine: Tensor, index: int, stride: int) -> FineMap:
+    """Return the fine map of image `index` from a batch's maps [B, h, w, D]."""
+    _, height, width, dim = fine.shape
+    return FineMap(fine[index].reshape(height * width, dim), height, width, stride)
