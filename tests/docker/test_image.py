@@ -1,4 +1,4 @@
-"""The Dockerfile and what it is built from."""
+"""The Dockerfile, and the files from which the image is built."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ TRAINING = {
 
 
 def names(*parts: str) -> set[str]:
-    """Packages that these parts pin."""
+    """Return the packages that these parts of the requirements pin."""
     texts = [(DOCKER / f"requirements/{part}.txt").read_text() for part in parts]
     return {name for text in texts for name in re.findall(r"^([a-z0-9-]+)==", text, re.M)}
 
 
 def wanted(requirements: list[str]) -> set[str]:
+    """Return the names of the packages in a list of requirements, without versions and extras."""
     return {re.split(r"[\[<>=;]", each)[0].strip().lower().replace("_", "-") for each in requirements}
 
 
@@ -87,26 +88,68 @@ def test_the_image_s_settings_are_settings() -> None:
     assert {name.lower() for name in found} <= set(Settings.model_fields)
 
 
-def test_what_is_copied_is_there_and_in_the_context() -> None:
-    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-    copied = [
-        source
+def files_in(path: Path) -> set[str]:
+    """Return the files in a folder (or the one file), as names from the repository's root, caches left out."""
+    found = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    return {str(each.relative_to(ROOT)) for each in found if "__pycache__" not in each.parts}
+
+
+def in_context(name: str) -> bool:
+    """Return whether .dockerignore lets a file into the build's context: the last pattern that matches decides."""
+    admitted = True
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        pattern = line.removeprefix("!").removeprefix("**/")
+        parts = [str(part) for part in (Path(name), *Path(name).parents)]
+        if line.startswith("**/"):
+            parts = list(Path(name).parts)
+        if any(fnmatch.fnmatch(part, pattern) for part in parts):
+            admitted = line.startswith("!")
+    return admitted
+
+
+def copied() -> set[str]:
+    """Return the files of the context that COPY lines bring into the image's stages."""
+    sources = [
+        source.rstrip("/")
         for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.M)
         for source in line.split()[:-1]
     ]
-    assert len(copied) > 6
-    for source in copied:
-        files = [path for path in ROOT.glob(source.rstrip("/")) if path.exists()]
+    assert len(sources) > 6
+    found = set()
+    for source in sources:
+        files = {name for path in ROOT.glob(source) for name in files_in(path)}
         assert files, source
-        for file in files:
-            name = str(file.relative_to(ROOT))
-            assert any(fnmatch.fnmatch(name, pattern) for pattern in allowed), name
+        found |= files
+    return found
 
 
-def test_every_module_of_the_serving_packages_is_copied() -> None:
-    """A package in a folder below would be missing in the image."""
-    for package in ("model", "export", "service"):
-        assert [str(path) for path in (ROOT / package).glob("*/*.py")] == []
+def test_what_is_copied_is_in_the_context() -> None:
+    assert [name for name in copied() if not in_context(name)] == []
+    for name in (
+        "bench/__main__.py",
+        "tests/conftest.py",
+        "model/__pycache__/cli.cpython-312.pyc",
+        "docs/design.md",
+    ):
+        assert not in_context(name), name
+
+
+def test_every_file_of_the_serving_packages_is_copied_and_installed() -> None:
+    """A new folder or a file of another kind would be missing in the image, and only be noticed there."""
+    files = {name for package in ("model", "export", "service") for name in files_in(ROOT / package)}
+    assert len(files) > 100
+    assert files - copied() == set()
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    for name in files:
+        folder = Path(name).parent
+        if name.endswith(".py"):
+            # Only folders with an __init__.py are packages to setuptools.
+            assert (ROOT / folder / "__init__.py").is_file(), f"{folder}/__init__.py is missing"
+        else:
+            package, _, inner = name.partition("/")
+            assert any(fnmatch.fnmatch(inner, each) for each in data.get(package, [])), name
 
 
 def test_the_last_stage_is_unprivileged() -> None:
@@ -118,7 +161,7 @@ def test_the_last_stage_is_unprivileged() -> None:
 
 
 def test_all_shipped_weights_are_exported_and_named_in_the_settings(tmp_path: Path) -> None:
-    """With a Python that only notes what it is asked for."""
+    """The script runs with a Python that prints its arguments instead of exporting."""
     python = tmp_path / "venv/bin/python"
     weights = tmp_path / "model/weights"
     for folder in (python.parent, weights):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,15 +12,13 @@ import httpx
 import pytest
 import yaml
 
-from tests.docker.test_proxy import COFFEE, free_port, process, succeeds
-from tests.docker.tools import DOCKER, tool
+from tests.docker.tools import COFFEE, DOCKER, PNG, free_port, process, serve_command, succeeds, tool
 from tests.service.support import wait_for
 
-# Without a replica in trouble there is nothing to show.
+# Panels that have nothing to show while no client leaves.
 MAY_BE_EMPTY = {"Clients that left, by stage"}
 
-PNG = {"content-type": "image/png"}
-ASKED: tuple[dict[str, Any], ...] = (
+REQUESTS: tuple[dict[str, Any], ...] = (
     {"score": 0.05},
     {"score": 0.05, "resolution": 28},
     {"score": 0.05, "resolution": 896, "deadline_ms": 60},
@@ -32,74 +28,68 @@ ASKED: tuple[dict[str, Any], ...] = (
 
 @pytest.fixture
 def prometheus(exported: Callable[[str], Path], tmp_path: Path) -> Iterator[str]:
-    """Its address, after some requests of all kinds."""
+    """The address of a Prometheus that scrapes a server, which has answered requests of all kinds."""
     program = tool("prometheus", "Debian's prometheus")
     port, own = free_port(), free_port()
     config = yaml.safe_load((DOCKER / "prometheus/prometheus.yml").read_text())
-    # One second instead of ten, and a replica without a name server; the rest is as it is shipped.
+    # A scrape each second instead of each ten, and a fixed address instead of a name; the rest is as shipped.
     config["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(DOCKER / "prometheus/rules/*.yml")]
     (job,) = (each for each in config["scrape_configs"] if each["job_name"] == "pointrend")
     job.pop("dns_sd_configs")
     job["static_configs"] = [{"targets": [f"127.0.0.1:{port}"]}]
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
-    serve = [
-        sys.executable,
-        "-m",
-        "service",
-        "serve",
-        "--bundle",
-        str(exported("tiny_r50")),
-        "--threads",
-        "1",
-    ]
-    scrape = [
-        *(
-            program,
-            f"--config.file={tmp_path / 'prometheus.yml'}",
-            f"--storage.tsdb.path={tmp_path / 'data'}",
-        ),
-        f"--web.listen-address=127.0.0.1:{own}",
-    ]
+    scrape = [program, f"--config.file={tmp_path / 'prometheus.yml'}"]
+    scrape += [f"--storage.tsdb.path={tmp_path / 'data'}", f"--web.listen-address=127.0.0.1:{own}"]
+    serve = serve_command(exported("tiny_r50"), "127.0.0.1", port)
     with ExitStack() as stack:
-        stack.enter_context(process([*serve, "--port", str(port)], tmp_path / "server.log"))
+        stack.enter_context(process(serve, tmp_path / "server.log"))
         stack.enter_context(process(scrape, tmp_path / "prometheus.log"))
-        url = f"http://127.0.0.1:{own}"
-        wait_for(lambda: succeeds(f"http://127.0.0.1:{port}/readyz") and succeeds(f"{url}/-/ready"), 60)
-        segment = f"http://127.0.0.1:{port}/segment"
-        statuses = set()
-        for i in range(24):
-            asked = ASKED[i % len(ASKED)]
-            statuses.add(
-                httpx.post(segment, params=asked, content=COFFEE, headers=PNG, timeout=30).status_code
-            )
-            time.sleep(0.25)
+        url, service = f"http://127.0.0.1:{own}", f"http://127.0.0.1:{port}"
+        wait_for(lambda: succeeds(f"{service}/readyz") and succeeds(f"{url}/-/ready"), 120)
+        statuses = {
+            httpx.post(f"{service}/segment", params=p, content=COFFEE, headers=PNG, timeout=60).status_code
+            for p in REQUESTS
+        }
         assert {200, 422} <= statuses
-        time.sleep(2)
         yield url
 
 
 def ask(url: str, query: str) -> Any:
-    answer = httpx.get(f"{url}/api/v1/query", params={"query": query}).json()
+    """Return the series with which Prometheus answers a query."""
+    answer = httpx.get(f"{url}/api/v1/query", params={"query": query}, timeout=30).json()
     assert answer["status"] == "success", (query, answer)
     return answer["data"]["result"]
 
 
+def recorded(url: str) -> list[dict[str, Any]]:
+    """Return all rules with their state."""
+    groups = httpx.get(f"{url}/api/v1/rules", timeout=30).json()["data"]["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def without_answer(url: str) -> set[str]:
+    """Return the titles of panels and the names of recording rules that have no series yet."""
+    panels = json.loads((DOCKER / "grafana/dashboards/pointrend.json").read_text())["panels"]
+    empty = {
+        panel["title"]
+        for panel in panels
+        for wanted in panel.get("targets", ())
+        if not ask(url, wanted["expr"].replace("$__rate_interval", "1m"))
+    }
+    rules = {rule["name"] for rule in recorded(url) if rule["type"] == "recording"}
+    return empty - MAY_BE_EMPTY | {name for name in rules if not ask(url, name)}
+
+
 def test_every_panel_and_rule_has_an_answer(prometheus: str) -> None:
+    # Rates need two scrapes, and rules an evaluation after those.
+    try:
+        wait_for(lambda: not without_answer(prometheus), 60)
+    except AssertionError:
+        assert without_answer(prometheus) == set()
     (target,) = ask(prometheus, 'up{job="pointrend"}')
     assert target["value"][1] == "1"
-    panels = json.loads((DOCKER / "grafana/dashboards/pointrend.json").read_text())["panels"]
-    empty = set()
-    for panel in panels:
-        for wanted in panel.get("targets", ()):
-            if not ask(prometheus, wanted["expr"].replace("$__rate_interval", "10s")):
-                empty.add(panel["title"])
-    assert empty <= MAY_BE_EMPTY, empty
-    groups = httpx.get(f"{prometheus}/api/v1/rules").json()["data"]["groups"]
-    rules = [rule for group in groups for rule in group["rules"]]
+    rules = recorded(prometheus)
     assert len(rules) > 15
     assert [rule["name"] for rule in rules if rule["health"] != "ok"] == []
     assert [rule["name"] for rule in rules if rule.get("state") == "firing"] == []
-    for rule in rules:
-        if rule["type"] == "recording":
-            assert ask(prometheus, rule["name"]), rule["name"]

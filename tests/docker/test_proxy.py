@@ -1,34 +1,32 @@
-"""The proxy's own configuration, run: replicas found by DNS, load spread, nothing lost when one of them or it ends."""
+"""The proxy with its own configuration: it finds replicas by DNS, spreads load, and loses nothing when one ends."""
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from http.client import HTTPResponse
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.docker.tools import DOCKER, run, tool
-from tests.parity.goldens import FOLDER
-from tests.service.support import wait_for
+from tests.docker.tools import COFFEE, DOCKER, PNG, free_port, process, run, serve_command, succeeds, tool
+from tests.service.support import beginning, wait_for
 
 CONFIG = DOCKER / "haproxy.cfg"
-COFFEE = (FOLDER / "coffee.png").read_bytes()
-ADDRESSES = ("127.0.0.1", "127.0.0.2")  # as replicas have: one port, an address each
+ADDRESSES = ("127.0.0.1", "127.0.0.2")  # replicas have one port and an address each
 
 
 @dataclass
 class Names:
-    """A name server that knows one name, whatever it is asked."""
+    """A name server that answers every question with the same addresses."""
 
     addresses: list[str]
     socket: socket.socket = field(default_factory=lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -54,32 +52,10 @@ class Names:
             self.socket.sendto(header + question + b"".join(answers), client)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("0.0.0.0", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") as file:
-        started = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
-        try:
-            yield started
-        finally:
-            started.kill()
-            started.wait()
-
-
-def succeeds(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5).is_success
-    except httpx.TransportError:
-        return False
-
-
 @dataclass(frozen=True)
 class Fleet:
+    """Replicas behind the proxy, all of them ready."""
+
     url: str
     operation: str
     proxy: subprocess.Popen[bytes]
@@ -87,19 +63,29 @@ class Fleet:
     urls: tuple[str, ...]
 
     def post(self, _: int = 0) -> int:
-        headers = {"content-type": "image/png"}
-        return httpx.post(f"{self.url}/segment", content=COFFEE, headers=headers, timeout=60).status_code
+        return httpx.post(f"{self.url}/segment", content=COFFEE, headers=PNG, timeout=60).status_code
 
-    def served(self, url: str) -> float:
-        text = httpx.get(f"{url}/metrics").text
-        name = 'pointrend_request_seconds_count{route="/segment",status="200"} '
-        return next((float(line.split()[-1]) for line in text.splitlines() if line.startswith(name)), 0)
+
+def sample(url: str, name: str) -> float:
+    """Return a sample of a page of metrics by its name and labels, 0 if it is not there."""
+    lines = httpx.get(f"{url}/metrics", timeout=30).text.splitlines()
+    return next((float(line.split()[-1]) for line in lines if line.startswith(f"{name} ")), 0.0)
+
+
+def served(url: str) -> float:
+    """Return how many requests a replica has answered."""
+    return sample(url, 'pointrend_request_seconds_count{route="/segment",status="200"}')
+
+
+def in_flight(url: str) -> float:
+    """Return how many requests a replica has not answered yet, the one that asks for it left out."""
+    return sample(url, "pointrend_requests_in_flight") - 1
 
 
 @pytest.fixture
 def fleet(exported: Callable[[str], Path], tmp_path: Path) -> Iterator[Fleet]:
     haproxy = tool("haproxy", "Debian's haproxy")
-    bundle, port, public, operation = str(exported("tiny_r50")), free_port(), free_port(), free_port()
+    bundle, port, public, operation = exported("tiny_r50"), free_port(), free_port(), free_port()
     names = Names(list(ADDRESSES))
     text = CONFIG.read_text()
     for here, there in (
@@ -112,36 +98,23 @@ def fleet(exported: Callable[[str], Path], tmp_path: Path) -> Iterator[Fleet]:
         text = text.replace(here, there)
     config = tmp_path / "haproxy.cfg"
     config.write_text(text)
-    serve = [
-        sys.executable,
-        "-m",
-        "service",
-        "serve",
-        "--bundle",
-        bundle,
-        "--port",
-        str(port),
-        "--threads",
-        "1",
-    ]
     with ExitStack() as stack:
         stack.callback(names.socket.close)
-        replicas = [
-            stack.enter_context(process([*serve, "--host", address], tmp_path / f"{address}.log"))
+        replicas = tuple(
+            stack.enter_context(process(serve_command(bundle, address, port), tmp_path / f"{address}.log"))
             for address in ADDRESSES
-        ]
+        )
         proxy = stack.enter_context(process([haproxy, "-db", "-f", str(config)], tmp_path / "proxy.log"))
         urls = tuple(f"http://{address}:{port}" for address in ADDRESSES)
-        found = Fleet(
-            f"http://127.0.0.1:{public}", f"http://127.0.0.1:{operation}", proxy, tuple(replicas), urls
-        )
-        wait_for(lambda: all(map(succeeds, (f"{url}/readyz" for url in urls))), 60)
-        wait_for(lambda: found_by_proxy(found) == 2, 30)
+        found = Fleet(f"http://127.0.0.1:{public}", f"http://127.0.0.1:{operation}", proxy, replicas, urls)
+        wait_for(lambda: all(succeeds(f"{url}/readyz") for url in urls), 120)
+        wait_for(lambda: found_by_proxy(found) == 2, 60)
         yield found
 
 
 def found_by_proxy(fleet: Fleet) -> int:
-    text = httpx.get(f"{fleet.operation}/metrics").text
+    """Return how many replicas the proxy takes for healthy."""
+    text = httpx.get(f"{fleet.operation}/metrics", timeout=30).text
     up = 'haproxy_server_status{proxy="replicas",server="replica-'
     return sum(
         line.startswith(up) and 'state="UP"' in line and float(line.split()[-1]) == 1
@@ -156,20 +129,44 @@ def test_haproxy_accepts_the_file() -> None:
 def test_replicas_share_the_load_and_end_without_a_loss(fleet: Fleet) -> None:
     assert succeeds(f"{fleet.operation}/healthz")
     assert httpx.get(f"{fleet.url}/metrics").status_code == 404
+    staying, leaving = fleet.urls
     with ThreadPoolExecutor(4) as clients:
         assert set(clients.map(fleet.post, range(16))) == {200}
-        counts = [fleet.served(url) for url in fleet.urls]
+        counts = [served(url) for url in fleet.urls]
         assert sum(counts) == 16 and min(counts) >= 5
 
-        answers = [clients.submit(fleet.post) for _ in range(24)]
-        time.sleep(0.3)
-        fleet.replicas[1].send_signal(signal.SIGTERM)
-        assert [answer.result() for answer in answers] == [200] * 24
-        assert fleet.replicas[1].wait(30) == 0
-        wait_for(lambda: found_by_proxy(fleet) == 1, 10)
+        # A replica is told to end while it has requests, and clients go on until it has ended.
+        ended = threading.Event()
 
-        last = [clients.submit(fleet.post) for _ in range(4)]
-        wait_for(lambda: b"in_flight 5.0" in httpx.get(f"{fleet.urls[0]}/metrics").content, 10)
+        def post_until_it_ended() -> list[int]:
+            statuses = [fleet.post() for _ in range(6)]
+            while not ended.is_set():
+                statuses.append(fleet.post())
+            return statuses
+
+        answers = [clients.submit(post_until_it_ended) for _ in range(4)]
+        try:
+            wait_for(lambda: in_flight(leaving) >= 1, 60)
+            fleet.replicas[1].send_signal(signal.SIGTERM)
+            assert fleet.replicas[1].wait(60) == 0
+            wait_for(lambda: found_by_proxy(fleet) == 1, 60)
+        finally:
+            ended.set()
+        statuses = [status for answer in answers for status in answer.result()]
+        assert len(statuses) >= 24 and set(statuses) == {200}
+
+    # The proxy is told to end while requests are under way: their bodies are sent afterwards.
+    with ExitStack() as stack:
+        begun = [stack.enter_context(beginning(fleet.url, len(COFFEE))) for _ in range(4)]
+        for connection in begun:
+            connection.sendall(COFFEE[:1000])
+        wait_for(lambda: in_flight(staying) == 4, 60)
         fleet.proxy.send_signal(signal.SIGUSR1)
-        assert [answer.result() for answer in last] == [200] * 4
-        assert fleet.proxy.wait(10) == 0
+        wait_for(lambda: not succeeds(f"{fleet.operation}/healthz"), 60)
+        for connection in begun:
+            connection.sendall(COFFEE[1000:])
+        for connection in begun:
+            with HTTPResponse(connection) as response:
+                response.begin()
+                assert response.status == 200 and json.loads(response.read())["model"]
+    assert fleet.proxy.wait(60) == 0

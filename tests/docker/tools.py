@@ -1,22 +1,29 @@
-"""Programs that check the files of docker/."""
+"""What the tests of docker/ share: programs that check its files, and processes that run them."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.parity.goldens import FOLDER
 from tests.paths import ROOT
 
 DOCKER = ROOT / "docker"
+COFFEE = (FOLDER / "coffee.png").read_bytes()
+PNG = {"content-type": "image/png"}
 
 
 def tool(name: str, comes_from: str) -> str:
-    """Its path, beside this Python or on the PATH; without it the test is skipped, but on CI it fails."""
+    """Return a program's path, beside this Python or on the PATH. Without it skip the test, or fail it on CI."""
     places = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     found = shutil.which(name, path=places)
     if found is None:
@@ -26,9 +33,42 @@ def tool(name: str, comes_from: str) -> str:
 
 
 def run(*command: str, cwd: Path = ROOT, **environment: str) -> str:
-    """Its output; fails with all that it said."""
+    """Run a command and return its output. Fail with all that it printed if it does not succeed."""
     done = subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, env=os.environ | environment, timeout=120
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+@contextmanager
+def process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process that writes to `log`, and kill it at the end."""
+    with log.open("wb") as file:
+        started = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        try:
+            yield started
+        finally:
+            started.kill()
+            started.wait()
+
+
+def serve_command(bundle: Path, host: str, port: int) -> list[str]:
+    """Return the command that serves a bundle with one thread."""
+    options = ["--bundle", str(bundle), "--host", host, "--port", str(port), "--threads", "1"]
+    return [sys.executable, "-m", "service", "serve", *options]
+
+
+def free_port() -> int:
+    """Return a port that no process listens on, on any address."""
+    with socket.socket() as probe:
+        probe.bind(("0.0.0.0", 0))
+        return int(probe.getsockname()[1])
+
+
+def succeeds(url: str) -> bool:
+    """Return whether a GET of the address answers with a status of success."""
+    try:
+        return httpx.get(url, timeout=5).is_success
+    except httpx.TransportError:
+        return False
