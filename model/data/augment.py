@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 from pycocotools import mask as rle_codec
 
+from model.data.images import Pixels
 from model.predict.preprocess import resized_size
 
 Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 
 _LEAST_LEFT = 0.25  # a box of which less than this share stays in view is no longer its object
 _LEAST_SIDE = 2.0  # pixels
@@ -48,11 +48,11 @@ class View:
     flipped: bool = False
 
     def image(self, image: Pixels) -> Image.Image:
-        """Of an RGB image [H,W,3], the view at its final size."""
+        """Return the view of an RGB image [H,W,3], at its final size."""
         return self._resize(Image.fromarray(image))
 
     def points(self, xy: Floats) -> Floats:
-        """Points [...,2] in pixels of the image → in pixels of the view, perhaps outside of it."""
+        """Return points [...,2] of the image in pixels of the view, perhaps outside of it."""
         height, width = self.size
         scale = np.array([width, height]) / np.array(self.extent)
         moved: Floats = (xy - np.array(self.origin)) * scale
@@ -61,12 +61,12 @@ class View:
         return moved
 
     def boxes(self, boxes: Floats) -> Floats:
-        """Boxes [N,4] (x0, y0, x1, y1) of the image → of the view, not clipped."""
+        """Return boxes [N,4] (x0, y0, x1, y1) of the image in pixels of the view, not clipped."""
         corners = self.points(boxes.reshape(-1, 2, 2))
         return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
 
     def mask(self, shape: Shape) -> Pixels:
-        """The object's bitmap [H,W] of 0 and 1 at the view's size; what is out of view is cut off."""
+        """Return the bitmap [H,W] of 0 and 1 of an object at the view's size; what is out of view is cut off."""
         height, width = self.size
         if isinstance(shape, tuple):
             parts = rle_codec.frPyObjects([self.points(p).ravel() for p in shape], height, width)
@@ -75,7 +75,7 @@ class View:
         return (np.asarray(self._resize(whole)) >= 128).astype(np.uint8)
 
     def labels(self, labels: Pixels) -> Pixels:
-        """Of a label map [H,W], the view at its final size: each pixel has the class at its centre."""
+        """Return the view of a label map [H,W] at its final size: each pixel has the class at its centre."""
         return np.array(self._resize(Image.fromarray(labels), Image.Resampling.NEAREST))
 
     def _resize(
@@ -117,7 +117,7 @@ class Augmentation:
             raise ValueError(f"colour must be at least 0 and below 1, got {self.colour}")
 
     def view(self, height: int, width: int, rng: np.random.Generator) -> View:
-        """A random view of an image of this size."""
+        """Draw a view of an image of this size."""
         w, h, x, y = width, height, 0, 0
         if rng.random() < self.crop:
             w, h = (max(1, round(side * rng.uniform(self.crop_least, 1))) for side in (width, height))
@@ -127,13 +127,13 @@ class Augmentation:
         return View((x, y), (w, h), (max(1, size[0]), max(1, size[1])), bool(rng.random() < self.flip))
 
     def at(self, short_edge: int, shrink: float = 1.0) -> Augmentation:
-        """The same at one size, smaller by a factor."""
+        """Return the same augmentation at one size, smaller by a factor."""
         short_edge, long_edge = (max(1, round(edge * shrink)) for edge in (short_edge, self.long_edge))
         return replace(self, short_edges=(short_edge,), long_edge=long_edge)
 
 
 def recolour(image: Image.Image, share: float, rng: np.random.Generator) -> Image.Image:
-    """The image with brightness, contrast and saturation changed at random by up to a share."""
+    """Return the image with brightness, contrast and saturation changed at random by up to a share."""
     if share:
         for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
             image = enhance(image).enhance(float(rng.uniform(1 - share, 1 + share)))
@@ -159,7 +159,7 @@ def augment(
     rng: np.random.Generator,
     crowds: Sequence[Sequence[float]] = (),
 ) -> Augmented:
-    """A random view of an image [H,W,3] with boxes [N,4], their N shapes (None: only the box is known) and crowds.
+    """Draw a view of an image [H,W,3] with boxes [N,4], their N shapes (None: only the box is known) and crowds.
 
     Instances that are cut off by a crop get the tight box of what is left of their mask (without
     a mask, the clipped box); those of which too little is left are ignored, as crowds are.
@@ -187,7 +187,7 @@ def augment(
 
 
 def tight_box(mask: Pixels) -> NDArray[np.float64]:
-    """The least box [4] (x0, y0, x1, y1) around a mask [H,W]; zeros if it is empty."""
+    """Return the least box [4] (x0, y0, x1, y1) around a mask [H,W]; zeros if it is empty."""
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     if not len(rows):
         return np.zeros(4)
@@ -195,7 +195,7 @@ def tight_box(mask: Pixels) -> NDArray[np.float64]:
 
 
 def _in_view(left: Floats, whole: Floats) -> NDArray[np.int64]:
-    """Positions of boxes [N,4] of which enough is left to learn from."""
+    """Return the positions of the boxes [N,4] of which enough is left to learn from."""
     sides, before = left[:, 2:] - left[:, :2], whole[:, 2:] - whole[:, :2]
     enough = (sides.prod(axis=1) >= _LEAST_LEFT * before.prod(axis=1)) & (sides >= _LEAST_SIDE).all(axis=1)
     return np.flatnonzero(enough)

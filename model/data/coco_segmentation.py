@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from pycocotools import mask as rle_codec
 
 from model.data.augment import Rle, Shape
-from model.data.fields import DataError, finite, value
+from model.data.fields import DataError, are_finite, value
 
 Extent = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
 
 
 def read(segmentation: Any, width: int, height: int) -> Shape | None:
-    """Of an image of this size; None if there is none. Raises DataError."""
+    """Return the shape of an annotation of an image of this size, None if it has only a box. Raises DataError."""
     if not segmentation:
         return None
     if isinstance(segmentation, list):
@@ -26,7 +26,7 @@ def read(segmentation: Any, width: int, height: int) -> Shape | None:
 
 
 def extent(shape: Shape) -> Extent:
-    """The least box around it; zeros if it is empty."""
+    """Return the least box around a shape; zeros if it is empty."""
     if isinstance(shape, tuple):
         points = np.concatenate(shape)
         (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
@@ -36,7 +36,7 @@ def extent(shape: Shape) -> Extent:
 
 
 def _polygon(points: Any, width: int, height: int) -> NDArray[np.float32]:
-    if not (isinstance(points, list) and finite(points)):
+    if not (isinstance(points, list) and are_finite(points)):
         raise DataError(
             f"polygon must be a list of finite numbers, [x0, y0, x1, y1, …], got {str(points)[:80]}"
         )
@@ -72,7 +72,7 @@ def _rle(segmentation: dict[str, Any], width: int, height: int) -> Rle:
 
 
 def _run_lengths(counts: str) -> list[int]:
-    """Of a compressed RLE. Checked here because pycocotools decodes some damaged strings to noise.
+    """Return the run lengths of a compressed RLE; pycocotools itself decodes some damaged strings to noise.
 
     Each character holds 5 bits, lowest first, and a flag for more; the sign is the last one's
     highest bit, and from the fourth run on the number is a difference to the run before last.

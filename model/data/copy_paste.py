@@ -1,4 +1,4 @@
-"""Copy-paste: people (or whatever the classes are) of one training image on top of another.
+"""Copy-paste: instances of one training image on top of another.
 
 Simple Copy-Paste (Ghiasi et al., arXiv:2012.07177) makes the overlaps that a small data set with masks
 lacks, and every edge of what was pasted is known. Without blending, as there.
@@ -13,14 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.augment import Pixels, tight_box
+from model.data.augment import tight_box
+from model.data.images import Pixels
 
 _LEAST_LEFT = 0.2  # an instance of which less than this share stays visible is no longer its object
 _LEAST_AREA = 16  # pixels, of a pasted instance in view
 
 
 @dataclass(frozen=True)
-class Sample:
+class InstanceSample:
+    """One training image with its instances."""
+
     image: Pixels  # [H,W,3] RGB
     boxes: NDArray[np.float32]  # [N,4] x0, y0, x1, y1 in pixels
     classes: NDArray[np.int64]  # [N] positions among the categories
@@ -29,8 +32,8 @@ class Sample:
     ignored: NDArray[np.float32]  # [K,4] boxes, perhaps empty, of what is neither instance nor background
 
 
-def paste(onto: Sample, source: Sample, rng: np.random.Generator) -> Sample:
-    """`onto` with some of the source's masked instances on top, all moved by one random offset.
+def paste(onto: InstanceSample, source: InstanceSample, rng: np.random.Generator) -> InstanceSample:
+    """Return `onto` with some of the source's masked instances on top, all moved by one random offset.
 
     The source may be of any size; at least one of its instances is taken. What they cover is taken from the
     masks below, whose boxes become tight again; instances that are nearly hidden are ignored, those
@@ -68,7 +71,7 @@ def paste(onto: Sample, source: Sample, rng: np.random.Generator) -> Sample:
             kept.append(i)
     below = np.array(kept, dtype=np.int64)
     new = np.array([tight_box(mask) for mask in moved], dtype=np.float32)
-    return Sample(
+    return InstanceSample(
         image,
         np.concatenate([boxes[below], new]),
         np.concatenate([onto.classes[below], source.classes[taken]]),
@@ -79,7 +82,7 @@ def paste(onto: Sample, source: Sample, rng: np.random.Generator) -> Sample:
 
 
 def _offset(shape: Pixels, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
-    """Where the source's corner lands (y, x), so that the middle of what is pasted lies inside the image."""
+    """Draw where the source's corner lands (y, x); the middle of what is pasted lies inside the image."""
     x0, y0, x1, y1 = tight_box(shape)
     middle_y, middle_x = int(y0 + y1) // 2, int(x0 + x1) // 2
     return int(rng.integers(size[0])) - middle_y, int(rng.integers(size[1])) - middle_x
@@ -88,7 +91,7 @@ def _offset(shape: Pixels, size: tuple[int, int], rng: np.random.Generator) -> t
 def _overlap(
     size: tuple[int, int], other: tuple[int, ...], y: int, x: int
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Rows and columns that an image and another one at (y, x) of it share, in either's own pixels."""
+    """Return the rows and columns that an image and another one at (y, x) of it share, in either's own pixels."""
     top, left = max(y, 0), max(x, 0)
     bottom, right = min(y + other[0], size[0]), min(x + other[1], size[1])
     bottom, right = max(bottom, top), max(right, left)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.data.augment import Pixels, View, recolour
+from model.data.augment import View, recolour
+from model.data.images import Pixels
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class LabelAugmentation:
             raise ValueError(f"colour must be at least 0 and below 1, got {self.colour}")
 
     def view(self, height: int, width: int, rng: np.random.Generator) -> View:
-        """A random crop of an image of this size; never smaller a scale than the crop fits in."""
+        """Draw a crop of an image of this size; its scale is never so small that the crop would not fit."""
         low, high = (math.log(scale) for scale in self.scales)
         scale = max(math.exp(rng.uniform(low, high)), self.crop[0] / height, self.crop[1] / width)
         h, w = (
@@ -43,6 +44,6 @@ class LabelAugmentation:
         return View((x, y), (w, h), self.crop, bool(rng.random() < self.flip))
 
     def __call__(self, image: Pixels, labels: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
-        """A random view of an image [H, W, 3] and its labels [H, W] → [h, w, 3] and [h, w]."""
+        """Draw a view of an image [H, W, 3] and its labels [H, W]: [h, w, 3] and [h, w]."""
         view = self.view(image.shape[0], image.shape[1], rng)
         return np.array(recolour(view.image(image), self.colour, rng)), view.labels(labels)

@@ -24,9 +24,9 @@ class Draw(NamedTuple):
 
 
 def box_only_period(num_masked: int, num_box_only: int, least: int) -> int:
-    """Every how-manieth batch is box-only: as often as such images are, but every `least`-th at most.
+    """Return how often a batch is box-only (every n-th): in proportion to such images, but every `least`-th at most.
 
-    0 means no batch. `least` of 0 leaves box-only images out, unless there are no others.
+    0 means never. `least` of 0 leaves box-only images out, unless there are no others.
     """
     if not num_masked:
         return 1
@@ -41,7 +41,7 @@ class MixedBatches(Sampler[list[Draw]]):
     Every `box_only_every`-th batch is box-only (0: none). Each kind goes through its own
     permutations: an epoch leaves out what does not fill a batch on every rank, the next permutation
     another part; a set smaller than that is repeated. Images lie landscape with landscape as far as
-    `landscape` ([num_masked + num_box_only] bools, see TrainDataset) says so.
+    `landscape` ([num_masked + num_box_only] bools, see InstanceTrainingSet) says so.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class MixedBatches(Sampler[list[Draw]]):
         start: int = 0,
     ) -> None:
         if batch_size < 1 or not 0 <= rank < world_size or box_only_every < 0:
-            raise ValueError(f"impossible: {batch_size=}, {rank=}, {world_size=}, {box_only_every=}")
+            raise ValueError(f"impossible batches: {batch_size=}, {rank=}, {world_size=}, {box_only_every=}")
         if (num_masked < 1 and box_only_every != 1) or (num_box_only < 1 and box_only_every):
             raise ValueError(f"nothing to draw from: {num_masked=}, {num_box_only=}, {box_only_every=}")
         total = num_masked + num_box_only
@@ -72,11 +72,11 @@ class MixedBatches(Sampler[list[Draw]]):
         self._epochs: dict[int, tuple[int, NDArray[np.int64]]] = {}  # the current one of each kind
 
     def is_box_only(self, step: int) -> bool:
-        """Whether the batch of this step has boxes only (on every rank)."""
+        """Return whether the batch of this step has boxes only (on every rank)."""
         return self.box_only_every > 0 and (step + 1) % self.box_only_every == 0
 
     def batch(self, step: int) -> list[Draw]:
-        """This rank's batch of a step."""
+        """Return this rank's batch of a step."""
         box_only = self.is_box_only(step)
         boxes_before = step // self.box_only_every if self.box_only_every else 0
         turn = boxes_before if box_only else step - boxes_before
@@ -90,7 +90,7 @@ class MixedBatches(Sampler[list[Draw]]):
         return (self.batch(step) for step in itertools.count(self.start))
 
     def _epoch(self, kind: int, epoch: int) -> NDArray[np.int64]:
-        """All ranks' batches of one permutation, [at least world_size, batch_size] positions."""
+        """Return all ranks' batches of one permutation, [at least world_size, batch_size] positions."""
         cached = self._epochs.get(kind)
         if cached and cached[0] == epoch:
             return cached[1]

@@ -21,8 +21,7 @@ from tqdm import tqdm
 
 from model.checkpoints.checkpoint import Checkpoint
 from model.checkpoints.eager import eager_predictor
-from model.data.coco import CocoDataset
-from model.data.coco_samples import read_image
+from model.data.coco import CocoDataset, read_image
 from model.evaluation.coco_ap import match_classes
 from model.networks.boxes import covered
 from model.predict.instance import InstanceOptions

@@ -19,9 +19,8 @@ from tqdm import tqdm
 from model.checkpoints.checkpoint import Checkpoint
 from model.checkpoints.eager import eager_predictor
 from model.config.categories import Category
-from model.data.coco import CocoDataset
-from model.data.coco_samples import read_image
-from model.data.fields import DataError, finite, integer, name, value
+from model.data.coco import CocoDataset, read_image
+from model.data.fields import DataError, are_finite, integer, label_of, value
 from model.masks.rle import decompress
 from model.predict.instance import InstanceOptions, InstancePredictor, coco_result
 
@@ -219,7 +218,7 @@ def _read_data(path: Path) -> dict[str, Any]:
                 if part == "annotations" and not _is_box(value(entry, "bbox")):
                     raise DataError(f"box must be 4 finite numbers, got {entry['bbox']}")
             except DataError as error:
-                raise DataError(f"{path}: entry {name(entry)} of {part!r}: {error}") from error
+                raise DataError(f"{path}: entry {label_of(entry)} of {part!r}: {error}") from error
     return dict(data)
 
 
@@ -236,7 +235,7 @@ def _problem(result: Any, sizes: Mapping[int, list[int]], category_ids: Collecti
         return f"is of category {category_id!r}, which the data do not have"
     if not _is_box(result["bbox"]):
         return f"has a bbox that is not 4 finite numbers: {result['bbox']}"
-    if not finite([result["score"]]):
+    if not are_finite([result["score"]]):
         return f"has a score that is not a finite number: {result['score']}"
     if result.get("segmentation") and not _is_rle(result["segmentation"], sizes[image_id]):
         height, width = sizes[image_id]
@@ -245,7 +244,7 @@ def _problem(result: Any, sizes: Mapping[int, list[int]], category_ids: Collecti
 
 
 def _is_box(box: Any) -> bool:
-    return isinstance(box, list) and len(box) == 4 and finite(box)
+    return isinstance(box, list) and len(box) == 4 and are_finite(box)
 
 
 def _is_rle(segmentation: Any, size: list[int]) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.data.label_maps import VOID
+from model.data.labelling import VOID
 
 Labels = NDArray[np.uint8]
 Counts = NDArray[np.int64]

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from model.checkpoints.checkpoint import SemanticCheckpoint
-from model.checkpoints.semantic_eager import eager_semantic
+from model.checkpoints.checkpoint import Checkpoint
+from model.checkpoints.eager import eager_predictor
 from model.data.label_maps import LabelMaps, load_label_maps
 from model.evaluation.iou import boundary_overlap, confusion, iou, mean, overlap
 from model.predict.label_map import (
@@ -21,7 +21,7 @@ from model.predict.label_map import (
     LabelMapPredictor,
     label_map,
     parse_height,
-    parse_points,
+    parse_label_map_points,
 )
 
 _SHOWN = 5  # names listed in one message
@@ -81,7 +81,7 @@ def measure(
 
 
 def evaluate_checkpoint(
-    checkpoint: SemanticCheckpoint,
+    checkpoint: Checkpoint[SemanticConfig],
     data: Path,
     images: Path,
     resolution: str,
@@ -93,8 +93,8 @@ def evaluate_checkpoint(
 
     `resolution` and `points` as a request has them. Raises ValueError if the data are of other classes.
     """
-    options = LabelMapOptions(parse_height(resolution), parse_points(points))
-    predictor, dataset = eager_semantic(checkpoint), load_label_maps(data, images)
+    options = LabelMapOptions(parse_height(resolution), parse_label_map_points(points))
+    predictor, dataset = eager_predictor(checkpoint), load_label_maps(data, images)
     check_classes(predictor, dataset)
     metrics, cost = measure(predictor, dataset, options, limit)
     if out is not None:

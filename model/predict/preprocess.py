@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from model.config.instance import Preprocessing
-
-
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """An image file as displayed (EXIF orientation applied), [H, W, 3]. PIL raises nearly anything at a damaged one."""
-    with Image.open(path) as file:
-        return np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
+from model.config.parts import Preprocessing
 
 
 def resized_size(height: int, width: int, short_edge: int, long_edge: int) -> tuple[int, int]:

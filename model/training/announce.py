@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from model.data.coco import CocoDataset
-from model.data.coco_samples import TrainDataset
+from model.data.instance_samples import InstanceTrainingSet
 from model.evaluation.coco_ap import listed
 from model.training.recipe import Schedule
 from model.training.validation import Validation
@@ -18,7 +18,7 @@ from model.training.validation import Validation
 _SHOWN = 8  # classes
 
 
-def data(datasets: Sequence[CocoDataset], kept: TrainDataset) -> list[str]:
+def data(datasets: Sequence[CocoDataset], kept: InstanceTrainingSet) -> list[str]:
     """How many images and instances there are, of which classes; `kept` is what trains of them."""
     empty = sum(not record.annotations for record in kept.records)
     records = [record for dataset in datasets for record in dataset.records]

@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 
 from model.checkpoints.checkpoint import Checkpoint, save
 from model.config.categories import Category
-from model.data.coco_samples import Batch, CocoDataset, Target, TrainDataset, collate
+from model.data.coco import CocoDataset
+from model.data.instance_samples import InstanceBatch, InstanceTrainingSet, Target, collate_instances
 from model.data.samplers import MixedBatches, box_only_period
 from model.networks.mask_rcnn import MaskRCNN
 from model.predict.preprocess import network_input
@@ -74,7 +75,7 @@ def train(
     used = [_with_masks(dataset) if recipe.mask_only else dataset for dataset in datasets]
     if recipe.mask_only and not any(dataset.records for dataset in used):
         raise TrainingError("mask_only: not one instance has a mask to train on")
-    dataset = TrainDataset(used, recipe.augmentation, recipe.seed, empty=recipe.empty_images)
+    dataset = InstanceTrainingSet(used, recipe.augmentation, recipe.seed, empty=recipe.empty_images)
     epoch = math.ceil(len(dataset) / recipe.batch_size)  # steps
 
     def measure(measured: MaskRCNN, step: int, at: float) -> str:
@@ -114,7 +115,7 @@ def _with_masks(dataset: CocoDataset) -> CocoDataset:
 
 
 def batch_losses(
-    network: MaskRCNN, wrapped: nn.Module, batch: Batch, device: torch.device, generator: torch.Generator
+    network: MaskRCNN, wrapped: nn.Module, batch: InstanceBatch, device: torch.device, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """The losses of a batch by a network's TrainingStep, perhaps wrapped."""
     images, sizes = network_input(batch.images, network.config.preprocessing)
@@ -135,8 +136,8 @@ def export_checkpoint(
 
 
 def training_batches(
-    dataset: TrainDataset, recipe: InstanceRecipe, process: Process, start: int, workers: int
-) -> Iterator[Batch]:
+    dataset: InstanceTrainingSet, recipe: InstanceRecipe, process: Process, start: int, workers: int
+) -> Iterator[InstanceBatch]:
     """This process's batches from a step on. Raises TrainingError, and DataError when one is read."""
     num_masked, num_box_only = dataset.num_masked, len(dataset) - dataset.num_masked
     sampler = MixedBatches(
@@ -150,5 +151,5 @@ def training_batches(
         landscape=dataset.landscape(),
         start=start,
     )
-    loader = DataLoader(dataset, batch_sampler=sampler, collate_fn=collate, num_workers=workers)
+    loader = DataLoader(dataset, batch_sampler=sampler, collate_fn=collate_instances, num_workers=workers)
     return loop.unwrapped(iter(loader))

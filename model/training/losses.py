@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import box_iou, roi_align
 
-from model.data.coco_samples import Target
+from model.data.instance_samples import Target
 from model.networks import boxes as box
 from model.networks import rpn
 from model.networks.box_head import BoxHead

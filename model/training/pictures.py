@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from model.data.augment import Rle, View
-from model.data.coco import Annotation, CocoDataset, Record
-from model.data.coco_samples import read_image
+from model.data.coco import Annotation, CocoDataset, Record, read_image
 from model.masks.overlay import Layer, draw
 from model.masks.paste import Crop
 from model.predict.preprocess import resized_size

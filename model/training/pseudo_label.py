@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from model.data.coco import Annotation, CocoDataset, Record
-from model.data.coco_samples import read_image
+from model.data.coco import Annotation, CocoDataset, Record, read_image
 from model.masks import rle
 from model.masks.paste import paste
-from model.predict.instance import InstanceOptions, InstancePredictor, Prompt, Region
+from model.predict.instance import InstanceOptions, InstancePredictor, Region
+from model.predict.predictor import Prompt
 
 CERTAINTY = 0.8  # least mean certainty, |2p - 1|, of a mask's cells
 

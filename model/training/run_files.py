@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from model.checkpoints.checkpoint import fit
+from model.checkpoints.shapes import fit
 from model.config.categories import Category
-from model.config.instance import to_dict
+from model.config.network import config_to_dict
 from model.networks.mask_rcnn import MaskRCNN
 from model.networks.semantic import SemanticNet
 
@@ -40,7 +40,7 @@ def store(
         "network": network.state_dict(),
         "optimizer": optimiser.state_dict(),
         "step": step,
-        "config": to_dict(network.config),
+        "config": config_to_dict(network.config),
         "categories": [[c.id, c.name] for c in categories],
     }
     temporary = path.with_suffix(".tmp")
@@ -67,7 +67,7 @@ def restore(
     except Exception as error:  # a damaged file raises nearly anything
         reason = str(error).partition("\n")[0]
         raise TrainingError(f"{path} could not be read ({reason}): start anew in another folder") from error
-    if differences := _differences(state.get("config", {}), to_dict(network.config)):
+    if differences := _differences(state.get("config", {}), config_to_dict(network.config)):
         raise TrainingError(f"{path} is of another network: {_listed(differences)}")
     own = [f"{c.id} {c.name}" for c in categories]
     theirs = (

@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from model.checkpoints.checkpoint import SemanticCheckpoint, save
-from model.checkpoints.semantic_eager import semantic_predictor_of
+from model.checkpoints.checkpoint import Checkpoint, save
 from model.config.semantic import SemanticFPNConfig
-from model.data.label_maps import VOID, LabelBatch, LabelMaps, TrainLabelMaps, collate
+from model.data.label_map_samples import LabelMapBatch, LabelMapTrainingSet, collate_label_maps
+from model.data.label_maps import LabelMaps
+from model.data.labelling import VOID
 from model.data.samplers import MixedBatches
 from model.evaluation.semantic import measure
 from model.networks.backbone import Backbone
+from model.networks.eager import predictor_of
 from model.networks.semantic import SemanticNet
 from model.predict.label_map import LabelMapOptions
 from model.predict.preprocess import network_input
@@ -88,7 +90,7 @@ def train(
 ) -> Path | None:
     """Run a recipe, as `loop.run` does; returns the checkpoint `out/model.safetensors` (None except on rank 0)."""
     process = process or Process()
-    dataset = TrainLabelMaps(data, recipe.augmentation, recipe.seed)
+    dataset = LabelMapTrainingSet(data, recipe.augmentation, recipe.seed)
     stride = network.config.preprocessing.stride
     if any(side % stride for side in recipe.augmentation.crop):
         raise TrainingError(
@@ -97,7 +99,7 @@ def train(
     epoch = math.ceil(len(dataset) / recipe.batch_size)
 
     def losses(
-        wrapped: nn.Module, batch: LabelBatch, device: torch.device, generator: torch.Generator
+        wrapped: nn.Module, batch: LabelMapBatch, device: torch.device, generator: torch.Generator
     ) -> dict[str, Tensor]:
         images, _ = network_input(batch.images, network.config.preprocessing)
         images = images.to(device).contiguous(memory_format=torch.channels_last)
@@ -136,7 +138,7 @@ def train(
     path = out / "model.safetensors"
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.state_dict().items()}
     labelling = data.labelling
-    checkpoint = SemanticCheckpoint(
+    checkpoint = Checkpoint(
         network.config, labelling.classes, tensors, notes or {}, labelling.palette
     )
     save(path, checkpoint, torch.float16)
@@ -144,8 +146,8 @@ def train(
 
 
 def batches(
-    dataset: TrainLabelMaps, recipe: SemanticRecipe, process: Process, start: int, workers: int
-) -> Iterator[LabelBatch]:
+    dataset: LabelMapTrainingSet, recipe: SemanticRecipe, process: Process, start: int, workers: int
+) -> Iterator[LabelMapBatch]:
     """This process's batches from a step on. Raises TrainingError, and DataError when one is read."""
     sampler = MixedBatches(
         len(dataset),
@@ -157,7 +159,7 @@ def batches(
         world_size=process.world_size,
         start=start,
     )
-    loader = DataLoader(dataset, batch_sampler=sampler, collate_fn=collate, num_workers=workers)
+    loader = DataLoader(dataset, batch_sampler=sampler, collate_fn=collate_label_maps, num_workers=workers)
     return loop.unwrapped(iter(loader))
 
 
@@ -168,7 +170,7 @@ def measured_line(network: SemanticNet, data: LabelMaps, out: Path, step: int, e
     network's modes are as before afterwards; nothing random is drawn.
     """
     with evaluating(network):
-        predictor = semantic_predictor_of(network, data.labelling.classes, data.labelling.palette)
+        predictor = predictor_of(network, data.labelling.classes, data.labelling.palette)
         metrics, _ = measure(predictor, data, LabelMapOptions())
         picture = compare(predictor, data)
     return recorded(out, step, epoch, metrics, ("mIoU", "boundary mIoU"), picture)

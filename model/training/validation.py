@@ -11,10 +11,11 @@ from pathlib import Path
 from PIL import Image
 from torch import nn
 
-from model.checkpoints.eager import predictor_of
 from model.config.categories import Category
-from model.data.coco import CocoDataset, DataError, load_coco
+from model.data.coco import CocoDataset, load_coco
+from model.data.fields import DataError
 from model.evaluation.coco_ap import coco_results, evaluate, listed
+from model.networks.eager import predictor_of
 from model.networks.mask_rcnn import MaskRCNN
 from model.predict.instance import InstanceOptions
 from model.training.pictures import compare

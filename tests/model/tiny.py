@@ -11,18 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model.config.instance import (
-    BoxHeadConfig,
-    ConvHeadConfig,
-    FPNConfig,
-    MaskRCNNConfig,
-    PointRendConfig,
-    Preprocessing,
-    ResNetConfig,
-    RPNConfig,
-)
+from model.config.instance import BoxHeadConfig, ConvHeadConfig, MaskRCNNConfig, PointRendConfig, RPNConfig
+from model.config.parts import FPNConfig, Preprocessing, ResNetConfig
 from model.data.augment import Augmentation
-from model.data.coco_samples import Target
+from model.data.instance_samples import Target
 from model.networks.mask_rcnn import MaskRCNN
 from model.training.recipe import InstanceRecipe, Sampling
 from tests.model.coco_files import write

@@ -12,7 +12,8 @@ from PIL import Image
 from pycocotools import mask as rle_codec
 
 from model.config.categories import CITYSCAPES, COCO, Category, numbered
-from model.data.coco import DataError, load_coco
+from model.data.coco import load_coco
+from model.data.fields import DataError
 from tests.model.coco_files import annotation, bitmap, coco, compressed, load, rectangle, uncompressed, write
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.data.augment import tight_box
-from model.data.copy_paste import Sample, paste
+from model.data.copy_paste import InstanceSample, paste
 
 HEIGHT, WIDTH = 48, 64
 
@@ -21,14 +21,14 @@ def sample(
     *,
     size: tuple[int, int] = (HEIGHT, WIDTH),
     masked: bool = True,
-) -> Sample:
+) -> InstanceSample:
     """Rectangles, each 10 brighter than the one before, on a plain ground."""
     image = np.full((*size, 3), colour, dtype=np.uint8)
     masks = np.zeros((len(boxes), *size), dtype=np.uint8)
     for i, (x0, y0, x1, y1) in enumerate(boxes):
         image[y0:y1, x0:x1] = colour + 10 * (i + 1)
         masks[i, y0:y1, x0:x1] = masked
-    return Sample(
+    return InstanceSample(
         image,
         np.array(boxes, dtype=np.float32).reshape(-1, 4),
         np.arange(len(boxes)),

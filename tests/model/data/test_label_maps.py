@@ -11,10 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from model.data.augment import Pixels
 from model.data.fields import DataError
+from model.data.images import Pixels
 from model.data.label_augment import LabelAugmentation
-from model.data.label_maps import VOID, TrainLabelMaps, collate, load_label_maps, read_labelling, together
+from model.data.label_map_samples import LabelMapTrainingSet, collate_label_maps
+from model.data.label_maps import load_label_maps, together
+from model.data.labelling import VOID, read_labelling
 from model.data.samplers import Draw
 from tests.model import label_files
 from tests.paths import ROOT
@@ -136,13 +138,13 @@ def test_sets_with_other_pixel_values_train_together(tmp_path: Path) -> None:
 
 
 def test_samples_repeat_by_their_draw(tmp_path: Path) -> None:
-    data = TrainLabelMaps(label_files.load(tmp_path), LabelAugmentation((32, 64), colour=0.2))
+    data = LabelMapTrainingSet(label_files.load(tmp_path), LabelAugmentation((32, 64), colour=0.2))
 
     def same(one: tuple[Pixels, Pixels], other: tuple[Pixels, Pixels]) -> bool:
         return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
     assert same(data[Draw(1, 5)], data[Draw(1, 5, 9)])
     assert not same(data[Draw(1, 5)], data[Draw(1, 6)])
-    batch = collate([data[0], data[1]])
+    batch = collate_label_maps([data[0], data[1]])
     assert batch.images[0].shape == (3, 32, 64) and batch.images[0].dtype == torch.uint8
     assert batch.labels.shape == (2, 32, 64) and batch.labels.dtype == torch.int64

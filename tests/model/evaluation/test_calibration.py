@@ -18,7 +18,7 @@ from model.config.categories import Category
 from model.data.coco import load_coco
 from model.evaluation.calibration import Platt, bake, detections, fit, reliability, right
 from model.evaluation.coco_ap import predict
-from model.networks.mask_rcnn import build
+from model.networks.build import build_network
 from model.predict.instance import InstanceOptions
 from tests.model import tiny
 
@@ -85,7 +85,7 @@ def tiny_checkpoint(classes: int) -> Checkpoint:
 
 def scores(checkpoint: Checkpoint) -> torch.Tensor:
     """[N, K] of regions here and there."""
-    network = build(checkpoint.config, checkpoint.tensors)
+    network = build_network(checkpoint.config, checkpoint.tensors)
     torch.manual_seed(1)
     corners = torch.rand(40, 2) * 40
     boxes = torch.cat([corners, corners + 4 + torch.rand(40, 2) * 20], 1)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from model.data.label_maps import VOID
+from model.data.labelling import VOID
 from model.evaluation.iou import band_width, boundary_overlap, confusion, iou, mean, overlap
 
 

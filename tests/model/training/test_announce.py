@@ -10,7 +10,7 @@ import torch
 
 from model.data.augment import Augmentation
 from model.data.coco import load_coco
-from model.data.coco_samples import TrainDataset
+from model.data.instance_samples import InstanceTrainingSet
 from model.training import announce
 from model.training.recipe import InstanceRecipe
 from model.training.validation import open_validation
@@ -28,7 +28,7 @@ def test_the_data_are_counted(tmp_path: Path) -> None:
     content["annotations"] = [a for a in kept if a["category_id"] == 2] + [crowd]
     file.write_text(json.dumps(content))
     data = load_coco(file, file.parent)
-    assert announce.data([data], TrainDataset([data], Augmentation())) == [
+    assert announce.data([data], InstanceTrainingSet([data], Augmentation())) == [
         "data: 3 images with masks (1 of them without instances), 1 with boxes only, "
         "1 left out (no instance to train on)",
         "instances: 2 with masks, 1 with boxes only, 1 left out (crowds and what has no area): bright 3",
@@ -36,10 +36,10 @@ def test_the_data_are_counted(tmp_path: Path) -> None:
     ]
     boxes = dataclasses.replace(data, records=data.records[1:2])
     assert "warning: not one instance has a mask, so the masks do not train" in announce.data(
-        [boxes], TrainDataset([boxes], Augmentation())
+        [boxes], InstanceTrainingSet([boxes], Augmentation())
     )
     doubted = dataclasses.replace(data, doubt="these boxes …")
-    assert "warning: these boxes …" in announce.data([doubted], TrainDataset([data], Augmentation()))
+    assert "warning: these boxes …" in announce.data([doubted], InstanceTrainingSet([data], Augmentation()))
 
 
 def test_the_plan_is_said(tmp_path: Path) -> None:

@@ -18,10 +18,13 @@ from torch import nn
 
 from model.checkpoints.checkpoint import open_checkpoint
 from model.checkpoints.eager import eager_predictor
-from model.config.instance import PRESETS, MaskRCNNConfig
-from model.data.coco import CocoDataset, DataError, load_coco
-from model.data.coco_samples import TrainDataset, collate
-from model.networks.mask_rcnn import MaskRCNN, build
+from model.config.instance import MaskRCNNConfig
+from model.config.presets import PRESETS
+from model.data.coco import CocoDataset, load_coco
+from model.data.fields import DataError
+from model.data.instance_samples import InstanceTrainingSet, collate_instances
+from model.networks.build import build_network
+from model.networks.mask_rcnn import MaskRCNN
 from model.predict.instance import InstanceOptions
 from model.predict.preprocess import network_input
 from model.training import instance as training
@@ -97,7 +100,7 @@ def test_a_mask_head_alone_sees_images_with_masks_only(
 
 
 def test_mask_losses_may_weigh_more(data: CocoDataset) -> None:
-    batch = collate([TrainDataset([data], tiny.RECIPE.augmentation)[i] for i in range(2)])
+    batch = collate_instances([InstanceTrainingSet([data], tiny.RECIPE.augmentation)[i] for i in range(2)])
     images, sizes = network_input(batch.images, tiny.CONFIG.preprocessing)
     network, found = tiny.network(), []
     for weight in (1.0, 2.5):
@@ -193,10 +196,10 @@ def trained(data: CocoDataset, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_training_lowers_the_loss(trained: Path, data: CocoDataset) -> None:
     """Measured anew, on fixed batches and draws: the log's means lag behind."""
-    batch = collate([TrainDataset([data], tiny.RECIPE.augmentation)[i] for i in range(6)])
+    batch = collate_instances([InstanceTrainingSet([data], tiny.RECIPE.augmentation)[i] for i in range(6)])
     opened = open_checkpoint(trained / "model.safetensors")
     totals = []
-    for network in (tiny.network(), build(opened.config, opened.tensors)):
+    for network in (tiny.network(), build_network(opened.config, opened.tensors)):
         inputs = network_input(batch.images, tiny.CONFIG.preprocessing)
         with torch.no_grad():
             found = losses(
@@ -287,7 +290,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(data: CocoDataset, tmp_path: Pa
 DIVERGE = """
 import dataclasses, sys
 from pathlib import Path
-from model.data.coco import load_coco
 from model.training.run_files import TrainingError
 from model.training.instance import train
 from tests.model import tiny
@@ -312,6 +314,6 @@ def test_a_diverging_run_stops_with_its_reason(file: Path, tmp_path: Path) -> No
 
 
 def test_batches_must_divide_among_processes(data: CocoDataset, tmp_path: Path) -> None:
-    dataset = TrainDataset([data], tiny.RECIPE.augmentation)
+    dataset = InstanceTrainingSet([data], tiny.RECIPE.augmentation)
     with pytest.raises(TrainingError, match="batch size 2 does not divide by 3"):
         training.training_batches(dataset, tiny.RECIPE, Process(0, 3), 0, 0)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torchvision.ops import box_iou
 
 from model.config.instance import MaskRCNNConfig
-from model.data.coco_samples import Target
+from model.data.instance_samples import Target
 from model.networks import boxes as box
 from model.networks.mask_heads import ConvMaskHead, PointRendMaskHead
 from model.networks.mask_rcnn import MaskRCNN

@@ -14,7 +14,8 @@ from PIL import Image
 from model.checkpoints.checkpoint import Checkpoint
 from model.checkpoints.eager import eager_predictor
 from model.config.categories import Category
-from model.data.coco import Annotation, CocoDataset, DataError, Record, load_coco
+from model.data.coco import Annotation, CocoDataset, Record, load_coco
+from model.data.fields import DataError
 from model.predict.instance import InstancePredictor
 from model.training.pseudo_label import label, with_masks
 from tests.model import tiny

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from model.config.instance import PRESETS, PointRendConfig
+from model.config.instance import PointRendConfig
+from model.config.presets import PRESETS
 from model.training.recipe import InstanceRecipe, recipe
 
 CITYSCAPES = ("pointrend_rcnn_r50_fpn_cityscapes", "mask_rcnn_r50_fpn_cityscapes")

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.checkpoints.checkpoint import open_semantic, save
-from model.checkpoints.semantic_eager import eager_semantic
+from model.checkpoints.checkpoint import of_task, open_checkpoint, save
+from model.checkpoints.eager import eager_predictor
 from model.config.semantic import SemanticConfig
 from model.data.label_augment import LabelAugmentation
-from model.data.label_maps import LabelMaps, TrainLabelMaps, collate
+from model.data.label_map_samples import LabelMapTrainingSet, collate_label_maps
+from model.data.label_maps import LabelMaps
 from model.evaluation.semantic import check_classes, measure
 from model.predict.label_map import LabelMapOptions
 from model.predict.preprocess import network_input
@@ -60,9 +61,9 @@ def test_it_learns_and_says_so(data: LabelMaps, tmp_path: Path, capsys: pytest.C
         "step_000048.jpg",
     ]
     assert (tmp_path / "curves.png").exists()
-    opened = open_semantic(path)
+    opened = of_task(open_checkpoint(path), "semantic")
     assert [c.name for c in opened.categories] == ["ground", "disc", "bar"]
-    metrics, cost = measure(eager_semantic(opened), data, LabelMapOptions())
+    metrics, cost = measure(eager_predictor(opened), data, LabelMapOptions())
     assert metrics["mIoU"] == pytest.approx(late["mIoU"], abs=0.01)  # stored in half precision
     assert cost.points > 0
 
@@ -110,7 +111,7 @@ def test_every_layer_that_trains_has_a_gradient(base: SemanticConfig, refined: b
     """Several processes wait for each of them."""
     network = tiny_semantic.network(base if refined else dataclasses.replace(base, point=None)).train()
     step = semantic_train.SemanticStep(network, RECIPE)
-    batch = collate([TrainLabelMaps(data, RECIPE.augmentation, 0)[i] for i in range(2)])
+    batch = collate_label_maps([LabelMapTrainingSet(data, RECIPE.augmentation, 0)[i] for i in range(2)])
     images = network_input(batch.images, network.config.preprocessing)[0]
     sum(step(images, batch.labels, torch.Generator().manual_seed(0)).values()).backward()
     trained = {name: p.grad is not None for name, p in network.named_parameters() if p.requires_grad}
@@ -136,9 +137,9 @@ def test_street_presets_have_their_recipe() -> None:
 def test_other_classes_are_not_measured(data: LabelMaps, tmp_path: Path) -> None:
     network = tiny_semantic.network()
     classes = data.labelling.classes[::-1]
-    checkpoint = semantic_train.SemanticCheckpoint(network.config, classes, network.state_dict())
+    checkpoint = Checkpoint(network.config, classes, network.state_dict())
     with pytest.raises(ValueError, match=r"classes \(bar, disc, ground\) are not the data's \(ground, disc"):
-        check_classes(eager_semantic(checkpoint), data)
+        check_classes(eager_predictor(checkpoint), data)
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> object:
@@ -165,7 +166,7 @@ def test_the_commands_choose_the_task_themselves(
     path, out = tmp_path / "model.safetensors", tmp_path / "found.json"
     save(
         path,
-        semantic_train.SemanticCheckpoint(network.config, data.labelling.classes, network.state_dict()),
+        Checkpoint(network.config, data.labelling.classes, network.state_dict()),
     )
     capsys.readouterr()
     assert command(monkeypatch, "evaluate", *given, "--checkpoint", path, "--out", out, "--limit", 2) == 0

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from model.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from model.config.instance import TimmConfig
-from model.data.coco import CocoDataset, DataError, load_coco
+from model.config.parts import TimmConfig
+from model.data.coco import CocoDataset, load_coco
+from model.data.fields import DataError
 from model.evaluation.coco_ap import evaluate, match_classes, predict
 from model.networks.mask_rcnn import MaskRCNN
 from model.predict.instance import InstanceOptions

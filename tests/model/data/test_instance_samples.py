@@ -14,16 +14,10 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from model.data.augment import Augmentation
-from model.data.coco_samples import (
-    Batch,
-    DataError,
-    Draw,
-    MixedBatches,
-    Sample,
-    TrainDataset,
-    box_only_period,
-    collate,
-)
+from model.data.copy_paste import InstanceSample
+from model.data.fields import DataError
+from model.data.instance_samples import InstanceBatch, InstanceTrainingSet, collate_instances
+from model.data.samplers import Draw, MixedBatches, box_only_period
 from tests.model.coco_files import annotation, coco, load, rectangle
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools
@@ -32,14 +26,14 @@ PLAIN = Augmentation((60,), 200, flip=0)
 BOX = [10.0, 20, 30, 25]
 
 
-def mixed(tmp_path: Path, augmentation: Augmentation = PLAIN) -> TrainDataset:
+def mixed(tmp_path: Path, augmentation: Augmentation = PLAIN) -> InstanceTrainingSet:
     """Box-only image 1 and masked images 2 and 3 of one set, masked image 1 of another."""
     polygon = rectangle(10, 20, 30, 25)
     annotations = [annotation(1, 1, BOX), annotation(2, 1, BOX)]
     annotations += [annotation(3, 2, BOX, segmentation=polygon, category_id=7)]
     first = load(tmp_path / "a", coco(annotations, images=3))
     second = load(tmp_path / "b", coco([annotation(1, 1, BOX, segmentation=polygon)], images=1))
-    return TrainDataset([first, second], augmentation)
+    return InstanceTrainingSet([first, second], augmentation)
 
 
 def test_masked_records_come_first_and_box_only_ones_train_no_masks(tmp_path: Path) -> None:
@@ -59,7 +53,7 @@ def test_an_image_may_have_masks_for_some(tmp_path: Path) -> None:
     data = load(
         tmp_path, coco([annotation(1, 1, BOX), annotation(2, 1, BOX, segmentation=polygon)], images=1)
     )
-    some = TrainDataset([data], PLAIN)
+    some = InstanceTrainingSet([data], PLAIN)
     assert some.num_masked == 1 and some[0].masked.tolist() == [False, True]
     assert [mask.sum() for mask in some[0].masks] == [0, 30 * 25]
 
@@ -95,31 +89,31 @@ def test_data_sets_of_other_categories_do_not_mix(tmp_path: Path) -> None:
     other = load(tmp_path / "b", coco([], categories=[{"id": 1, "name": "person"}]))
     for datasets in ([one, other], []):
         with pytest.raises(DataError, match="same categories"):
-            TrainDataset(datasets, PLAIN)
+            InstanceTrainingSet(datasets, PLAIN)
 
 
 def test_crowds_alone_are_not_background(tmp_path: Path) -> None:
     """Image 1 has an instance and a crowd, image 2 a crowd alone, image 3 nothing."""
     crowds = [annotation(i, i, BOX, iscrowd=1, segmentation=rectangle(10, 20, 30, 25)) for i in (1, 2)]
     data = load(tmp_path, coco([*crowds, annotation(3, 1, BOX)], images=3))
-    assert {r.image_id for r in TrainDataset([data], PLAIN).records} == {1, 3}
-    assert {r.image_id for r in TrainDataset([data], PLAIN, empty=False).records} == {1}
-    target = collate([TrainDataset([data], PLAIN, empty=False)[0]]).targets[0]
+    assert {r.image_id for r in InstanceTrainingSet([data], PLAIN).records} == {1, 3}
+    assert {r.image_id for r in InstanceTrainingSet([data], PLAIN, empty=False).records} == {1}
+    target = collate_instances([InstanceTrainingSet([data], PLAIN, empty=False)[0]]).targets[0]
     assert len(target.boxes) == 1 and target.ignored is not None
     assert target.ignored.tolist() == [[10, 20, 40, 45]]
 
 
 def test_nothing_to_train_on_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the data has no images"):
-        TrainDataset([load(tmp_path / "none", coco([], images=0))], PLAIN)
+        InstanceTrainingSet([load(tmp_path / "none", coco([], images=0))], PLAIN)
     crowd = annotation(1, 1, BOX, iscrowd=1)
     with pytest.raises(DataError, match="not one instance in 2 images"):
-        TrainDataset([load(tmp_path / "crowd", coco([crowd]))], PLAIN)
+        InstanceTrainingSet([load(tmp_path / "crowd", coco([crowd]))], PLAIN)
 
 
 def test_collate_makes_tensors(tmp_path: Path) -> None:
     data = mixed(tmp_path)
-    batch = collate([data[0], data[3]])
+    batch = collate_instances([data[0], data[3]])
     assert [(i.dtype, tuple(i.shape)) for i in batch.images] == [(torch.uint8, (3, 60, 80))] * 2
     masked, boxes_only = batch.targets
     assert masked.boxes.dtype == torch.float32 and masked.classes.dtype == torch.int64
@@ -141,25 +135,27 @@ def test_pasted_instances_train_masks_in_box_only_images_too(tmp_path: Path) -> 
     assert all(s.masked.sum() == 1 for s in samples)  # whoever was below and whatever is left of it
     assert any(len(s.masked) == 3 for s in samples)
     sample = next(s for s in samples if len(s.masked) == 3)
-    target = collate([sample]).targets[0]
+    target = collate_instances([sample]).targets[0]
     assert target.trains_masks().tolist() == [False, False, True]
     assert target.masks is not None and target.masks[2].sum() == sample.masks[2].sum() > 0
-    assert collate([data[Draw(0, 1)]]).targets[0].masked is None
+    assert collate_instances([data[Draw(0, 1)]]).targets[0].masked is None
 
 
 def test_nothing_is_pasted_where_nothing_has_a_mask(tmp_path: Path) -> None:
     boxes = load(tmp_path, coco([annotation(1, 1, BOX)], images=1))
-    plain, pasting = (TrainDataset([boxes], Augmentation((60,), 200, paste=p)) for p in (0.0, 1.0))
+    plain, pasting = (InstanceTrainingSet([boxes], Augmentation((60,), 200, paste=p)) for p in (0.0, 1.0))
     assert (plain[0].image == pasting[0].image).all()
 
 
 def test_a_loader_with_workers_gives_what_the_draws_say(tmp_path: Path) -> None:
     data = mixed(tmp_path, Augmentation((40, 50, 60), 200, colour=0.3))
     batches = MixedBatches(3, 1, 2, box_only_every=3)
-    loader: DataLoader[Sample] = DataLoader(data, batch_sampler=batches, num_workers=1, collate_fn=collate)
-    loaded: Iterator[Batch] = itertools.islice(iter(loader), 4)  # torch types it by the data set
+    loader: DataLoader[InstanceSample] = DataLoader(
+        data, batch_sampler=batches, num_workers=1, collate_fn=collate_instances
+    )
+    loaded: Iterator[InstanceBatch] = itertools.islice(iter(loader), 4)  # torch types it by the data set
     for step, batch in enumerate(loaded):
-        expected = collate([data[draw] for draw in batches.batch(step)])
+        expected = collate_instances([data[draw] for draw in batches.batch(step)])
         assert all(torch.equal(a, b) for a, b in zip(batch.images, expected.images, strict=True))
 
 

@@ -14,32 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from model.data.augment import Augmentation, Pixels, augment
-from model.data.coco import Annotation, CocoDataset, DataError, Record, load_coco
-from model.data.copy_paste import Sample, paste
-from model.data.samplers import Draw, MixedBatches, box_only_period
-from model.predict.preprocess import read_rgb
-
-__all__ = [
-    "Annotation",
-    "Batch",
-    "CocoDataset",
-    "DataError",
-    "Draw",
-    "MixedBatches",
-    "Record",
-    "Sample",
-    "Target",
-    "TrainDataset",
-    "box_only_period",
-    "collate",
-    "load_coco",
-    "read_image",
-]
+from model.data.augment import Augmentation, augment
+from model.data.coco_records import CocoDataset, Record, read_image
+from model.data.copy_paste import InstanceSample, paste
+from model.data.fields import DataError
+from model.data.samplers import Draw
 
 
 @dataclass(frozen=True)
 class Target:
+    """What is to be found in one image."""
+
     boxes: Tensor  # [N,4] float32 x0, y0, x1, y1 in pixels
     classes: Tensor  # [N] int64
     masks: Tensor | None  # [N,H,W] uint8 of 0 and 1; None: trains detection only
@@ -47,39 +32,27 @@ class Target:
     ignored: Tensor | None = None  # [K,4] boxes of what is neither object nor background
 
     def trains_masks(self) -> Tensor:
-        """[N] bool."""
+        """Return which instances have a mask to learn from, [N] bool."""
         if self.masked is not None:
             return self.masked
         return torch.full((len(self.boxes),), self.masks is not None, device=self.boxes.device)
 
     def to(self, device: torch.device) -> Target:
-        """The same on a device."""
+        """Return the same target on a device."""
         optional = (self.masks, self.masked, self.ignored)
         moved = (None if tensor is None else tensor.to(device) for tensor in optional)
         return Target(self.boxes.to(device), self.classes.to(device), *moved)
 
 
 @dataclass(frozen=True)
-class Batch:
+class InstanceBatch:
+    """Images of one training step with their targets."""
+
     images: list[Tensor]  # each [3,H,W] uint8 RGB, of different sizes
     targets: list[Target]
 
 
-def read_image(record: Record) -> Pixels:
-    """The record's image [H,W,3], RGB, as displayed. Raises DataError if unreadable or of another size."""
-    try:
-        pixels = read_rgb(record.path)
-    except Exception as error:
-        raise DataError(f"image {record.image_id} ({record.path}): {error}") from error
-    if pixels.shape[:2] != (record.height, record.width):
-        found = f"{pixels.shape[1]}×{pixels.shape[0]}"
-        raise DataError(
-            f"image {record.image_id} ({record.path}): {found}, annotated as {record.width}×{record.height}"
-        )
-    return pixels
-
-
-class TrainDataset(Dataset[Sample]):
+class InstanceTrainingSet(Dataset[InstanceSample]):
     """Augmented samples of one or several data sets of the same categories.
 
     Records with masks come first: positions 0 … num_masked - 1; the box-only ones follow. Images in which
@@ -118,11 +91,11 @@ class TrainDataset(Dataset[Sample]):
         return len(self.records)
 
     def landscape(self) -> NDArray[np.bool_]:
-        """[number of records]: which are wider than high, to batch like with like."""
+        """Return which records are wider than high, [number of records], so that batches hold like shapes."""
         return np.array([r.width > r.height for r in self.records], dtype=bool)
 
-    def __getitem__(self, draw: Draw | int) -> Sample:
-        """The sample of a draw; a plain position means salt 0 of step 0."""
+    def __getitem__(self, draw: Draw | int) -> InstanceSample:
+        """Return the sample of a draw; a plain position means salt 0 of step 0."""
         index, salt, step = draw if isinstance(draw, Draw) else (draw, 0, 0)
         rng, views = np.random.default_rng((self.seed, index, salt)), self.augmentation
         short_edge = int(np.random.default_rng((self.seed, step)).choice(views.short_edges))
@@ -133,19 +106,19 @@ class TrainDataset(Dataset[Sample]):
             sample = paste(sample, self._sample(other, smaller, rng), rng)
         return sample
 
-    def _sample(self, index: int, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
+    def _sample(self, index: int, augmentation: Augmentation, rng: np.random.Generator) -> InstanceSample:
         record = self.records[index]
         shapes = [a.shape for a in record.annotations]
         view = augment(read_image(record), record.boxes(), shapes, augmentation, rng, record.crowds)
         classes = np.array([a.category for a in record.annotations], dtype=np.int64)
         masked = np.array([shape is not None for shape in shapes], dtype=bool)
         kept = view.kept
-        return Sample(view.image, view.boxes, classes[kept], view.masks, masked[kept], view.ignored)
+        return InstanceSample(view.image, view.boxes, classes[kept], view.masks, masked[kept], view.ignored)
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Samples as tensors; padding and normalisation are the model's."""
-    return Batch(
+def collate_instances(samples: Sequence[InstanceSample]) -> InstanceBatch:
+    """Return samples as tensors; padding and normalisation are the model's."""
+    return InstanceBatch(
         [torch.from_numpy(s.image).permute(2, 0, 1).contiguous() for s in samples],
         [
             Target(

@@ -1,0 +1,117 @@
+"""Entries of a COCO file: categories, images and annotations, each checked and turned into what is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.config.categories import Category
+from model.data import coco_segmentation as segmentation
+from model.data.coco_records import Annotation, Record
+from model.data.fields import DataError, are_finite, check_unseen, integer, label_of, text, value
+from model.data.images import read_size
+from model.predict.images import ImageError
+
+_SLACK = 2.0  # pixels by which a box may miss its image or its mask
+_DOUBTFUL = 0.05  # share of odd boxes above which all may be meant otherwise
+
+
+def read_categories(entries: list[Any], problems: list[str]) -> tuple[Category, ...]:
+    """Return the categories in the order of their ids; what is wrong with any is added to the problems."""
+    categories: dict[int, Category] = {}
+    for entry in entries:
+        try:
+            category = Category(integer(entry, "id"), text(entry, "name"))
+            check_unseen("id", category.id, categories)
+            check_unseen("name", category.name, {c.name for c in categories.values()})
+            categories[category.id] = category
+        except DataError as error:
+            problems.append(f"category {label_of(entry)}: {error}")
+    return tuple(sorted(categories.values(), key=lambda c: c.id))
+
+
+def read_record(entry: Any, folder: Path) -> Record:
+    """Return an image, without annotations yet.
+
+    Raises DataError if its file is missing, unreadable or of another size.
+    """
+    path = folder / text(entry, "file_name")
+    width, height = integer(entry, "width"), integer(entry, "height")
+    if min(width, height) < 1:
+        raise DataError(f"size {width}×{height} is not positive")
+    if not path.is_file():
+        raise DataError(f"no file {path}")
+    try:
+        found = read_size(path)
+    except (OSError, ImageError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if (found.width, found.height) != (width, height):
+        turned = " as displayed (its EXIF data turn it)" if found.turned else ""
+        raise DataError(f"{path} is {found.width}×{found.height}{turned}, annotated as {width}×{height}")
+    return Record(integer(entry, "id"), path, width, height, ())
+
+
+def is_crowd(entry: Mapping[str, Any]) -> bool:
+    """Return whether an annotation is a group of instances. Raises DataError."""
+    crowd = entry.get("iscrowd")
+    if crowd not in (None, 0, 1):
+        raise DataError(f"'iscrowd' must be 0 or 1, got {crowd!r}")
+    return bool(crowd)
+
+
+def read_annotation(entry: Any, record: Record, positions: Mapping[int, int]) -> Annotation | None:
+    """Return an instance of an image; `positions` are those of the categories, by id.
+
+    None if its box is degenerate by less than a pixel (COCO itself has a few such) or its mask empty. Raises
+    DataError if box, segmentation or category cannot be used.
+    """
+    category = integer(entry, "category_id")
+    if category not in positions:
+        raise DataError(f"category {category} is unknown, there are {', '.join(map(str, positions))}")
+    shape = segmentation.read(entry.get("segmentation"), record.width, record.height)
+    box = value(entry, "bbox")
+    if not (isinstance(box, list) and len(box) == 4 and are_finite(box)):
+        raise DataError(f"box must be 4 finite numbers, got {box}")
+    x, y, w, h = map(float, box)
+    if min(w, h) <= -1:
+        raise DataError(f"box size {w:g}×{h:g} is not positive")
+    x0, y0 = max(x, 0.0), max(y, 0.0)
+    x1, y1 = min(x + w, float(record.width)), min(y + h, float(record.height))
+    if min(x1 - x0, y1 - y0) <= -1:
+        raise DataError(f"box {box} lies outside of the image of {record.width}×{record.height}")
+    if min(x1 - x0, y1 - y0) <= 0:
+        return None
+    if shape is not None:
+        left, top, right, bottom = segmentation.extent(shape)
+        if not isinstance(shape, tuple) and right <= left:
+            return None
+        if left > x1 + 1 or right < x0 - 1 or top > y1 + 1 or bottom < y0 - 1:
+            raise DataError(
+                f"segmentation spans x {left:g}–{right:g}, y {top:g}–{bottom:g}, which is not in its box {box}"
+            )
+    return Annotation(entry["id"], positions[category], (x0, y0, x1, y1), shape)
+
+
+def is_odd(box: list[float], instance: Annotation, record: Record) -> bool:
+    """Return whether a box reaches beyond its image, is narrower than a pixel, or does not fit its mask."""
+    x, y, w, h = box
+    beyond = max(-x, -y, x + w - record.width, y + h - record.height)
+    if beyond > _SLACK or min(w, h) < 1:
+        return True
+    if instance.shape is None:
+        return False
+    own, other = np.array(instance.box), np.array(segmentation.extent(instance.shape))
+    return bool(np.abs(own - other).max() > _SLACK + 0.1 * max(w, h))
+
+
+def doubt_about(odd: list[Any], count: int) -> str | None:
+    """Return a warning if so many of a file's boxes are odd that all may be meant otherwise."""
+    if len(odd) <= _DOUBTFUL * count:
+        return None
+    return (
+        f"{len(odd)} of {count} boxes reach beyond their image, are narrower than a pixel or do not fit their "
+        f"mask, such as {odd[0]['bbox']} of annotation {odd[0]['id']}; is it [x, y, width, height] in pixels?"
+    )
