@@ -25,27 +25,20 @@ def export(
     from export import parity, semantic_parity
     from export.bundle import sha256
     from export.write import write_bundle
-    from model.checkpoints.checkpoint import Checkpoint, open_any
-    from model.checkpoints.detectron2.config import any_config_from_yaml
-    from model.config.categories import CITYSCAPES, CITYSCAPES_LABELS, Category
-    from model.config.semantic import SemanticConfig, any_preset
+    from model.checkpoints.opening import open_named
+    from model.config.categories import Category
 
-    if preset and config:
-        raise ValueError("give --preset or --config, not both")
-    network = any_preset(preset) if preset else any_config_from_yaml(config) if config else None
     categories: tuple[Category, ...] | None = None
-    if preset and preset.endswith("cityscapes"):
-        categories = CITYSCAPES_LABELS if isinstance(network, SemanticConfig) else CITYSCAPES
     if classes:
         names = [label.strip() for label in classes.split(",")]
         if not all(names) or len(set(names)) < len(names):
             raise ValueError(f"--classes needs different names that are not empty, got {classes!r}")
         categories = tuple(Category(i, label) for i, label in enumerate(names, 1))
-    opened = open_any(checkpoint, network, categories)
+    opened = open_named(checkpoint, preset, config, categories)
     source = {"checkpoint": checkpoint.name, "sha256": sha256(checkpoint)}
     print(f"exporting {checkpoint.name} to {out} (the graph takes a minute or two)", flush=True)
     report = write_bundle(opened, out, name=name or out.resolve().name, source=source, full_size=not quick)
-    table = parity.table if isinstance(opened, Checkpoint) else semantic_parity.table
+    table = parity.table if opened.config.task == "instance" else semantic_parity.table
     print(f"eager network against exported bundle, largest differences:\n{table(report)}\n{out}: passed")
 
 

@@ -7,12 +7,9 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from model.checkpoints.checkpoint import AnyCheckpoint
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -78,7 +75,7 @@ def train(
 
     from model.checkpoints.initial_weights import from_checkpoint, from_classifier
     from model.config.overrides import override
-    from model.config.semantic import SemanticConfig, any_preset
+    from model.config.presets import preset as find_preset
     from model.training import announce
     from model.training.distributed import Process
     from model.training.job import instance_job, semantic_job
@@ -89,12 +86,12 @@ def train(
     changes = change or []
     of_network = [c.removeprefix("network.") for c in changes if c.startswith("network.")]
     of_recipe = [c for c in changes if not c.startswith("network.")]
-    config = override(any_preset(preset), of_network)
+    config = override(find_preset(preset), of_network)
     options = {"steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed}
     given = {name: value for name, value in options.items() if value is not None}
     sources = list(zip(data, images, strict=True))
     torch.manual_seed(seed)
-    if isinstance(config, SemanticConfig):
+    if config.task == "semantic":
         job = semantic_job(preset, config, given, of_recipe, sources, val_data, val_images)
     else:
         job = instance_job(preset, config, given, of_recipe, sources, val_data, val_images)
@@ -161,7 +158,8 @@ def evaluate(
     ] = None,
 ) -> None:
     """How good a checkpoint is at its shipped inference settings, or given results: AP, or IoU of label maps."""
-    from model.checkpoints.checkpoint import SemanticCheckpoint
+    from model.checkpoints.checkpoint import of_task
+    from model.checkpoints.opening import open_named
     from model.config.overrides import override
     from model.data.coco import load_coco
     from model.evaluation import coco_ap as evaluation
@@ -170,8 +168,6 @@ def evaluate(
 
     if (checkpoint is None) == (results is None):
         raise ValueError("give either --checkpoint or --results")
-    if preset and config:
-        raise ValueError("give --preset or --config, not both")
     if results is not None and (preset or config or limit or change):
         raise ValueError("--preset, --config, --limit and --set go with --checkpoint, not with --results")
     if out is not None:
@@ -183,13 +179,15 @@ def evaluate(
     elif checkpoint is None or images is None:
         raise ValueError("--checkpoint needs --images")
     else:
-        opened = _open(checkpoint, preset, config)
-        if isinstance(opened, SemanticCheckpoint):
-            opened = dataclasses.replace(opened, config=override(opened.config, change or []))
-            print(evaluate_checkpoint(opened, data, images, resolution, points, limit, out))
+        opened = open_named(checkpoint, preset, config)
+        opened = dataclasses.replace(opened, config=override(opened.config, change or []))
+        if opened.config.task == "semantic":
+            print(
+                evaluate_checkpoint(of_task(opened, "semantic"), data, images, resolution, points, limit, out)
+            )
             return
         asked = InstanceOptions(resolution=parse_resolution(resolution), points=parse_points(points))
-        opened = dataclasses.replace(opened, config=override(opened.config, change or []))
+        opened = of_task(opened, "instance")
         dataset = load_coco(data, images)
         classes = evaluation.match_classes(opened, dataset.categories)
         if len(classes) < len(dataset.categories):
@@ -217,14 +215,14 @@ def label(
     """Give masks to annotations that have only a box, so that they train masks, too (self-training)."""
     import json
 
-    from model.checkpoints.checkpoint import open_checkpoint
+    from model.checkpoints.checkpoint import of_task, open_checkpoint
     from model.checkpoints.eager import eager_predictor
     from model.data.coco import load_coco
     from model.training.pseudo_label import label as run
     from model.training.pseudo_label import with_masks
 
     dataset = load_coco(data, images)
-    predictor = eager_predictor(open_checkpoint(checkpoint))
+    predictor = eager_predictor(of_task(open_checkpoint(checkpoint), "instance"))
     out.parent.mkdir(parents=True, exist_ok=True)
     content = json.loads(data.read_text(encoding="utf-8-sig"))
     found: dict[int, Any] = {}
@@ -252,11 +250,11 @@ def calibrate(
 
     import torch
 
-    from model.checkpoints.checkpoint import open_checkpoint, save
+    from model.checkpoints.checkpoint import of_task, open_checkpoint, save
     from model.data.coco import load_coco
     from model.evaluation import calibration
 
-    opened = open_checkpoint(checkpoint)
+    opened = of_task(open_checkpoint(checkpoint), "instance")
     found = calibration.detections(opened, load_coco(data, images))
     scores, hits = calibration.right(json.loads(data.read_text(encoding="utf-8-sig")), found)
     platt = calibration.fit(scores, hits)
@@ -269,20 +267,6 @@ def calibrate(
     ):
         new = f"{platt(low):.3f}–{platt(min(high, 0.9999)):.3f}"
         print(f"  {share:4.0%} of {count} with scores of {low:g}–{min(high, 1.0):g}, which become {new}")
-
-
-def _open(checkpoint: Path, preset: str | None, config: Path | None) -> AnyCheckpoint:
-    """With the network of the preset or the reference's config.yaml, if one is named."""
-    from model.checkpoints.checkpoint import REFERENCE_SUFFIXES, open_any
-    from model.checkpoints.detectron2.config import any_config_from_yaml
-    from model.config.categories import CITYSCAPES, CITYSCAPES_LABELS
-    from model.config.semantic import SemanticConfig, any_preset
-
-    network = any_preset(preset) if preset else any_config_from_yaml(config) if config else None
-    imported = checkpoint.suffix.lower() in REFERENCE_SUFFIXES  # carries no class names
-    cityscapes = CITYSCAPES_LABELS if isinstance(network, SemanticConfig) else CITYSCAPES
-    known = imported and preset is not None and preset.endswith("cityscapes")
-    return open_any(checkpoint, network, cityscapes if known else None)
 
 
 if __name__ == "__main__":

@@ -1,79 +1,76 @@
-"""Checkpoints: trained tensors together with what is needed to use them, for either task.
+"""Checkpoints: trained tensors together with what is needed to use them, for any task.
 
-The native format is safetensors; format version, configuration and categories stand in its metadata as JSON.
-Every failure of reading or fitting a checkpoint is a `CheckpointError` with one line that says what is wrong.
+The native format is safetensors; format version, configuration, categories and palette stand in its metadata as
+JSON. Every failure of reading or fitting a checkpoint is a `CheckpointError` with one line that says what is wrong.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, overload
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 from torch import Tensor
+from typing_extensions import TypeVar
 
-from model.config.categories import COCO, Category, numbered
-from model.config.instance import MaskRCNNConfig, to_dict
-from model.config.semantic import SemanticConfig, any_from_dict
+from model.checkpoints.detectron2.arrays import convert, read_arrays
+from model.checkpoints.errors import CheckpointError
+from model.checkpoints.shapes import fit, network_shapes
+from model.config.categories import Category, default_categories
+from model.config.instance import MaskRCNNConfig
+from model.config.network import NetworkConfig, Task, config_from_dict, config_to_dict
+from model.config.semantic import SemanticConfig
 from model.masks.palette import Colour, default_palette, parse_palette
 
 FORMAT = "pointrend-checkpoint"
 VERSION = 1
 REFERENCE_SUFFIXES = (".pkl", ".pth")
-_LISTED = 10  # names in one error message; a wrong architecture would list hundreds
 
-Shape = Sequence[int]
-AnyConfig = MaskRCNNConfig | SemanticConfig
-Config = TypeVar("Config", MaskRCNNConfig, SemanticConfig)
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that is damaged, foreign, newer than this code, or made for another network."""
+Config = TypeVar("Config", bound=NetworkConfig, default=NetworkConfig, covariant=True)
 
 
 @dataclass(frozen=True)
-class _Checkpoint(Generic[Config]):
+class Checkpoint(Generic[Config]):
+    """A network's configuration, its classes in order, its tensors by name, free notes, and a colour for each class."""
+
     config: Config
     categories: tuple[Category, ...]
     tensors: dict[str, Tensor]
     notes: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if len(self.categories) != self.config.num_classes:
-            raise CheckpointError(
-                f"{len(self.categories)} categories for a network of {self.config.num_classes} classes"
-            )
-
-
-@dataclass(frozen=True)
-class Checkpoint(_Checkpoint[MaskRCNNConfig]):
-    """A network's configuration, its classes in order, its tensors by name, and free notes."""
-
-
-@dataclass(frozen=True)
-class SemanticCheckpoint(_Checkpoint[SemanticConfig]):
-    """The same of a semantic network, with a colour for each class."""
-
     palette: tuple[Colour, ...] = ()  # left out: colours as different as they can be
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        classes = self.config.num_classes
+        if len(self.categories) != classes:
+            raise CheckpointError(f"{len(self.categories)} categories for a network of {classes} classes")
         if not self.palette:
-            object.__setattr__(self, "palette", default_palette(self.config.num_classes))
-        if len(self.palette) != self.config.num_classes:
-            raise CheckpointError(f"{len(self.palette)} colours for {self.config.num_classes} classes")
+            object.__setattr__(self, "palette", default_palette(classes))
+        if len(self.palette) != classes:
+            raise CheckpointError(f"{len(self.palette)} colours for {classes} classes")
 
 
-AnyCheckpoint = Checkpoint | SemanticCheckpoint
+_NETWORKS = {"instance": "Mask R-CNN", "semantic": "semantic segmentation network"}
 
 
-def save(path: str | Path, checkpoint: AnyCheckpoint, dtype: torch.dtype | None = None) -> None:
+@overload
+def of_task(checkpoint: Checkpoint, task: Literal["instance"]) -> Checkpoint[MaskRCNNConfig]: ...
+@overload
+def of_task(checkpoint: Checkpoint, task: Literal["semantic"]) -> Checkpoint[SemanticConfig]: ...
+def of_task(checkpoint: Checkpoint, task: Task) -> Any:
+    """Return the checkpoint itself, for code that serves one task alone. Raises CheckpointError if it is of another."""
+    found = checkpoint.config.task
+    if found != task:
+        raise CheckpointError(f"the checkpoint is a {_NETWORKS[found]}, not a {_NETWORKS[task]}")
+    return checkpoint
+
+
+def save(path: str | Path, checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> None:
     """Write the native format; `dtype` (such as torch.float16) is how matrices and filters are stored.
 
     Vectors stay as they are: they are small, and a variance can pass float16's range.
@@ -83,26 +80,26 @@ def save(path: str | Path, checkpoint: AnyCheckpoint, dtype: torch.dtype | None 
     metadata = {
         "format": FORMAT,
         "version": str(VERSION),
-        "config": json.dumps(to_dict(checkpoint.config)),
+        "config": json.dumps(config_to_dict(checkpoint.config)),
         "categories": json.dumps([asdict(c) for c in checkpoint.categories]),
         "notes": json.dumps(checkpoint.notes),
+        "palette": json.dumps(checkpoint.palette),
     }
-    if isinstance(checkpoint, SemanticCheckpoint):
-        metadata["palette"] = json.dumps(checkpoint.palette)
     tensors = {name: _stored(name, tensor, dtype) for name, tensor in checkpoint.tensors.items()}
     partial = path.with_name(f"{path.name}.partial")
     try:
-        # Not `save_file`: what it writes, nobody else may read, whatever the umask.
+        # Not `save_file`, whose files only their owner may read, whatever the umask.
         partial.write_bytes(serialised(tensors, metadata))
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def load(path: str | Path) -> AnyCheckpoint:
+def load(path: str | Path) -> Checkpoint:
     """Read the native format; floating-point tensors come as float32.
 
     Whether the tensors fit the network of the configuration is not checked here: see `open_checkpoint`.
+    Raises CheckpointError if the file is damaged, foreign or of a newer version.
     """
     path = Path(path)
     try:
@@ -113,42 +110,22 @@ def load(path: str | Path) -> AnyCheckpoint:
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path.name} is not a readable safetensors file: {error}") from error
     try:
-        config = any_from_dict(_parsed(metadata, "config", dict))
+        config = config_from_dict(_parsed(metadata, "config", dict))
         categories = tuple(Category(**entry) for entry in _parsed(metadata, "categories", list))
         notes = _parsed(metadata, "notes", dict)
         palette = parse_palette(_parsed(metadata, "palette", list)) if "palette" in metadata else ()
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path.name} has damaged metadata: {error}") from error
-    return _assembled(config, categories, tensors, notes, palette)
+    return Checkpoint(config, categories, tensors, notes, palette)
 
 
 def open_checkpoint(
-    path: str | Path, config: MaskRCNNConfig | None = None, categories: tuple[Category, ...] | None = None
+    path: str | Path, config: NetworkConfig | None = None, categories: tuple[Category, ...] | None = None
 ) -> Checkpoint:
-    """`open_any` for a Mask R-CNN; a semantic network is a CheckpointError."""
-    opened = open_any(path, config, categories)
-    if not isinstance(opened, Checkpoint):
-        raise CheckpointError(f"{Path(path).name} is a semantic segmentation network, not a Mask R-CNN")
-    return opened
-
-
-def open_semantic(
-    path: str | Path, config: SemanticConfig | None = None, categories: tuple[Category, ...] | None = None
-) -> SemanticCheckpoint:
-    """`open_any` for a semantic network; a Mask R-CNN is a CheckpointError."""
-    opened = open_any(path, config, categories)
-    if not isinstance(opened, SemanticCheckpoint):
-        raise CheckpointError(f"{Path(path).name} is a Mask R-CNN, not a semantic segmentation network")
-    return opened
-
-
-def open_any(
-    path: str | Path, config: AnyConfig | None = None, categories: tuple[Category, ...] | None = None
-) -> AnyCheckpoint:
-    """Read a checkpoint of either kind (.safetensors: native; .pkl, .pth: the reference's) and fit it.
+    """Read a checkpoint of any task (.safetensors: native; .pkl, .pth: the reference's) and check that it fits.
 
     `config` is needed for the reference's files, which carry none; for native ones it replaces the stored
-    one. `categories` replace the stored ones; without any, 80 classes of things are COCO's and others numbered.
+    one. `categories` replace the stored ones; without any, imported classes have the names of `default_categories`.
     Raises CheckpointError, also when the tensors are not exactly those of the configuration's network.
     """
     path = Path(path)
@@ -157,73 +134,18 @@ def open_any(
     suffix = path.suffix.lower()
     if suffix == ".safetensors":
         stored = load(path)
-        config, palette = config or stored.config, getattr(stored, "palette", ())
+        config = config or stored.config
         fit(stored.tensors, network_shapes(config))
-        return _assembled(config, categories or stored.categories, stored.tensors, stored.notes, palette)
+        return Checkpoint(
+            config, categories or stored.categories, stored.tensors, stored.notes, stored.palette
+        )
     if suffix not in REFERENCE_SUFFIXES:
         raise CheckpointError(f"{path.name} is no checkpoint: expected .safetensors, .pkl or .pth")
     if config is None:
         raise CheckpointError(f"{path.name} carries no configuration: name a preset or give its config.yaml")
-    # Imported here: reading native files needs no unpickler.
-    from model.checkpoints.detectron2.arrays import convert, read_arrays
-
     tensors = convert(read_arrays(path), config, network_shapes(config))
-    known = default_categories(config.num_classes) if isinstance(config, MaskRCNNConfig) else None
-    labels = categories or known or numbered(config.num_classes)
-    return _assembled(config, labels, tensors, {"imported_from": path.name})
-
-
-def _assembled(
-    config: AnyConfig,
-    categories: tuple[Category, ...],
-    tensors: dict[str, Tensor],
-    notes: dict[str, str],
-    palette: tuple[Colour, ...] = (),
-) -> AnyCheckpoint:
-    if isinstance(config, MaskRCNNConfig):
-        return Checkpoint(config, categories, tensors, notes)
-    return SemanticCheckpoint(config, categories, tensors, notes, palette)
-
-
-def fit(tensors: Mapping[str, Tensor], expected: Mapping[str, Shape]) -> None:
-    """Check that `tensors` are exactly the expected ones: no name missing or left over, every shape right.
-
-    Raises CheckpointError that lists all three kinds of misfit.
-    """
-    misshapen = [
-        f"{name} {tuple(tensors[name].shape)} instead of {tuple(shape)}"
-        for name, shape in expected.items()
-        if name in tensors and tuple(tensors[name].shape) != tuple(shape)
-    ]
-    misfits = {
-        "missing": [name for name in expected if name not in tensors],
-        "unexpected": [name for name in tensors if name not in expected],
-        "of another shape": misshapen,
-    }
-    found = [f"{kind}: {_listed(names)}" for kind, names in misfits.items() if names]
-    if found:
-        raise CheckpointError("the tensors do not fit the network; " + "; ".join(found))
-
-
-def network_shapes(config: AnyConfig) -> dict[str, torch.Size]:
-    """Names and shapes of the tensors of the configuration's network, built without memory for them."""
-    # Imported here so that files can be read and written without the network's dependencies.
-    from model.networks.mask_rcnn import MaskRCNN
-    from model.networks.semantic import SemanticNet
-
-    with torch.device("meta"):
-        network = MaskRCNN(config) if isinstance(config, MaskRCNNConfig) else SemanticNet(config)
-        return {name: tensor.shape for name, tensor in network.state_dict().items()}
-
-
-def default_categories(num_classes: int) -> tuple[Category, ...]:
-    """COCO's for 80 classes, numbered ones otherwise."""
-    return COCO if num_classes == len(COCO) else numbered(num_classes)
-
-
-def _listed(names: list[str]) -> str:
-    rest = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+    labels = categories or default_categories(config.task, config.num_classes)
+    return Checkpoint(config, labels, tensors, {"imported_from": path.name})
 
 
 def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:

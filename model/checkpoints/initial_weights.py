@@ -10,20 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.checkpoints.checkpoint import (
-    REFERENCE_SUFFIXES,
-    Checkpoint,
-    CheckpointError,
-    SemanticCheckpoint,
-    load,
-)
+from model.checkpoints.checkpoint import REFERENCE_SUFFIXES, Checkpoint, load
 from model.checkpoints.detectron2.arrays import Array, read_arrays
 from model.checkpoints.detectron2.names import POINT, rename
-from model.config.instance import MaskRCNNConfig
-from model.config.semantic import SemanticConfig
+from model.checkpoints.errors import CheckpointError
+from model.config.network import NetworkConfig
 from model.networks.backbone import TimmTrunk, load_imagenet
-from model.networks.mask_rcnn import MaskRCNN
-from model.networks.semantic import SemanticNet
+from model.networks.build import Network
 
 # Classifiers' names → the reference's, each pattern in turn.
 _CLASSIFIERS = {
@@ -51,7 +44,7 @@ _CLASSIFIERS = {
 _TRUNK = "backbone.bottom_up."
 
 
-def from_classifier(network: MaskRCNN | SemanticNet, path: Path) -> str:
+def from_classifier(network: Network, path: Path) -> str:
     """Fill the trunk from a classifier; says so in one line.
 
     A timm trunk takes a state dict (.pth, see `load_imagenet`); a ResNet takes the reference's backbone
@@ -75,7 +68,7 @@ def from_classifier(network: MaskRCNN | SemanticNet, path: Path) -> str:
     return f"started the trunk from {path.name}{note}"
 
 
-def from_checkpoint(network: MaskRCNN | SemanticNet, path: Path) -> str:
+def from_checkpoint(network: Network, path: Path) -> str:
     """Copy every tensor of a checkpoint whose name and shape fit; says how many did.
 
     The checkpoint is a native one or the reference's (.pkl, .pth). Another number of classes leaves only
@@ -108,9 +101,9 @@ def resnet_name(name: str) -> str:
     return name
 
 
-def _other_anchors(own: MaskRCNNConfig | SemanticConfig, given: MaskRCNNConfig | SemanticConfig) -> str:
+def _other_anchors(own: NetworkConfig, given: NetworkConfig) -> str:
     """A remark if two detectors' anchors differ, whose predictors nevertheless fit."""
-    if not (isinstance(own, MaskRCNNConfig) and isinstance(given, MaskRCNNConfig)):
+    if own.task != "instance" or given.task != "instance":
         return ""
     theirs, ours = (
         {"anchor_sizes": c.rpn.anchor_sizes, "aspect_ratios": c.rpn.aspect_ratios} for c in (given, own)
@@ -119,14 +112,13 @@ def _other_anchors(own: MaskRCNNConfig | SemanticConfig, given: MaskRCNNConfig |
     return f" (its proposals, which have to adapt, were trained with {differ})" if differ else ""
 
 
-def _other_threshold(own: MaskRCNNConfig | SemanticConfig, given: Checkpoint | SemanticCheckpoint) -> str:
+def _other_threshold(own: NetworkConfig, given: Checkpoint) -> str:
     """A remark if the scores that are taken over were calibrated, for another threshold than this network's."""
-    if not (
-        isinstance(own, MaskRCNNConfig) and isinstance(given, Checkpoint) and "calibration" in given.notes
-    ):
+    config = given.config
+    if own.task != "instance" or config.task != "instance" or "calibration" not in given.notes:
         return ""
-    theirs, ours = given.config.box.score_threshold, own.box.score_threshold
-    if theirs == ours or given.config.num_classes != own.num_classes:
+    theirs, ours = config.box.score_threshold, own.box.score_threshold
+    if theirs == ours or config.num_classes != own.num_classes:
         return ""
     return f" (its scores are calibrated: --set network.box.score_threshold={theirs} finds the same boxes, not {ours})"
 

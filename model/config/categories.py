@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Category:
+    """A class of a data set."""
+
     id: int  # as in the data set's annotations; a network's class is the position in its list of categories
     name: str
 
@@ -44,12 +46,17 @@ _CITYSCAPES_LABELS = (
     "road sidewalk building wall fence pole traffic_light traffic_sign vegetation terrain sky person rider car truck "
     "bus train motorcycle bicycle"
 )
-# Of Cityscapes' label maps; ids are those of training.
+# The classes of Cityscapes' label maps; ids are those of training.
 CITYSCAPES_LABELS = tuple(
     Category(i, name.replace("_", " ")) for i, name in enumerate(_CITYSCAPES_LABELS.split())
 )
 
 
 def numbered(n: int) -> tuple[Category, ...]:
-    """Categories for a network whose classes have no known names: class_1 … class_n, with ids 1 … n."""
+    """Return categories for a network whose classes have no known names: class_1 … class_n, with ids 1 … n."""
     return tuple(Category(i, f"class_{i}") for i in range(1, n + 1))
+
+
+def default_categories(task: str, num_classes: int) -> tuple[Category, ...]:
+    """Return COCO's categories for 80 classes of instances, numbered ones otherwise."""
+    return COCO if task == "instance" and num_classes == len(COCO) else numbered(num_classes)

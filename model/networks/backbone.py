@@ -10,7 +10,7 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.config.instance import FPNConfig, ResNetConfig, TimmConfig
+from model.config.parts import FPNConfig, ResNetConfig, TimmConfig
 from model.networks.layers import hold_statistics
 from model.networks.resnet import ResNet
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -54,6 +55,8 @@ class PointRendMaskHead(nn.Module):
 
 class ConvMaskHead(nn.Module):
     """Mask R-CNN's head: four 3×3 convolutions on a 14×14 RoIAlign, a 2× deconvolution, 1×1 prediction."""
+
+    point: ClassVar[None] = None  # nothing refines its masks
 
     def __init__(self, channels: int, num_classes: int, config: ConvHeadConfig) -> None:
         super().__init__()

@@ -11,6 +11,7 @@ from model.networks.backbone import Backbone
 from model.networks.box_head import BoxHead, Detections
 from model.networks.mask_heads import ConvMaskHead, PointRendMaskHead
 from model.networks.rpn import RPN, Proposals
+from model.pointrend.point_head import PointHead
 
 
 class MaskRCNN(nn.Module):
@@ -27,6 +28,11 @@ class MaskRCNN(nn.Module):
             if isinstance(config.mask, PointRendConfig)
             else ConvMaskHead(config.fpn.channels, config.num_classes, config.mask)
         )
+
+    @property
+    def point_head(self) -> PointHead | None:
+        """The head that refines masks; None for a 4×conv mask head."""
+        return self.mask_head.point
 
     def propose(self, pyramid: list[Tensor], sizes: Tensor) -> Proposals:
         """P2–P6 and image sizes [B, 2] (height, width without padding) → proposals."""
@@ -54,17 +60,3 @@ class MaskRCNN(nn.Module):
             sizes,
             self.config.box,
         )
-
-    def forward(self, image: Tensor, sizes: Tensor) -> tuple[list[Tensor], Detections, Tensor]:
-        """Pyramid, detections, and their mask logits (coarse [R, K, 7, 7], or 28×28 of the 4×conv head)."""
-        pyramid: list[Tensor] = self.backbone(image)
-        found = self.detect(pyramid, self.propose(pyramid, sizes), sizes)
-        return pyramid, found, self.mask_head(pyramid, found.boxes, found.batch)
-
-
-def build(config: MaskRCNNConfig, tensors: dict[str, Tensor] | None = None) -> MaskRCNN:
-    """A network in evaluation mode, with the given weights (every name and shape must fit) or random ones."""
-    network = MaskRCNN(config)
-    if tensors is not None:
-        network.load_state_dict(tensors)
-    return network.eval()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
-from model.config.instance import ResNetConfig, TimmConfig
+from model.config.parts import ResNetConfig, TimmConfig
 from model.config.semantic import DeepLabV3Config, SemanticConfig, SemanticFPNConfig
 from model.networks.backbone import Backbone, build_trunk
 from model.networks.layers import conv
@@ -125,14 +125,11 @@ class SemanticNet(nn.Module):
             None if config.point is None else PointHead(fine_channels, config.num_classes, config.point)
         )
 
+    @property
+    def point_head(self) -> PointHead | None:
+        """The head that refines label maps; None for a base model alone."""
+        return self.point
+
     def forward(self, images: Tensor) -> SemanticMaps:
         features: list[Tensor] = self.backbone(images)
         return SemanticMaps(self.head(features), features[0])
-
-
-def build_semantic(config: SemanticConfig, tensors: dict[str, Tensor] | None = None) -> SemanticNet:
-    """A network in evaluation mode, with the given weights (every name and shape must fit) or random ones."""
-    network = SemanticNet(config)
-    if tensors is not None:
-        network.load_state_dict(tensors)
-    return network.eval()

@@ -6,9 +6,10 @@ import dataclasses
 
 import torch
 
-from model.config.instance import FPNConfig, Preprocessing, ResNetConfig
+from model.config.parts import FPNConfig, Preprocessing, ResNetConfig
 from model.config.semantic import DeepLabV3Config, SemanticConfig, SemanticFPNConfig, SemanticPointConfig
-from model.networks.semantic import SemanticNet, build_semantic
+from model.networks.build import build_network
+from model.networks.semantic import SemanticNet
 
 CLASSES = 3
 CONFIG = SemanticConfig(
@@ -29,7 +30,7 @@ FROM_P3 = dataclasses.replace(
 def network(config: SemanticConfig = CONFIG, seed: int = 0) -> SemanticNet:
     """With random weights; residual branches are damped, as no trained norm does it."""
     torch.manual_seed(seed)
-    net = build_semantic(config)
+    net = build_network(config)
     for name, buffer in net.named_buffers():
         if name.endswith("conv3.norm.weight"):
             buffer.fill_(0.3)

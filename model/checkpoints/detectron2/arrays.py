@@ -18,9 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.checkpoints.checkpoint import AnyConfig, CheckpointError, Shape, fit
 from model.checkpoints.detectron2.names import POINT, rename
-from model.config.instance import MaskRCNNConfig
+from model.checkpoints.errors import CheckpointError
+from model.checkpoints.shapes import Shape, fit
+from model.config.network import NetworkConfig
 from model.networks.boxes import cell_anchors
 
 Array = NDArray[Any]
@@ -54,7 +55,7 @@ def read_arrays(path: str | Path) -> dict[str, Array]:
 
 
 def convert(
-    arrays: Mapping[str, Array], config: AnyConfig, expected: Mapping[str, Shape]
+    arrays: Mapping[str, Array], config: NetworkConfig, expected: Mapping[str, Shape]
 ) -> dict[str, Tensor]:
     """The reference's arrays as float32 tensors under our names, exactly those of `expected`.
 
@@ -98,11 +99,11 @@ def _missing_statistics(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return filled
 
 
-def _restated(config: AnyConfig) -> dict[str, Array]:
+def _restated(config: NetworkConfig) -> dict[str, Array]:
     """Buffers of older files that hold no trained value: what they must be under this configuration."""
     pixels = config.preprocessing
     buffers = {"pixel_mean": np.array(pixels.mean), "pixel_std": np.array(pixels.std)}
-    if isinstance(config, MaskRCNNConfig):
+    if config.task == "instance":
         for i, size in enumerate(config.rpn.anchor_sizes):
             anchors = cell_anchors(size, config.rpn.aspect_ratios).numpy()
             buffers[f"proposal_generator.anchor_generator.cell_anchors.{i}"] = anchors

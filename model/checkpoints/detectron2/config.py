@@ -13,21 +13,12 @@ from typing import Any
 
 from model.checkpoints.detectron2 import keys, semantic_keys
 from model.checkpoints.detectron2.yaml_file import ReferenceConfigError, foreign, is_number, read, settle
-from model.config.instance import (
-    BoxHeadConfig,
-    ConvHeadConfig,
-    FPNConfig,
-    MaskRCNNConfig,
-    PointRendConfig,
-    Preprocessing,
-    RPNConfig,
-)
-from model.config.semantic import SemanticConfig
-
-__all__ = ["ReferenceConfigError", "any_config_from_yaml", "config_from_yaml"]
+from model.config.instance import BoxHeadConfig, ConvHeadConfig, MaskRCNNConfig, PointRendConfig, RPNConfig
+from model.config.network import NetworkConfig
+from model.config.parts import FPNConfig, Preprocessing
 
 
-def any_config_from_yaml(path: str | Path) -> MaskRCNNConfig | SemanticConfig:
+def config_from_yaml(path: str | Path) -> NetworkConfig:
     """The network that the reference builds from this file; keys left out have the reference's defaults.
 
     Raises ReferenceConfigError that lists everything our network cannot do, by name and value.
@@ -46,14 +37,6 @@ def any_config_from_yaml(path: str | Path) -> MaskRCNNConfig | SemanticConfig:
     return (
         semantic_keys.config(values) if values[keys.ARCHITECTURE] == semantic_keys.NAME else _config(values)
     )
-
-
-def config_from_yaml(path: str | Path) -> MaskRCNNConfig:
-    """`any_config_from_yaml` of a Mask R-CNN; a semantic network is a ReferenceConfigError, too."""
-    config = any_config_from_yaml(path)
-    if not isinstance(config, MaskRCNNConfig):
-        raise ReferenceConfigError(f"{Path(path).name} is a semantic network ({keys.ARCHITECTURE})")
-    return config
 
 
 def _per_level(value: Any) -> tuple[tuple[float, ...], ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from model.config.instance import ResNetConfig
+from model.config.parts import ResNetConfig
 
 # Defaults are the reference's: its config/defaults.py and PointRend's config.py.
 # First, keys that configure: our field → their key, default.

@@ -7,7 +7,7 @@ from typing import Any
 
 from model.checkpoints.detectron2 import keys
 from model.checkpoints.detectron2.yaml_file import foreign
-from model.config.instance import FPNConfig, Preprocessing
+from model.config.parts import FPNConfig, Preprocessing
 from model.config.semantic import SemanticConfig, SemanticFPNConfig, SemanticPointConfig
 
 NAME = "SemanticSegmentor"

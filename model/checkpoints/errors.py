@@ -1,0 +1,7 @@
+"""The error of everything that reads checkpoints."""
+
+from __future__ import annotations
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is damaged, foreign, newer than this code, or made for another network."""
