@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from model.checkpoints.checkpoint import Checkpoint
 from model.checkpoints.eager import eager_predictor
+from model.config.instance import MaskRCNNConfig
 from model.data.coco import CocoDataset, read_image
 from model.evaluation.coco_ap import match_classes
 from model.networks.boxes import covered
@@ -44,7 +45,7 @@ class Platt:
         return 1 / (1 + math.exp(-(self.scale * math.log(inside / (1 - inside)) + self.shift)))
 
 
-def detections(checkpoint: Checkpoint, dataset: CocoDataset) -> list[dict[str, Any]]:
+def detections(checkpoint: Checkpoint[MaskRCNNConfig], dataset: CocoDataset) -> list[dict[str, Any]]:
     """COCO results without masks, whose scores are those of the boxes alone, with a progress bar.
 
     Raises ValueError if checkpoint and data have no class in common.
@@ -118,7 +119,7 @@ def fit(scores: NDArray[Any], hits: NDArray[Any]) -> Platt:
     return Platt(float(weights[0]), float(weights[1]))
 
 
-def bake(checkpoint: Checkpoint, platt: Platt) -> Checkpoint:
+def bake(checkpoint: Checkpoint[MaskRCNNConfig], platt: Platt) -> Checkpoint[MaskRCNNConfig]:
     """The checkpoint with calibrated scores, and its threshold moved along, so that it finds the same boxes.
 
     Exact for one class. With several, a class's logit against the background is scaled and shifted,

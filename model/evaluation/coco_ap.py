@@ -19,6 +19,7 @@ from tqdm import tqdm
 from model.checkpoints.checkpoint import Checkpoint
 from model.checkpoints.eager import eager_predictor
 from model.config.categories import Category
+from model.config.instance import MaskRCNNConfig
 from model.data.coco import CocoDataset, read_image
 from model.data.fields import DataError, are_finite, integer, label_of, value
 from model.masks.rle import decompress
@@ -133,7 +134,7 @@ def match_classes(checkpoint: Checkpoint, categories: Sequence[Category]) -> dic
 
 
 def predict(
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint[MaskRCNNConfig],
     dataset: CocoDataset,
     classes: Mapping[int, Category],
     options: InstanceOptions,

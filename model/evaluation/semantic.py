@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from model.checkpoints.checkpoint import Checkpoint
 from model.checkpoints.eager import eager_predictor
+from model.config.semantic import SemanticConfig
 from model.data.label_maps import LabelMaps, load_label_maps
 from model.evaluation.iou import boundary_overlap, confusion, iou, mean, overlap
 from model.predict.label_map import (
