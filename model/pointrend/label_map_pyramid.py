@@ -64,9 +64,7 @@ class Pyramid:
         level = self.levels[depth - 1]
         width = level.size[1]
         logits = self._resized(depth - 1, level.size, start, stop)
-        first, last = torch.searchsorted(
-            level.cells, torch.tensor([start * width, stop * width])
-        ).tolist()
+        first, last = torch.searchsorted(level.cells, torch.tensor([start * width, stop * width])).tolist()
         logits.flatten(1)[:, level.cells[first:last] - start * width] = level.logits[first:last].T
         return logits
 
@@ -81,7 +79,5 @@ class Pyramid:
         band = self._rows(depth, first, int(bottom[-1]) + 1)
         upper, lower = band.index_select(1, top - first), band.index_select(1, bottom - first)
         between = torch.lerp(upper, lower, (y - top)[:, None])
-        wide = F.interpolate(
-            between.view(1, -1, width), size=size[1], mode="linear", align_corners=False
-        )
+        wide = F.interpolate(between.view(1, -1, width), size=size[1], mode="linear", align_corners=False)
         return wide.view(len(band), stop - start, size[1])

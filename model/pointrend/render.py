@@ -8,8 +8,8 @@ removed, or limited to a coarser target.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Hashable, Iterator, Sequence
+from itertools import chain, groupby
 from typing import Any, Protocol
 
 import torch
@@ -17,9 +17,11 @@ from torch import Tensor
 
 from model.pointrend.point_head import PointHead
 
-GROUP_POINTS = 8 * 784  # Points of one point-head call. A CPU is fastest while their features stay in its caches.
+GROUP_POINTS = (
+    8 * 784
+)  # Points of one point-head call. A CPU is fastest while their features stay in its caches.
 
-Cohort = tuple[int, ...]
+Cohort = Hashable
 
 
 class Batch(Protocol):
@@ -93,12 +95,12 @@ def advance(renders: Sequence[Render], head: PointHead, group_points: int = GROU
     points.
     """
 
-    def key(render: Render) -> Cohort:
-        return render.cohort(group_points)
-
-    for group in _groups(sorted(renders, key=key), group_points):
-        cohorts = [list(members) for _, members in groupby(group, key=key)]
-        evaluate([cohort[0].search(cohort, group_points) for cohort in cohorts], head)
+    cohorts: dict[Cohort, list[Render]] = {}
+    for r in renders:
+        cohorts.setdefault(r.cohort(group_points), []).append(r)
+    for group in _groups(list(chain.from_iterable(cohorts.values())), group_points):
+        members = [list(found) for _, found in groupby(group, key=lambda r: r.cohort(group_points))]
+        evaluate([cohort[0].search(cohort, group_points) for cohort in members], head)
 
 
 def evaluate(batches: Sequence[Batch], head: PointHead) -> None:
