@@ -13,7 +13,6 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -21,10 +20,9 @@ from safetensors.torch import load_file
 from export.manifest import MANIFEST, BundleError, Manifest, read_manifest
 from export.session import Execution, GraphPass, open_session
 from model.pointrend.point_head import PointHead
-from model.predict.coarse import InstanceCoarse
 from model.predict.instance import InstancePredictor
 from model.predict.label_map import LabelMapPredictor
-from model.predict.semantic_coarse import LabelMapCoarse
+from model.predict.predictor import Predictor
 
 GRAPH, POINT_HEAD = "coarse.onnx", "point_head.safetensors"
 
@@ -34,7 +32,7 @@ class Bundle:
     """An opened bundle of any task."""
 
     manifest: Manifest
-    predictor: Any
+    predictor: Predictor
     providers: tuple[str, ...]  # what runs the graph, the preferred one first
     release: Callable[[], None] = lambda: None  # gives back memory that is kept for speed alone
 
@@ -83,20 +81,13 @@ def sha256(path: Path) -> str:
 
 
 def _instance_predictor(manifest: Manifest, run: GraphPass, head: PointHead | None) -> InstancePredictor:
-    names = ("image", "size", "prompts", "prompt_batch", "prompt_class")
-    return InstancePredictor(
-        lambda *given: InstanceCoarse(**run(dict(zip(names, given, strict=True)))),
-        head,
-        manifest.preprocessing,
-        manifest.categories,
-        manifest.fine_stride,
-    )
+    return InstancePredictor(run, head, manifest.preprocessing, manifest.categories, manifest.fine_stride)
 
 
 def _label_map_predictor(manifest: Manifest, run: GraphPass, head: PointHead | None) -> LabelMapPredictor:
     assert manifest.model.task == "semantic"
     return LabelMapPredictor(
-        lambda image: LabelMapCoarse(**{"fine": None, **run({"image": image})}),
+        run,
         head,
         manifest.preprocessing,
         manifest.categories,
@@ -106,7 +97,7 @@ def _label_map_predictor(manifest: Manifest, run: GraphPass, head: PointHead | N
     )
 
 
-_PREDICTORS: Mapping[str, Callable[[Manifest, GraphPass, PointHead | None], Any]] = {
+_PREDICTORS: Mapping[str, Callable[[Manifest, GraphPass, PointHead | None], Predictor]] = {
     "instance": _instance_predictor,
     "semantic": _label_map_predictor,
 }

@@ -5,81 +5,122 @@ Tolerances allow for other processors, which round differently; a wrong graph is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.masks import rle
-from model.masks.paste import Crop
-from model.pointrend.label_map import LabelMapRender
-from model.predict.instance import InstanceOptions, InstancePredictor, Prompt, crop
-from model.predict.label_map import LabelMapOptions, LabelMapPredictor, label_map
+from model.predict.instance import InstanceOptions, Instances
+from model.predict.label_map import LabelMap, LabelMapOptions
+from model.predict.predictor import Predictor, Prompt
 
 WIDTH, HEIGHT = 128, 96
-INSTANCE_OPTIONS = InstanceOptions(resolution=56, prompts=(Prompt((20.0, 10.0, 108.0, 86.0), 0),))
-SEMANTIC_OPTIONS = LabelMapOptions(resolution=2 * HEIGHT)
-_SCORE, _IOU = 0.02, 0.95
-_CONFIDENCE, _EQUAL = 0.02, 0.95
+
+
+class Golden(Protocol):
+    """What a network sees in the golden picture, as its bundle records it."""
+
+    OPTIONS: ClassVar[Any]  # what is asked of the network
+
+    @classmethod
+    def seen(cls, result: Any) -> Self:
+        """Return the record of a result for OPTIONS. Raise ValueError if the result is no usable one."""
+        ...
+
+    def difference(self, seen: Self) -> str:
+        """Return what is different in `seen`, or "" if both are equal within tolerance."""
+        ...
 
 
 @dataclass(frozen=True)
 class InstanceGolden:
-    """What a network sees in one given box of the golden picture."""
+    """The score and the mask of one given box."""
+
+    OPTIONS: ClassVar = InstanceOptions(resolution=56, prompts=(Prompt((20.0, 10.0, 108.0, 86.0), 0),))
+    SCORE: ClassVar = 0.02
+    IOU: ClassVar = 0.95
 
     score: float
     counts: str  # the mask as compressed COCO run lengths
 
-    @staticmethod
-    def seen(score: float, mask: Crop) -> InstanceGolden:
-        """Return the record of the one mask that INSTANCE_OPTIONS give."""
-        return InstanceGolden(score, rle.compress(rle.encode(mask, WIDTH, HEIGHT)))
+    @classmethod
+    def seen(cls, result: Instances) -> InstanceGolden:
+        """Return the record of the one mask. Raise ValueError if there is none, or if its logits are not finite."""
+        if len(result.masks) != 1 or not result.masks[0].logits.isfinite().all():
+            raise ValueError("gives no usable mask for a box")
+        mask = result.masks[0]
+        return cls(mask.score, rle.compress(rle.encode(mask.crop(WIDTH, HEIGHT), WIDTH, HEIGHT)))
 
-    @staticmethod
-    def of(predictor: InstancePredictor) -> InstanceGolden:
-        """Return what a predictor sees."""
-        (region,) = predictor(picture(), INSTANCE_OPTIONS)
-        return InstanceGolden.seen(region.score, crop(region, WIDTH, HEIGHT))
-
-    def agrees(self, other: InstanceGolden) -> bool:
-        """Return whether the scores and the masks are equal within tolerance."""
-        a, b = (rle.decode(rle.decompress(g.counts), WIDTH, HEIGHT) for g in (self, other))
-        iou = (a & b).sum() / max((a | b).sum(), 1) if (a | b).any() else 1.0
-        return bool(abs(self.score - other.score) <= _SCORE and iou >= _IOU)
+    def difference(self, seen: InstanceGolden) -> str:
+        """Return what is different in `seen`, or "" if scores and masks are equal within tolerance."""
+        a, b = (rle.decode(rle.decompress(g.counts), WIDTH, HEIGHT) for g in (self, seen))
+        iou = float((a & b).sum() / max((a | b).sum(), 1)) if (a | b).any() else 1.0
+        if abs(self.score - seen.score) <= self.SCORE and iou >= self.IOU:
+            return ""
+        return f"score {seen.score:.4f} instead of {self.score:.4f}, or another mask (IoU {iou:.3f})"
 
 
 @dataclass(frozen=True)
 class SemanticGolden:
-    """The label map that a network sees, as compressed COCO run lengths of each class that occurs."""
+    """The label map, and how confident the base model is."""
+
+    OPTIONS: ClassVar = LabelMapOptions(resolution=2 * HEIGHT)
+    CONFIDENCE: ClassVar = 0.02
+    EQUAL: ClassVar = 0.95
 
     confidence: float  # mean probability of the coarse prediction's best class
-    classes: tuple[int, ...]
-    counts: tuple[str, ...]
+    classes: tuple[int, ...]  # those that occur
+    counts: tuple[str, ...]  # their masks as compressed COCO run lengths
 
-    @staticmethod
-    def seen(finished: LabelMapRender) -> SemanticGolden:
-        """Return the record of the label map that SEMANTIC_OPTIONS give."""
-        found = rle.encode_labels(label_map(finished, HEIGHT, WIDTH))
-        confidence = float(finished.base.softmax(0).amax(0).mean())
-        return SemanticGolden(
-            confidence, tuple(found), tuple(rle.compress(counts) for counts in found.values())
-        )
+    @classmethod
+    def seen(cls, result: LabelMap) -> SemanticGolden:
+        """Return the record of a label map. Raise ValueError if its logits are not finite."""
+        base = result.pyramid.base
+        if not base.isfinite().all():
+            raise ValueError("gives no usable label map")
+        found = rle.encode_labels(result.labels(HEIGHT, WIDTH))
+        counts = tuple(rle.compress(runs) for runs in found.values())
+        return cls(float(base.softmax(0).amax(0).mean()), tuple(found), counts)
 
-    @staticmethod
-    def of(predictor: LabelMapPredictor) -> SemanticGolden:
-        """Return what a predictor sees."""
-        return SemanticGolden.seen(predictor(picture(), SEMANTIC_OPTIONS))
-
-    def agrees(self, other: SemanticGolden) -> bool:
-        """Return whether the confidences and nearly all labels are equal within tolerance."""
-        equal = float((self._labels() == other._labels()).mean())
-        return abs(self.confidence - other.confidence) <= _CONFIDENCE and equal >= _EQUAL
+    def difference(self, seen: SemanticGolden) -> str:
+        """Return what is different in `seen`, or "" if confidence and labels are equal within tolerance."""
+        equal = float((self._labels() == seen._labels()).mean())
+        if abs(self.confidence - seen.confidence) <= self.CONFIDENCE and equal >= self.EQUAL:
+            return ""
+        return f"another label map ({equal:.1%} of the labels are equal)"
 
     def _labels(self) -> NDArray[np.uint8]:
         labels = np.zeros((HEIGHT, WIDTH), np.uint8)
         for label, counts in zip(self.classes, self.counts, strict=True):
             labels[rle.decode(rle.decompress(counts), WIDTH, HEIGHT)] = label
         return labels
+
+
+GOLDENS: Mapping[str, type[InstanceGolden] | type[SemanticGolden]] = {
+    "instance": InstanceGolden,
+    "semantic": SemanticGolden,
+}
+
+
+def golden(task: str, predictor: Predictor) -> Any:
+    """Return the record of what a predictor sees, of the class that GOLDENS has for the task."""
+    kind: Any = GOLDENS[task]
+    return kind.seen(predictor(picture(), kind.OPTIONS).finish())
+
+
+def check(name: str, task: str, known: Golden | None, result: Any) -> None:
+    """Raise RuntimeError unless a result for the golden picture is usable and agrees with what is known of it."""
+    try:
+        seen = GOLDENS[task].seen(result)
+    except ValueError as error:
+        raise RuntimeError(f"model {name!r} {error}") from error
+    if known is not None and (difference := known.difference(seen)):
+        raise RuntimeError(
+            f"model {name!r} does not see what its export saw in the golden picture: {difference}"
+        )
 
 
 def picture() -> NDArray[np.uint8]:

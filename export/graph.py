@@ -15,10 +15,8 @@ import torch
 from onnxscript import opset18
 from torch import Tensor, nn
 
-from model.checkpoints.semantic_eager import SemanticPass
-from model.networks.coarse_pass import CoarsePass
-from model.predict.coarse import InstanceCoarse
-from model.predict.semantic_coarse import LabelMapCoarse
+from model.networks.coarse_pass import InstancePass, SemanticPass
+from model.predict.coarse import InstanceCoarse, LabelMapCoarse
 
 OPSET = 18
 op: Any = opset18  # its stubs type every constant as a union of all types
@@ -44,7 +42,7 @@ def _nms_rows(boxes: Any, scores: Any, iou_threshold: float, min_score: float) -
     return op.ScatterND(none, places, kept)
 
 
-def export_coarse(coarse: CoarsePass, path: Path, height: int = 256, width: int = 320) -> None:
+def export_coarse(coarse: InstancePass, path: Path, height: int = 256, width: int = 320) -> None:
     """Write the graph. height and width are those of the example only (multiples of 32)."""
     example = {
         "image": torch.rand(2, 3, height, width),

@@ -15,7 +15,8 @@ from pydantic.dataclasses import dataclass
 
 from export.golden import InstanceGolden, SemanticGolden
 from model.config.categories import Category
-from model.config.instance import PointRendConfig, Preprocessing
+from model.config.instance import PointRendConfig
+from model.config.parts import Preprocessing
 from model.config.semantic import SemanticPointConfig
 from model.masks.palette import Colour
 

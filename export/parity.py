@@ -14,9 +14,10 @@ from torch import Tensor
 from torchvision.ops import box_iou
 from tqdm import tqdm
 
-from model.config.instance import Preprocessing
+from model.config.parts import Preprocessing
 from model.predict.coarse import InstanceCoarse, no_prompts
-from model.predict.instance import InstanceOptions, InstancePredictor, Prepared, Prompt, Region
+from model.predict.instance import InstanceOptions, InstancePredictor, Region
+from model.predict.predictor import Prepared, Prompt
 from model.predict.preprocess import resized_size
 
 if TYPE_CHECKING:

@@ -93,5 +93,7 @@ class GraphPass:
 
 def _smallest(argument: onnxruntime.NodeArg) -> NDArray[Any]:
     """Return zeros in the smallest shape that an input of a graph may have."""
-    sides = [side if isinstance(side, int) else _SMALLEST.get(side, _SMALLEST_SIDE) for side in argument.shape]
+    sides = [
+        side if isinstance(side, int) else _SMALLEST.get(side, _SMALLEST_SIDE) for side in argument.shape
+    ]
     return np.zeros(sides, _ELEMENTS[argument.type])

@@ -15,14 +15,12 @@ from export.golden import InstanceGolden, SemanticGolden
 from export.graph import OPSET, export_coarse, export_semantic
 from export.manifest import MANIFEST, InstancePart, Manifest, SemanticPart
 from export.session import Execution
-from model.checkpoints.checkpoint import AnyCheckpoint, Checkpoint, SemanticCheckpoint
+from model.checkpoints.checkpoint import Checkpoint
 from model.checkpoints.eager import eager_predictor
-from model.checkpoints.semantic_eager import SemanticPass, eager_semantic
 from model.config.instance import PointRendConfig
-from model.networks.coarse_pass import CoarsePass
+from model.networks.build import build_network
+from model.networks.coarse_pass import InstancePass, SemanticPass
 from model.networks.mask_heads import PointRendMaskHead
-from model.networks.mask_rcnn import build
-from model.networks.semantic import build_semantic
 from model.pointrend.point_head import PointHead
 
 
@@ -31,7 +29,7 @@ class ParityError(RuntimeError):
 
 
 def write_bundle(
-    checkpoint: AnyCheckpoint, out: Path, *, name: str, source: dict[str, str], full_size: bool = True
+    checkpoint: Checkpoint, out: Path, *, name: str, source: dict[str, str], full_size: bool = True
 ) -> dict[str, Any]:
     """Export, check, and only then put the bundle at `out`. Returns the parity report.
 
@@ -63,8 +61,8 @@ def _instance(
     checkpoint: Checkpoint, draft: Path, name: str, source: dict[str, str], full_size: bool
 ) -> Manifest:
     """Write the files of a bundle and compare it with the network."""
-    network, config = build(checkpoint.config, checkpoint.tensors), checkpoint.config
-    export_coarse(CoarsePass(network), draft / GRAPH)
+    network, config = build_network(checkpoint.config, checkpoint.tensors), checkpoint.config
+    export_coarse(InstancePass(network), draft / GRAPH)
     head = network.mask_head
     manifest = Manifest(
         name=name,
@@ -88,18 +86,16 @@ def _instance(
 
 
 def _semantic(
-    checkpoint: SemanticCheckpoint, draft: Path, name: str, source: dict[str, str], full_size: bool
+    checkpoint: Checkpoint[SemanticConfig], draft: Path, name: str, source: dict[str, str], full_size: bool
 ) -> Manifest:
     """The same of a semantic network."""
-    network, config = build_semantic(checkpoint.config, checkpoint.tensors), checkpoint.config
+    network, config = build_network(checkpoint.config, checkpoint.tensors), checkpoint.config
     export_semantic(SemanticPass(network), draft / GRAPH)
     manifest = Manifest(
         name=name,
         categories=checkpoint.categories,
         preprocessing=config.preprocessing,
-        model=SemanticPart(
-            point_head=config.point, palette=checkpoint.palette, stride=config.base.stride
-        ),
+        model=SemanticPart(point_head=config.point, palette=checkpoint.palette, stride=config.base.stride),
         fine_channels=0 if network.point is None else network.point.fine_channels,
         opset=OPSET,
         files=_files(draft, network.point),
@@ -107,7 +103,7 @@ def _semantic(
     )
     (draft / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     exported = open_bundle(draft, Execution()).predictor
-    report = semantic_parity.check(eager_semantic(checkpoint), exported, full_size=full_size)
+    report = semantic_parity.check(eager_predictor(checkpoint), exported, full_size=full_size)
     model = dataclasses.replace(manifest.model, golden=SemanticGolden.of(exported))
     return dataclasses.replace(manifest, parity=report, model=model)
 

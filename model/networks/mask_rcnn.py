@@ -36,8 +36,14 @@ class MaskRCNN(nn.Module):
 
     def propose(self, pyramid: list[Tensor], sizes: Tensor) -> Proposals:
         """P2–P6 and image sizes [B, 2] (height, width without padding) → proposals."""
-        limits = self.config.rpn
         logits, deltas, anchors = self.rpn(pyramid)
+        return self.choose_proposals(logits, deltas, anchors, sizes)
+
+    def choose_proposals(
+        self, logits: list[Tensor], deltas: list[Tensor], anchors: list[Tensor], sizes: Tensor
+    ) -> Proposals:
+        """Return the best proposals from what the RPN gives for each level."""
+        limits = self.config.rpn
         return rpn.select(
             logits,
             deltas,
@@ -50,13 +56,12 @@ class MaskRCNN(nn.Module):
 
     def detect(self, pyramid: list[Tensor], proposals: Proposals, sizes: Tensor) -> Detections:
         """The best boxes of every image, with class and score."""
+        logits, deltas = self.classify(pyramid, proposals)
+        return box_head.select(logits, deltas, proposals, sizes, self.config.box)
+
+    def classify(self, pyramid: list[Tensor], proposals: Proposals) -> tuple[Tensor, Tensor]:
+        """Return the box head's class logits [B, M, K + 1] and deltas [B, M, K, 4] of all proposals [B, M]."""
         images, places = proposals.logits.shape
-        batch = torch.arange(images, device=sizes.device)[:, None].expand(images, places).reshape(-1)
-        logits, deltas = self.box_head(pyramid, proposals.boxes.flatten(0, 1), batch)
-        return box_head.select(
-            logits.unflatten(0, (images, places)),
-            deltas.unflatten(0, (images, places)),
-            proposals,
-            sizes,
-            self.config.box,
-        )
+        batch = torch.arange(images, device=proposals.logits.device)[:, None].expand(images, places)
+        logits, deltas = self.box_head(pyramid, proposals.boxes.flatten(0, 1), batch.reshape(-1))
+        return logits.unflatten(0, (images, places)), deltas.unflatten(0, (images, places))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from export.golden import InstanceGolden
+from export.golden import golden
 from model.predict.coarse import InstanceCoarse
 from service.app import create_app
 from service.http.middleware import ACCESS
@@ -54,7 +54,7 @@ def test_a_model_that_sees_something_else_than_its_export_is_never_ready(
     caplog: pytest.LogCaptureFixture, discs: Discs
 ) -> None:
     good = disc_bundle(discs)
-    recorded = InstanceGolden.of(good.predictor)
+    recorded = golden("instance", good.predictor)
     for known, fine in ((recorded, True), (replace(recorded, score=recorded.score - 0.1), False)):
         model = replace(good.manifest.model, golden=known)
         bundle = replace(good, manifest=replace(good.manifest, model=model))
