@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 
 from model.config.categories import Category
 from model.data.fields import DataError, read_json
-from model.masks.palette import Colour, default_palette, parse_palette
-
-VOID = 255  # in label maps as read: a pixel that does not count
+from model.masks.palette import VOID, Colour, default_palette, parse_palette
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""Scores of boxes that mean what they say: of those with 0.7, seven in ten are right.
+"""Calibration of box scores: of the boxes with a score of 0.7, seven in ten shall be right.
 
-A detector trained on few images is too sure of itself. Platt scaling fits sigmoid(a · logit(score) + b) to
+A detector trained on few images is overconfident. Platt scaling fits sigmoid(a · logit(score) + b) to
 which boxes were right on held-out data; a and b become part of the classification layer, so nothing that
-runs a network needs to know. The order of boxes stays. A model with `mask_score` goes on to multiply.
+runs a network needs to know. The order of boxes stays. A model with `mask_score` still multiplies these scores
+by the expected precision of its masks.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,20 +24,22 @@ from tqdm import tqdm
 from model.checkpoints.checkpoint import Checkpoint
 from model.checkpoints.eager import eager_predictor
 from model.config.instance import MaskRCNNConfig
-from model.data.coco import CocoDataset, read_image
-from model.evaluation.coco_ap import match_classes
+from model.data.coco import CocoDataset, load_coco, read_image
+from model.data.fields import DataError, read_json
+from model.evaluation.instance import match_classes
 from model.networks.boxes import covered
 from model.predict.instance import InstanceOptions
 
 IOU = 0.5  # of a right detection with its true box, COCO's loosest bar
 _START = np.array([1.0, 0.0])  # scores as they are
 _RIDGE = 1e-2  # of a detection: keeps a fit to very few of them near the start
+_EDGES = (0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 1.01)  # of the groups of scores that are shown
 _EDGE = 1e-6  # scores nearer to 0 or 1 count as this near
 
 
 @dataclass(frozen=True)
 class Platt:
-    """sigmoid(scale · logit + shift)."""
+    """The scaling sigmoid(scale · logit + shift)."""
 
     scale: float
     shift: float
@@ -46,9 +50,9 @@ class Platt:
 
 
 def detections(checkpoint: Checkpoint[MaskRCNNConfig], dataset: CocoDataset) -> list[dict[str, Any]]:
-    """COCO results without masks, whose scores are those of the boxes alone, with a progress bar.
+    """Return COCO results without masks, whose scores are those of the boxes alone, under a progress bar.
 
-    Raises ValueError if checkpoint and data have no class in common.
+    Raises DataError if checkpoint and data have no class in common.
     """
     classes = match_classes(checkpoint, dataset.categories)
     predictor = eager_predictor(replace(checkpoint, config=replace(checkpoint.config, mask_score=False)))
@@ -56,8 +60,8 @@ def detections(checkpoint: Checkpoint[MaskRCNNConfig], dataset: CocoDataset) -> 
     everything = InstanceOptions(score=0.0, max_instances=limit, classes=frozenset(classes))
     results = []
     for record in tqdm(dataset.records, "detecting", unit="image"):
-        prepared = predictor.prepare(read_image(record))
-        for region in predictor.regions(predictor.coarse([prepared]), 0, prepared, everything):
+        prepared = predictor.prepare(read_image(record), everything)
+        for region in predictor.begin(predictor.coarse([prepared]), 0, prepared, everything).regions:
             x0, y0, x1, y1 = region.box.tolist()
             results.append(
                 {
@@ -70,17 +74,19 @@ def detections(checkpoint: Checkpoint[MaskRCNNConfig], dataset: CocoDataset) -> 
     return results
 
 
-def right(data: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Scores [N] of a COCO results list, and whether each is right [N].
+def match_detections(
+    data: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the scores [N] of a COCO results list, and whether each result is right [N].
 
     In the order of scores a detection takes the true box that it overlaps most, if by at least IOU and not taken yet.
     Those without one that lie on a crowd (by at least IOU of their own area, as COCO has it) are left out.
     """
     scores, hits = [], []
     for key in sorted({(r["image_id"], r["category_id"]) for r in results}):
-        mine = [a for a in data["annotations"] if (a["image_id"], a["category_id"]) == key]
-        true = _corners([a for a in mine if not a.get("iscrowd", 0)])
-        crowds = _corners([a for a in mine if a.get("iscrowd", 0)])
+        annotated = [a for a in data["annotations"] if (a["image_id"], a["category_id"]) == key]
+        true = _corners([a for a in annotated if not a.get("iscrowd", 0)])
+        crowds = _corners([a for a in annotated if a.get("iscrowd", 0)])
         found = sorted(
             (r for r in results if (r["image_id"], r["category_id"]) == key), key=lambda r: -r["score"]
         )
@@ -99,11 +105,9 @@ def right(data: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> tupl
 
 
 def fit(scores: NDArray[Any], hits: NDArray[Any]) -> Platt:
-    """The most likely scaling (Newton's method). Raises ValueError if detections are all right or all wrong."""
+    """Return the most likely scaling, by Newton's method. Raises DataError if no scaling can be fitted."""
     if hits.all() or not hits.any():
-        raise ValueError(
-            f"{hits.sum()} of {len(hits)} detections are right: there is nothing to calibrate by"
-        )
+        raise DataError(f"{hits.sum()} of {len(hits)} detections are right: there is nothing to calibrate by")
     clipped = scores.clip(_EDGE, 1 - _EDGE)
     inputs = np.stack([np.log(clipped / (1 - clipped)), np.ones(len(scores))], axis=1)
     weights = _START
@@ -111,11 +115,11 @@ def fit(scores: NDArray[Any], hits: NDArray[Any]) -> Platt:
         p = 1 / (1 + np.exp(-(inputs @ weights).clip(-30, 30)))
         curvature = inputs.T @ (inputs * (p * (1 - p))[:, None]) + _RIDGE * np.eye(2)
         step = np.linalg.solve(curvature, inputs.T @ (p - hits) + _RIDGE * (weights - _START))
-        weights = weights - step / max(1.0, float(np.abs(step).max()))  # a full step may overshoot for ever
+        weights = weights - step / max(1.0, float(np.abs(step).max()))  # a full step may overshoot
         if np.abs(step).max() < 1e-9:
             break
     if weights[0] <= 0:
-        raise ValueError("the more sure the model is, the less it is right: such scores cannot be calibrated")
+        raise DataError("the more sure the model is, the less it is right: such scores cannot be calibrated")
     return Platt(float(weights[0]), float(weights[1]))
 
 
@@ -141,12 +145,31 @@ def bake(checkpoint: Checkpoint[MaskRCNNConfig], platt: Platt) -> Checkpoint[Mas
 def reliability(
     scores: NDArray[Any], hits: NDArray[Any], edges: Sequence[float]
 ) -> list[tuple[float, float, int, float]]:
-    """Rows (from, to, detections, share that is right) between the edges."""
+    """Return rows (from, to, detections, share that is right) between the edges."""
     rows = []
     for low, high in itertools.pairwise(edges):
         chosen = (scores >= low) & (scores < high)
         rows.append((low, high, int(chosen.sum()), float(hits[chosen].mean()) if chosen.any() else math.nan))
     return rows
+
+
+def calibrate(
+    checkpoint: Checkpoint[MaskRCNNConfig], data: Path, images: Path
+) -> tuple[Checkpoint[MaskRCNNConfig], list[str]]:
+    """Calibrate a checkpoint on a COCO file that it was not trained on; also return what to say about it.
+
+    Raises DataError if nothing can be fitted to the data.
+    """
+    found = detections(checkpoint, load_coco(data, images))
+    scores, hits = match_detections(read_json(data), found)
+    platt = fit(scores, hits)
+    lines = [f"scores become sigmoid({platt.scale:.3f} · logit + {platt.shift:.3f}); of the boxes right are"]
+    for low, high, count, share in reliability(scores, hits, _EDGES):
+        new = f"{platt(low):.3f}–{platt(min(high, 0.9999)):.3f}"
+        lines.append(
+            f"  {share:4.0%} of {count} with scores of {low:g}–{min(high, 1.0):g}, which become {new}"
+        )
+    return bake(checkpoint, platt), lines
 
 
 def _corners(entries: Sequence[Mapping[str, Any]]) -> torch.Tensor:

@@ -16,8 +16,8 @@ import torch
 from model.checkpoints.checkpoint import Checkpoint, open_checkpoint, save
 from model.config.categories import Category
 from model.data.coco import load_coco
-from model.evaluation.calibration import Platt, bake, detections, fit, reliability, right
-from model.evaluation.coco_ap import predict
+from model.evaluation.calibration import Platt, bake, detections, fit, match_detections, reliability
+from model.evaluation.instance import predict
 from model.networks.build import build_network
 from model.predict.instance import InstanceOptions
 from tests.model import tiny
@@ -40,21 +40,21 @@ def test_a_true_box_is_found_once_and_by_the_best_score() -> None:
         found(1, 0.9, 1, 0, 10, 10),
         found(1, 0.8, 50, 0, 10, 4),  # IoU 0.4
         found(2, 0.7, 0, 0, 10, 10),  # of another class
-        found(3, 0.5, 0, 0, 10, 10),  # nobody there
+        found(3, 0.5, 0, 0, 10, 10),  # nothing there
     ]
-    scores, hits = right(data, results)
+    scores, hits = match_detections(data, results)
     assert dict(zip(scores, hits, strict=True)) == {0.9: True, 0.8: False, 0.7: False, 0.6: False, 0.5: False}
 
 
 def test_detections_on_crowds_count_neither_way() -> None:
     data = {"annotations": [truth(1, 0, 0, 100, 100, crowd=1), truth(1, 0, 0, 10, 10)]}
     boxes = [(0.9, 0, 0, 10, 10), (0.8, 0, 0, 10, 10), (0.7, 95, 0, 10, 10), (0.6, 96, 0, 10, 10)]
-    scores, hits = right(data, [found(1, score, *box) for score, *box in boxes])
+    scores, hits = match_detections(data, [found(1, score, *box) for score, *box in boxes])
     assert (scores.tolist(), hits.tolist()) == ([0.9, 0.6], [True, False])  # 0.8 and 0.7 lie on the crowd
 
 
 def test_nothing_found() -> None:
-    scores, hits = right({"annotations": [truth(1, 0, 0, 1, 1)]}, [])
+    scores, hits = match_detections({"annotations": [truth(1, 0, 0, 1, 1)]}, [])
     assert len(scores) == len(hits) == 0
     with pytest.raises(ValueError, match="0 of 0 detections are right"):
         fit(scores, hits)
@@ -121,7 +121,7 @@ def test_several_classes_keep_their_order() -> None:
 def test_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every second image is what the network says, the others show nobody; masks play no part."""
+    """Every second image is what the network says, the others show nothing; masks play no part."""
     file, given, out = tiny.write_data(tmp_path, 8), tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     checkpoint = tiny_checkpoint(2)
     named = tuple(Category(i, name) for i, name in ((1, "dark"), (2, "bright")))
@@ -150,7 +150,7 @@ def test_the_command(
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("model", run_name="__main__")
     assert ended.value.code in (0, None)
-    scores, hits = right(data, boxes)
+    scores, hits = match_detections(data, boxes)
     platt, calibrated = fit(scores, hits), open_checkpoint(out)
     assert hits.any() and not hits.all()
     assert f"sigmoid({platt.scale:.3f} · logit + {platt.shift:.3f})" in capsys.readouterr().out

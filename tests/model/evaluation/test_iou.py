@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from model.data.labelling import VOID
-from model.evaluation.iou import band_width, boundary_overlap, confusion, iou, mean, overlap
+from model.evaluation.iou import (
+    area_overlap,
+    band_width,
+    boundary_overlap,
+    confusion,
+    correct_pixels,
+    iou,
+    mean,
+    overlap,
+)
 
 
 def maps(*rows: str) -> np.ndarray:
@@ -21,6 +30,8 @@ def test_areas_by_hand() -> None:
     matrix = confusion(truth, predicted, 3)
     np.testing.assert_array_equal(matrix, [[3, 1, 0], [0, 3, 0], [0, 0, 0]])
     np.testing.assert_array_equal(overlap(matrix), [[3, 3, 0], [4, 4, 0]])
+    np.testing.assert_array_equal(area_overlap(truth, predicted, 3), overlap(matrix))
+    np.testing.assert_array_equal(correct_pixels(truth, predicted), [[6], [7]])
     shares = iou(overlap(matrix))
     assert shares[:2] == pytest.approx([0.75, 0.75]) and math.isnan(shares[2])
     assert mean(shares) == pytest.approx(0.75)

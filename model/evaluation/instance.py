@@ -1,0 +1,119 @@
+"""The accuracy of instance masks: a network run on COCO-format data, or results that are there already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from model.checkpoints.checkpoint import Checkpoint
+from model.checkpoints.eager import eager_predictor
+from model.config.categories import Category
+from model.config.instance import MaskRCNNConfig
+from model.data.coco import CocoDataset, load_coco, read_image
+from model.data.fields import DataError
+from model.evaluation.coco_ap import average_precision
+from model.evaluation.coco_results import CocoResults, read_results
+from model.evaluation.report import Report, shown
+from model.evaluation.settings import EvaluationSettings
+from model.predict.instance import (
+    InstanceOptions,
+    InstancePredictor,
+    coco_result,
+    parse_points,
+    parse_resolution,
+)
+
+_SHOWN = 5  # names listed in one message
+
+
+def evaluate_instances(
+    checkpoint: Checkpoint[MaskRCNNConfig], data: Path, images: Path, settings: EvaluationSettings
+) -> Report:
+    """Measure a checkpoint at its own score threshold on a COCO file and the folder of its images.
+
+    Only the classes that both sides have are measured. Raises DataError if there is none, or the data are unusable.
+    """
+    options = InstanceOptions(
+        resolution=parse_resolution(settings.resolution), points=parse_points(settings.points)
+    )
+    dataset = load_coco(data, images)
+    classes = match_classes(checkpoint, dataset.categories)
+    if len(classes) < len(dataset.categories):
+        names = listed(tuple(classes.values()))
+        settings.notify(f"measured are only the categories that the checkpoint knows: {names}")
+    return report(data, predict(checkpoint, dataset, classes, options, settings.limit))
+
+
+def evaluate_results(results: Path, data: Path) -> Report:
+    """Measure a file of COCO results on a COCO file. Raises DataError if either cannot be used."""
+    return report(data, read_results(results))
+
+
+def report(data: Path, results: CocoResults) -> Report:
+    """Return the report of results on a COCO file."""
+    metrics = average_precision(data, results.entries, results.category_ids, results.image_ids)
+    text = "\n".join(f"{name:16} {shown(value)}" for name, value in metrics.items())
+    return Report(metrics, text, results.details())
+
+
+def match_classes(
+    checkpoint: Checkpoint[MaskRCNNConfig], categories: Sequence[Category]
+) -> dict[int, Category]:
+    """Return the data's category for each class index of the checkpoint, by name; classes without one are left out.
+
+    An imported file names no classes; if those assumed for it are not in the data, its classes are
+    the data's, which the reference orders by id. Raises DataError if nothing matches.
+    """
+    own = checkpoint.categories
+    named = {category.name: category for category in categories}
+    if found := {i: named[c.name] for i, c in enumerate(own) if c.name in named}:
+        return found
+    if "imported_from" not in checkpoint.notes:
+        raise DataError(
+            f"the checkpoint's classes ({listed(own)}) are not among the data's ({listed(categories)})"
+        )
+    if len(own) != len(categories):
+        raise DataError(
+            f"the checkpoint names no classes and has {len(own)} of them, the data have {len(categories)}"
+        )
+    return dict(enumerate(sorted(categories, key=lambda category: category.id)))
+
+
+def predict(
+    checkpoint: Checkpoint[MaskRCNNConfig],
+    dataset: CocoDataset,
+    classes: Mapping[int, Category],
+    options: InstanceOptions,
+    limit: int | None = None,
+) -> CocoResults:
+    """Return what a checkpoint finds of the given classes at its own score threshold, in the first images (None: all)."""
+    own = tuple(classes.get(i, category) for i, category in enumerate(checkpoint.categories))
+    predictor = replace(eager_predictor(checkpoint), categories=own)
+    options = replace(options, score=0.0, classes=frozenset(classes))
+    return CocoResults(
+        coco_results(predictor, dataset, options, limit=limit),
+        image_ids=[record.image_id for record in dataset.records[:limit]],
+        category_ids=[category.id for category in classes.values()],
+    )
+
+
+def coco_results(
+    predictor: InstancePredictor, dataset: CocoDataset, options: InstanceOptions, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """Return COCO results on a data set, under a progress bar (that vanishes if it stands below another one)."""
+    results = []
+    for record in tqdm(dataset.records[:limit], "predicting", unit="image", leave=None):
+        for mask in predictor(read_image(record), options).finish().masks:
+            category = predictor.categories[mask.category]
+            results.append(coco_result(mask, category, record.image_id, record.width, record.height))
+    return results
+
+
+def listed(categories: Sequence[Category]) -> str:
+    """Return the first names, for a message."""
+    rest = len(categories) - _SHOWN
+    return ", ".join(c.name for c in categories[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
