@@ -159,10 +159,12 @@ class InstanceBatch:
 def render_dense(
     renders: Sequence[InstanceRender], head: PointHead, group_points: int = GROUP_POINTS
 ) -> None:
-    """Evaluate every cell of each render's target, which costs side² points: what adaptive rendering is compared with."""
+    """Evaluate every cell of each render's target, side² points. Adaptive rendering is compared with this."""
     for r in renders:
         centres = regular_grid(r.target, r.box.device)
         cells = torch.arange(r.target**2, device=r.box.device)
         maps = torch.empty(1, r.target, r.target, device=r.box.device)
-        for own, points in zip(cells.split(group_points), centres.split(group_points), strict=True):
+        for own, points in zip(
+            torch.split(cells, group_points), torch.split(centres, group_points), strict=True
+        ):
             evaluate([InstanceBatch([r], maps, own[None], points[None])], head)

@@ -1,7 +1,7 @@
 """Renders of label maps: the best of K classes, refined where the two best are closest (paper section 5).
 
-A float map of all classes is K times as large as the labels, so no level is ever stored as one. A level is the one before
-it, enlarged, with the points that were evaluated on it (`Pyramid`).
+A float map of all classes is K times as large as the labels, so no level is ever stored as one. A level is the one
+before it, enlarged, with the points that were evaluated on it (`Pyramid`).
 
 Shapes:  K classes · h, w size of a map · n points · D point-head width
 Levels cover the image alone: the padding of the network's input costs no points.
@@ -147,9 +147,9 @@ class LabelMapBatch:
 def dense_labels(
     render: LabelMapRender, head: PointHead, group_points: int = GROUP_POINTS
 ) -> NDArray[np.uint8]:
-    """Evaluate every cell of the target, which costs height × width points: what adaptive rendering is compared with."""
+    """Evaluate every cell of the target, height × width points. Adaptive rendering is compared with this."""
     parts = []
-    for cells in torch.arange(render.target_size[0] * render.target_size[1]).split(group_points):
+    for cells in torch.split(torch.arange(render.target_size[0] * render.target_size[1]), group_points):
         batch = LabelMapBatch(render, render.target_size, cells)
         parts.append(batch.logits(head, head.hidden(*batch.read(head))).argmax(1))
     return torch.cat(parts).to(torch.uint8).view(render.target_size).numpy()

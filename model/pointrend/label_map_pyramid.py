@@ -21,7 +21,7 @@ BAND = 2**20  # Values of a band of rows: its temporaries stay small, and in a C
 
 @dataclass
 class Pyramid:
-    """The coarse prediction of an image and what each finished level changed. Rows are computed when they are needed."""
+    """The coarse prediction of an image, and what each finished level changed. Rows are computed on demand."""
 
     base: Tensor  # [K, h, w] coarse logits of the image, without padding
     levels: list[Level] = field(default_factory=list)

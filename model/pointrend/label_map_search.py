@@ -27,8 +27,8 @@ class Level(NamedTuple):
 class UnfinishedLevel:
     """The next level of a label map: first its rows are searched, then the chosen cells are evaluated.
 
-    A step searches a band of rows for the cells where the two best classes are closest. The last of these steps, and each
-    step after it, evaluates a part of the chosen cells.
+    A step searches a band of rows for the cells where the two best classes are closest. The last of these steps, and
+    each step after it, evaluates a part of the chosen cells.
     """
 
     size: Size
@@ -45,7 +45,7 @@ class UnfinishedLevel:
 
     @property
     def rows(self) -> tuple[int, int]:
-        """The first row to search in this step, and the first one after it. Both are equal once all rows are searched."""
+        """The first row to search in this step, and the first one after it; equal once all rows are searched."""
         return self.row, min(self.row + self.band, self.size[0])
 
     def wanted(self, most: int) -> Tensor:

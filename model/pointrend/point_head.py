@@ -1,9 +1,10 @@
 """The point head: a small MLP that all points and regions share (paper section 3.3).
 
 Its input at a point is the fine feature joined with the coarse prediction, and every later layer sees the coarse
-prediction again. All coarse inputs and the fine input of the first layer are linear in what they read, and so is bilinear
-interpolation. For inference both maps are therefore projected once (`project_fine`, `project_coarse`), and points read
-the projections: that is less than half of the work at each point, and only the class that is asked for is predicted.
+prediction again. All coarse inputs and the fine input of the first layer are linear in what they read, and so is
+bilinear interpolation. For inference both maps are therefore projected once (`project_fine`, `project_coarse`), and
+points read the projections: that is less than half of the work at each point, and only the class that is asked for is
+predicted.
 
 Shapes:  R regions · P points · n points of any regions · C fine channels · K classes · D `point_dim`
          L hidden layers that see the coarse prediction (all of them, or the first alone)
@@ -97,7 +98,8 @@ class PointHead(nn.Module):
     def hidden(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """Return the last hidden features [n, D], from what was read at n points of any regions.
 
-        fine: [n, D] read from `project_fine`; its memory is reused. coarse: [n, ≥ L·D], `coarse_terms` in its first columns.
+        fine: [n, D] read from `project_fine`; its memory is reused. coarse: [n, ≥ L·D] with `coarse_terms` in its first
+        columns.
         """
         dim = self.dim
         first, *others = self._hidden

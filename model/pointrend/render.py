@@ -110,7 +110,7 @@ def evaluate(batches: Sequence[Batch], head: PointHead) -> None:
         return
     fine, coarse = zip(*(batch.read(head) for batch in batches), strict=True)
     hidden = head.hidden(_joined(fine), _joined(coarse))
-    for batch, own in zip(batches, hidden.split([batch.count for batch in batches]), strict=True):
+    for batch, own in zip(batches, torch.split(hidden, [batch.count for batch in batches]), strict=True):
         batch.write(head, own)
 
 

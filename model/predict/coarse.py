@@ -15,7 +15,8 @@ class InstanceCoarse(NamedTuple):
     """The regions of a batch of images: the detections image by image, then the given boxes in their order."""
 
     boxes: Tensor  # [R, 4] in network-input pixels
-    # [R] The box head's score, with `MaskRCNNConfig.mask_score` times the expected precision of the coarse mask: not sorted.
+    # [R] The box head's score; with `MaskRCNNConfig.mask_score` times the expected precision of the coarse mask, so
+    # that scores are not sorted.
     scores: Tensor
     classes: Tensor  # [R] indices
     batch: Tensor  # [R] which image

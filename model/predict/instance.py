@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.config.categories import Category
-from model.config.instance import Preprocessing
+from model.config.parts import Preprocessing
 from model.masks import rle
 from model.masks.paste import Crop, paste
 from model.pointrend.features import FineMap
@@ -43,7 +43,7 @@ class InstanceOptions:
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """One finished instance mask. It holds its own logits: a render would keep the maps of its whole batch in memory."""
+    """One finished instance mask. It holds its own logits; a render would keep the maps of its whole batch."""
 
     category: int  # index
     score: float

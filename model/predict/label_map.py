@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.config.categories import Category
-from model.config.instance import Preprocessing
+from model.config.parts import Preprocessing
 from model.masks import rle
 from model.masks.palette import VOID, Colour
 from model.pointrend.label_map import LabelMapRender
@@ -91,7 +91,7 @@ class LabelMapPrediction:
         return [self.render]
 
     def finish(self) -> LabelMap:
-        """Return the finest finished map. Its coarse logits are copied, because they are a view of the whole batch's."""
+        """Return the finest finished map. Its coarse logits are copied: they are a view of the whole batch's."""
         levels = self.render.pyramid
         own = Pyramid(levels.base.clone(), list(levels.levels))
         return LabelMap(own, self.asked, self.classes, self.render.points, self.render.truncated)
@@ -146,7 +146,7 @@ class LabelMapPredictor:
 
 
 def target_size(height: int, width: int, resolution: int | Literal["native"]) -> Size:
-    """Return the size of the map that a request for an image asks for. Raise ValueError if it has over MAX_CELLS cells."""
+    """Return the size of the map that a request asks for. Raise ValueError if it has over MAX_CELLS cells."""
     rows = height if resolution == "native" else resolution
     columns = max(1, int(width * rows / height + 0.5))
     if rows * columns > MAX_CELLS:

@@ -1,8 +1,8 @@
 """What the predictors of all tasks have in common.
 
-A predictor takes an image through these steps: prepare → coarse pass → begin the renders → render → finish. The same steps
-serve a network in PyTorch and an exported bundle; only the function that runs the coarse pass differs. A server needs
-this and nothing of networks or training, so none of these is imported here.
+A predictor takes an image through these steps: prepare → coarse pass → begin the renders → render → finish. The same
+steps serve a network in PyTorch and an exported bundle; only the function that runs the coarse pass differs. A server
+needs this and nothing of networks or training, so none of these is imported here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.config.categories import Category
-from model.config.instance import Preprocessing
+from model.config.parts import Preprocessing
 from model.pointrend.features import FineMap
 from model.pointrend.point_head import PointHead
 from model.pointrend.render import Render
@@ -128,7 +128,9 @@ class Predictor(Protocol):
         ...
 
 
-def prepared(image: Pixels, preprocessing: Preprocessing, prompts: tuple[Prompt, ...] | None = None) -> Prepared:
+def prepared(
+    image: Pixels, preprocessing: Preprocessing, prompts: tuple[Prompt, ...] | None = None
+) -> Prepared:
     """Resize one RGB image [H, W, 3] to the size of the network's input."""
     resized = torch.from_numpy(np.ascontiguousarray(resize(image, preprocessing).transpose(2, 0, 1)))
     return Prepared(resized, image.shape[1], image.shape[0], prompts)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from model.predict.image_size import displayed_size
+from model.predict.image_size import displayed_size, header_size
 from model.predict.images import NotAnImage, decode
 
 
@@ -32,6 +32,8 @@ def check(data: bytes) -> bool:
 def test_it_is_the_decoded_size(format: str, orientation: int) -> None:
     turned = check(encoded(format, orientation))
     assert turned == (format in ("JPEG", "PNG", "WebP") and 5 <= orientation <= 8)
+    swapped = format not in ("GIF", "BMP") and 5 <= orientation <= 8
+    assert header_size(encoded(format, orientation)) == ((8, 6) if swapped else (6, 8))
 
 
 def test_metadata_may_stand_behind_the_pixels() -> None:
@@ -40,7 +42,9 @@ def test_metadata_may_stand_behind_the_pixels() -> None:
     end = start + struct.unpack(">I", data[start : start + 4])[0] + 12
     rest = data[:start] + data[end:]
     last = rest.index(b"IEND") - 4
-    assert check(rest[:last] + data[start:end] + rest[last:])
+    late = rest[:last] + data[start:end] + rest[last:]
+    assert check(late)
+    assert header_size(late) is None
 
 
 def test_an_orientation_may_stand_in_xmp() -> None:
@@ -48,8 +52,16 @@ def test_an_orientation_may_stand_in_xmp() -> None:
     info.add_itxt("XML:com.adobe.xmp", '<x tiff:Orientation="6"/>')
     Image.new("RGB", (6, 8)).save(file, "PNG", pnginfo=info)
     assert check(file.getvalue())
+    assert header_size(file.getvalue()) is None
 
 
 def test_other_files_are_refused() -> None:
     with pytest.raises(NotAnImage):
         displayed_size(io.BytesIO(b"nothing"))
+    assert header_size(b"nothing") is None
+
+
+def test_a_cut_file_has_the_size_of_its_header() -> None:
+    data = encoded("JPEG", 6)
+    assert header_size(data[:-4]) == (8, 6)
+    assert header_size(data[:20]) is None

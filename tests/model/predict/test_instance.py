@@ -20,19 +20,17 @@ from pycocotools.cocoeval import COCOeval
 from export.parity import picture
 from model.checkpoints.eager import eager_predictor
 from model.config.categories import Category
+from model.pointrend.levels import SIDES
 from model.pointrend.point_head import PointHead
-from model.pointrend.render import SIDES
 from model.predict.instance import (
     InstanceOptions,
     InstancePredictor,
-    Prepared,
-    Prompt,
     Region,
     coco_result,
-    crop,
     parse_points,
     parse_resolution,
 )
+from model.predict.predictor import Prepared, Prompt
 from tests.parity.goldens import load_checkpoint
 
 ALL = InstanceOptions(resolution=28, score=0.0, max_instances=1000)
@@ -50,13 +48,17 @@ def image() -> NDArray[np.uint8]:
     return picture(120, 160, 3)
 
 
+def with_boxes(*prompts: Prompt) -> InstanceOptions:
+    return dataclasses.replace(ALL, prompts=prompts)
+
+
 def facts(regions: list[Region]) -> list[tuple[int, float]]:
     return [(r.category, r.score) for r in regions]
 
 
 @cache
 def everything() -> tuple[Region, ...]:
-    return tuple(predictor()(image(), ALL))
+    return tuple(predictor()(image(), ALL).regions)
 
 
 @settings(deadline=None)
@@ -93,15 +95,15 @@ def test_regions_come_best_first_within_the_image() -> None:
     assert scores == sorted(scores, reverse=True)
     for r in regions:
         assert (r.box >= 0).all() and r.box[2] <= 160 and r.box[3] <= 120
-        assert r.render.done and r.render.side == 28
+        assert r.render.done and r.render.target == 28
 
 
 def test_regions_come_best_first_whatever_the_order_of_the_coarse_pass() -> None:
     """Masks change the scores after the detector has sorted them."""
-    prepared = predictor().prepare(image())
+    prepared = predictor().prepare(image(), ALL)
     coarse = predictor().coarse([prepared])
     risen = coarse._replace(scores=coarse.scores.flip(0))
-    found = predictor().regions(risen, 0, prepared, dataclasses.replace(ALL, max_instances=3))
+    found = predictor().begin(risen, 0, prepared, dataclasses.replace(ALL, max_instances=3)).regions
     best = coarse.scores[:3].tolist()
     assert [r.score for r in found] == pytest.approx(best) and best[0] > best[2]
     boxes = prepared.to_image(coarse.boxes.flip(0)[:3])
@@ -110,7 +112,7 @@ def test_regions_come_best_first_whatever_the_order_of_the_coarse_pass() -> None
 
 def test_the_least_score_counts() -> None:
     score = everything()[3].score
-    found = predictor()(image(), dataclasses.replace(ALL, score=score))
+    found = predictor()(image(), dataclasses.replace(ALL, score=score)).regions
     assert facts(found) == [f for f in facts(list(everything())) if f[1] >= score]
     assert 4 <= len(found) < len(everything())
 
@@ -119,13 +121,14 @@ def test_classes_are_chosen_before_the_number_is_cut() -> None:
     categories = [r.category for r in everything()]
     rare = min(set(categories), key=categories.count)
     wanted = [f for f in facts(list(everything())) if f[0] == rare]
-    found = predictor()(image(), dataclasses.replace(ALL, classes=frozenset({rare}), max_instances=1))
+    options = dataclasses.replace(ALL, classes=frozenset({rare}), max_instances=1)
+    found = predictor()(image(), options).regions
     assert facts(found) == wanted[:1]
-    assert not predictor()(image(), dataclasses.replace(ALL, classes=frozenset()))
+    assert not predictor()(image(), dataclasses.replace(ALL, classes=frozenset())).regions
 
 
 def test_no_more_than_the_most_instances() -> None:
-    found = predictor()(image(), dataclasses.replace(ALL, max_instances=2))
+    found = predictor()(image(), dataclasses.replace(ALL, max_instances=2)).regions
     assert facts(found) == facts(list(everything()))[:2]
 
 
@@ -136,7 +139,7 @@ def test_given_boxes_are_segmented_and_nothing_else(name: str) -> None:
     options = InstanceOptions(
         resolution=28, score=1.0, max_instances=1, classes=frozenset({0}), prompts=prompts
     )
-    first, second = predictor(name)(image(), options)
+    first, second = predictor(name)(image(), options).regions
     assert first.category == 4
     np.testing.assert_allclose(first.box, [0, 10, 90, 100], atol=1e-3)
     np.testing.assert_allclose(second.box, [50, 5, 60, 15], atol=1e-3)
@@ -144,23 +147,23 @@ def test_given_boxes_are_segmented_and_nothing_else(name: str) -> None:
 
 
 def test_no_given_boxes_are_no_regions() -> None:
-    assert predictor()(image(), InstanceOptions(prompts=())) == []
+    assert predictor()(image(), InstanceOptions(prompts=())).regions == []
 
 
 def test_prompts_of_a_batch_stay_with_their_images() -> None:
     made = predictor()
     boxes = [(10.0, 10.0, 90.0, 100.0), (50.0, 5.0, 120.0, 60.0), (20.0, 30.0, 70.0, 80.0)]
     batch = [
-        made.prepare(image(), (Prompt(boxes[0], 1), Prompt(boxes[1], 2))),
-        made.prepare(picture(120, 160, 4)),
-        made.prepare(picture(120, 160, 5), (Prompt(boxes[2], 3),)),
+        made.prepare(image(), with_boxes(Prompt(boxes[0], 1), Prompt(boxes[1], 2))),
+        made.prepare(picture(120, 160, 4), ALL),
+        made.prepare(picture(120, 160, 5), with_boxes(Prompt(boxes[2], 3))),
     ]
     coarse = made.coarse(batch)
-    regions = [made.regions(coarse, i, prepared, ALL) for i, prepared in enumerate(batch)]
+    regions = [made.begin(coarse, i, prepared, ALL).regions for i, prepared in enumerate(batch)]
     assert [[r.category for r in found] for found in (regions[0], regions[2])] == [[1, 2], [3]]
     for found, box in zip((*regions[0], *regions[2]), boxes, strict=True):
         np.testing.assert_allclose(found.box, box, atol=1e-3)
-    alone = made(picture(120, 160, 4), ALL)
+    alone = made(picture(120, 160, 4), ALL).regions
     assert [r.category for r in regions[1]] == [r.category for r in alone]
     assert [r.score for r in regions[1]] == pytest.approx([r.score for r in alone], abs=1e-4)
 
@@ -168,25 +171,25 @@ def test_prompts_of_a_batch_stay_with_their_images() -> None:
 def test_an_empty_image_has_no_regions() -> None:
     made = predictor()
     blank = np.zeros((120, 160, 3), np.uint8)
-    assert made(blank, dataclasses.replace(ALL, score=1.0)) == []
-    prepared = made.prepare(blank)
+    assert made(blank, dataclasses.replace(ALL, score=1.0)).regions == []
+    prepared = made.prepare(blank, ALL)
     nothing = made.coarse([prepared])
     nothing = nothing._replace(**{f: getattr(nothing, f)[:0] for f in nothing._fields[:5]})
-    assert made.regions(nothing, 0, prepared, ALL) == []
+    assert made.begin(nothing, 0, prepared, ALL).regions == []
 
 
 def test_native_follows_the_box_in_image_pixels() -> None:
     boxes = ((0.0, 0.0, 20.0, 20.0), (0.0, 0.0, 20.0, 29.0), (0.0, 0.0, 160.0, 100.0))
     options = InstanceOptions(prompts=tuple(Prompt(box) for box in boxes))
-    prepared = predictor().prepare(image(), options.prompts)
-    regions = predictor().regions(predictor().coarse([prepared]), 0, prepared, options)
-    assert [r.render.side for r in regions] == [28, 56, 224]
+    prepared = predictor().prepare(image(), options)
+    regions = predictor().begin(predictor().coarse([prepared]), 0, prepared, options).regions
+    assert [r.render.target for r in regions] == [28, 56, 224]
 
 
 def test_the_conv_heads_masks_need_no_rendering() -> None:
     made = predictor("tiny_conv")
     assert made.head is None
-    regions = made(image(), dataclasses.replace(ALL, resolution=448))
+    regions = made(image(), dataclasses.replace(ALL, resolution=448)).regions
     assert regions and all(r.render.probability().shape == (28, 28) for r in regions)
     assert isinstance(predictor().head, PointHead)
 
@@ -195,7 +198,7 @@ def test_the_conv_heads_masks_need_no_rendering() -> None:
 def test_results_are_what_pycocotools_loads() -> None:
     categories = predictor().categories
     results: list[dict[str, Any]] = [
-        coco_result(r, categories[r.category], 17, 160, 120) for r in everything()
+        coco_result(r.finish(), categories[r.category], 17, 160, 120) for r in everything()
     ]
     truth = COCO()
     truth.dataset = {
@@ -215,7 +218,7 @@ def test_results_are_what_pycocotools_loads() -> None:
         evaluation.summarize()
     assert len(loaded.anns) == len(results)
     for r, annotation in zip(everything(), loaded.anns.values(), strict=True):
-        found = crop(r, 160, 120)
+        found = r.finish().crop(160, 120)
         expected = np.zeros((120, 160), np.uint8)
         h, w = found.bitmap.shape
         expected[found.top : found.top + h, found.left : found.left + w] = found.bitmap
@@ -225,7 +228,7 @@ def test_results_are_what_pycocotools_loads() -> None:
 
 def test_a_results_fields() -> None:
     region = everything()[0]
-    result = coco_result(region, Category(90, "toothbrush"), 5, 160, 120)
+    result = coco_result(region.finish(), Category(90, "toothbrush"), 5, 160, 120)
     x0, y0, x1, y1 = region.box.tolist()
     assert (result["image_id"], result["category_id"], result["score"]) == (5, 90, region.score)
     assert result["bbox"] == [x0, y0, x1 - x0, y1 - y0]
@@ -247,3 +250,18 @@ def test_impossible_resolutions_name_the_possible_ones(text: str) -> None:
 def test_impossible_points_name_the_possible_ones(text: str) -> None:
     with pytest.raises(ValueError, match="auto or a number from 1 to 802816, got"):
         parse_points(text)
+
+
+def test_a_result_owns_its_memory() -> None:
+    """A mask that waits for its answer must not keep the logits of its whole group, let alone the fine map."""
+    prediction = predictor()(image(), ALL)
+    for mask in prediction.finish().masks:
+        assert mask.logits.untyped_storage().nbytes() == 4 * mask.side**2
+    assert [m.score for m in prediction.finish().parts] == [r.score for r in prediction.regions]
+
+
+def test_a_mask_without_a_finished_level_cannot_be_finished() -> None:
+    prepared = predictor().prepare(image(), ALL)
+    begun = predictor().begin(predictor().coarse([prepared]), 0, prepared, ALL)
+    with pytest.raises(ValueError, match="nothing is rendered yet"):
+        begun.finish()

@@ -9,18 +9,17 @@ import pytest
 import torch
 
 from export.parity import picture
-from model.checkpoints.semantic_eager import semantic_predictor_of
 from model.config.categories import numbered
 from model.config.semantic import SemanticConfig
 from model.masks import rle
 from model.masks.palette import default_palette
+from model.networks.eager import predictor_of
 from model.predict.label_map import (
     VOID,
     LabelMapOptions,
     LabelMapPredictor,
-    label_map,
     parse_height,
-    parse_points,
+    parse_label_map_points,
     segments,
     target_size,
 )
@@ -28,14 +27,14 @@ from tests.model import tiny_semantic
 
 
 def predictor(config: SemanticConfig = tiny_semantic.CONFIG) -> LabelMapPredictor:
-    return semantic_predictor_of(tiny_semantic.network(config), numbered(3), default_palette(3))
+    return predictor_of(tiny_semantic.network(config), numbered(3), default_palette(3))
 
 
 @pytest.mark.parametrize("config", [tiny_semantic.CONFIG, tiny_semantic.DEEPLAB])
 def test_native_is_the_image_itself(config: SemanticConfig) -> None:
     found = predictor(config)(picture(90, 133, 0), LabelMapOptions())
-    assert found.size == found.target == (90, 133)
-    labels = label_map(found, 90, 133)
+    assert found.render.size == found.render.target_size == found.asked == (90, 133)
+    labels = found.finish().labels(90, 133)
     assert labels.shape == (90, 133) and labels.dtype == np.uint8 and labels.max() < 3
 
 
@@ -43,33 +42,34 @@ def test_resolution_is_a_height_above_or_below_the_image() -> None:
     predict = predictor()
     for rows, columns in ((45, 67), (360, 532)):
         found = predict(picture(90, 133, 0), LabelMapOptions(resolution=rows))
-        assert found.size == (rows, columns) if rows > found.base.shape[1] else found.done
-        assert label_map(found, 90, 133).shape == (90, 133)
+        render = found.render
+        assert render.size == (rows, columns) if rows > render.pyramid.base.shape[1] else render.done
+        assert found.finish().labels(90, 133).shape == (90, 133)
 
 
 def test_a_batch_is_its_images_alone() -> None:
     predict = predictor()
-    images = [predict.prepare(picture(64, 96, seed)) for seed in range(3)]
+    images = [predict.prepare(picture(64, 96, seed), LabelMapOptions()) for seed in range(3)]
     together = predict.coarse(images)
     for i, image in enumerate(images):
         alone = predict.coarse([image])
         assert torch.allclose(together.coarse[i], alone.coarse[0], atol=1e-5)
         a, b = (predict.begin(c, j, image, LabelMapOptions()) for c, j in ((together, i), (alone, 0)))
         predict.render([a, b])
-        assert (a.labels(64, 96) == b.labels(64, 96)).mean() > 0.998
+        assert (a.finish().labels(64, 96) == b.finish().labels(64, 96)).mean() > 0.998
 
 
 def test_a_base_alone_predicts() -> None:
     predict = predictor(dataclasses.replace(tiny_semantic.CONFIG, point=None))
     assert predict.head is None
     found = predict(picture(64, 96, 0), LabelMapOptions(resolution=512))
-    assert found.done and label_map(found, 512, 768).shape == (512, 768)
+    assert found.render.done and found.finish().labels(512, 768).shape == (512, 768)
 
 
 def test_classes_that_were_not_asked_for_are_void() -> None:
     found = predictor()(picture(64, 96, 0), LabelMapOptions())
-    everything = label_map(found, 64, 96)
-    some = label_map(found, 64, 96, frozenset({0, 2}))
+    everything = found.finish().labels(64, 96)
+    some = dataclasses.replace(found, classes=frozenset({0, 2})).finish().labels(64, 96)
     assert np.array_equal(some, np.where(everything == 1, VOID, everything))
     assert [s.category for s in segments(some)] == [c for c in np.unique(everything).tolist() if c != 1]
 
@@ -91,10 +91,25 @@ def test_sizes_are_bounded() -> None:
 
 
 def test_requests_are_parsed() -> None:
-    assert (parse_height("native"), parse_height("4096"), parse_points("auto")) == ("native", 4096, None)
-    assert parse_points("8192") == 8192
+    assert (parse_height("native"), parse_height("4096"), parse_label_map_points("auto")) == (
+        "native",
+        4096,
+        None,
+    )
+    assert parse_label_map_points("8192") == 8192
     for text in ("0", "8193", "-3", "1.5", "x" * 90, ""):
         with pytest.raises(ValueError, match="resolution must be native or a height from 1 to 8192, got"):
             parse_height(text)
     with pytest.raises(ValueError, match="points must be auto or a number from 1 to 1048576, got '0'"):
-        parse_points("0")
+        parse_label_map_points("0")
+
+
+def test_a_result_owns_its_memory() -> None:
+    """A label map that waits for its answer must not keep the coarse logits of its whole batch."""
+    predict = predictor()
+    images = [predict.prepare(picture(64, 96, seed), LabelMapOptions()) for seed in range(3)]
+    coarse = predict.coarse(images)
+    result = predict.begin(coarse, 1, images[1], LabelMapOptions(resolution=16)).finish()
+    base = result.pyramid.base
+    assert base.untyped_storage().nbytes() == 4 * base.numel() < coarse.coarse.untyped_storage().nbytes()
+    assert result.parts == (result,) and result.side == 16
