@@ -9,6 +9,9 @@ from typing import Annotated
 
 import typer
 
+from model.command_line import one_line_errors
+from model.errors import UserError
+
 
 def export(
     checkpoint: Annotated[Path, typer.Option(help="Native .safetensors, or the reference's .pkl or .pth.")],
@@ -32,7 +35,7 @@ def export(
     if classes:
         names = [label.strip() for label in classes.split(",")]
         if not all(names) or len(set(names)) < len(names):
-            raise ValueError(f"--classes needs different names that are not empty, got {classes!r}")
+            raise UserError(f"--classes needs different names that are not empty, got {classes!r}")
         categories = tuple(Category(i, label) for i, label in enumerate(names, 1))
     opened = open_named(checkpoint, preset, config, categories)
     source = {"checkpoint": checkpoint.name, "sha256": sha256(checkpoint)}
@@ -47,7 +50,7 @@ if __name__ == "__main__":
     # Not `typer.run`: its own error pages hide one-line messages behind a traceback.
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(export)
-    try:
+    from export.write import ParityError
+
+    with one_line_errors(ParityError):
         app()
-    except (ValueError, RuntimeError, OSError) as error:
-        sys.exit(f"error: {error}")

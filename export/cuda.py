@@ -8,17 +8,19 @@ from __future__ import annotations
 import onnxruntime
 import torch
 
+from model.errors import UserError
+
 
 def check_cuda(torch_version: str | None, onnxruntime_version: str | None) -> None:
     """The versions of CUDA that each was built for ("13.0"; None: without). Raises ValueError (one line)."""
     found = {"torch": torch_version, "onnxruntime": onnxruntime_version}
     if without := [name for name, version in found.items() if not version]:
-        raise ValueError(
+        raise UserError(
             f"device cuda: {' and '.join(without)} {'is' if len(without) == 1 else 'are'} built without CUDA: "
             "install PyTorch's CUDA build and onnxruntime-gpu, or use device cpu"
         )
     if len({str(version).split(".")[0] for version in found.values()}) > 1:
-        raise ValueError(
+        raise UserError(
             f"device cuda: torch is built for CUDA {torch_version} and onnxruntime for CUDA {onnxruntime_version}: "
             "install versions of one CUDA major"
         )

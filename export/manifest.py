@@ -18,6 +18,7 @@ from model.config.categories import Category
 from model.config.instance import PointRendConfig
 from model.config.parts import Preprocessing
 from model.config.semantic import SemanticPointConfig
+from model.errors import UserError
 from model.masks.palette import Colour
 
 SCHEMA = 2
@@ -26,7 +27,7 @@ _CHECKED = ConfigDict(extra="forbid", strict=True)
 _Channel = Annotated[int, Field(ge=0, le=255)]
 
 
-class BundleError(ValueError):
+class BundleError(UserError):
     """A bundle is missing, damaged, foreign, or of another schema than this version reads. The message is one line."""
 
 

@@ -18,6 +18,7 @@ from export.session import Execution
 from model.checkpoints.checkpoint import Checkpoint
 from model.checkpoints.eager import eager_predictor
 from model.config.instance import PointRendConfig
+from model.errors import UserError
 from model.networks.build import build_network
 from model.networks.coarse_pass import InstancePass, SemanticPass
 from model.networks.mask_heads import PointRendMaskHead
@@ -38,7 +39,7 @@ def write_bundle(
     """
     out = out.resolve()
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
-        raise ValueError(f"{out} is not empty and holds no bundle: name another folder")
+        raise UserError(f"{out} is not empty and holds no bundle: name another folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     source = source | checkpoint.notes
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:

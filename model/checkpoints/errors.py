@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from model.errors import UserError
 
-class CheckpointError(ValueError):
+
+class CheckpointError(UserError):
     """A checkpoint that is damaged, foreign, newer than this code, or made for another network."""

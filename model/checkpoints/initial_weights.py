@@ -15,6 +15,7 @@ from model.checkpoints.detectron2.arrays import Array, read_arrays
 from model.checkpoints.detectron2.names import POINT, rename
 from model.checkpoints.errors import CheckpointError
 from model.config.network import NetworkConfig
+from model.errors import UserError
 from model.networks.backbone import TimmTrunk, load_imagenet
 from model.networks.build import Network
 
@@ -61,7 +62,7 @@ def from_classifier(network: Network, path: Path) -> str:
     # Without statistics a norm keeps mean 0 and variance 1: Caffe2's are merged into weight and bias.
     lacking = [k for k in own.keys() - fitting if not k.endswith(("running_mean", "running_var"))]
     if lacking:
-        raise ValueError(f"{path.name} does not fit the trunk: it lacks {min(lacking)} as shaped there")
+        raise UserError(f"{path.name} does not fit the trunk: it lacks {min(lacking)} as shaped there")
     trunk.load_state_dict(own | fitting)
     foreign = "layer1.0.conv1.weight" in arrays and network.config.preprocessing.channel_order != "RGB"
     note = " (torchvision's, trained on RGB; this network reads BGR and has to adapt)" if foreign else ""
@@ -88,7 +89,7 @@ def from_checkpoint(network: Network, path: Path) -> str:
         given, note = _tensors(read_arrays(path)), ""
     fitting = _fitting(given, own)
     if not fitting:
-        raise ValueError(f"nothing in {path.name} fits this network")
+        raise UserError(f"nothing in {path.name} fits this network")
     network.load_state_dict(own | fitting)
     return f"started {len(fitting)} of {len(own)} tensors from {path.name}{note}"
 

@@ -9,6 +9,7 @@ from model.checkpoints.detectron2.config import config_from_yaml
 from model.config.categories import Category
 from model.config.presets import preset as find_preset
 from model.config.presets import preset_categories
+from model.errors import UserError
 
 
 def open_named(
@@ -23,7 +24,7 @@ def open_named(
     `categories` replace either. Raises ValueError, of which `CheckpointError` is one kind.
     """
     if preset and config:
-        raise ValueError("give --preset or --config, not both")
+        raise UserError("give --preset or --config, not both")
     network = find_preset(preset) if preset else config_from_yaml(config) if config else None
     if preset and categories is None and path.suffix.lower() in REFERENCE_SUFFIXES:
         categories = preset_categories(preset)

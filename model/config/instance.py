@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from model.config.parts import FPNConfig, Preprocessing, TrunkConfig
+from model.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,6 @@ class MaskRCNNConfig:
 
     def __post_init__(self) -> None:
         if self.num_classes < 1:
-            raise ValueError(f"num_classes must be at least 1, got {self.num_classes}")
+            raise UserError(f"num_classes must be at least 1, got {self.num_classes}")
         if len(self.rpn.anchor_sizes) != 5:
-            raise ValueError(f"one anchor size for each of P2–P6 is needed, got {self.rpn.anchor_sizes}")
+            raise UserError(f"one anchor size for each of P2–P6 is needed, got {self.rpn.anchor_sizes}")

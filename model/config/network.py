@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from model.config.instance import MaskRCNNConfig
 from model.config.semantic import SemanticConfig
+from model.errors import UserError
 
 Task = Literal["instance", "semantic"]
 NetworkConfig = MaskRCNNConfig | SemanticConfig
@@ -52,7 +53,7 @@ def config_from_dict(data: dict[str, Any]) -> NetworkConfig:
             )
             for problem in error.errors(include_url=False, include_input=False)
         )
-        raise ValueError("configuration: " + "; ".join(problems)) from None
+        raise UserError("configuration: " + "; ".join(problems)) from None
 
 
 def _dotted(data: Any, location: tuple[int | str, ...]) -> str:

@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
+from model.errors import UserError
+
 Config = TypeVar("Config")
 
 
@@ -18,7 +20,7 @@ def override(config: Config, changes: Sequence[str]) -> Config:
     for change in changes:
         name, equals, text = change.partition("=")
         if not equals:
-            raise ValueError(f"expected name=value, got {change!r}")
+            raise UserError(f"expected name=value, got {change!r}")
         config = _changed(config, name.strip().split("."), _value(text.strip()), change)
     return config
 
@@ -34,20 +36,20 @@ def _value(text: str) -> Any:
 def _changed(config: Any, path: list[str], value: Any, change: str) -> Any:
     names = [member.name for member in dataclasses.fields(config)]
     if path[0] not in names:
-        raise ValueError(f"{change!r}: there is no {path[0]!r}; there are {', '.join(names)}")
+        raise UserError(f"{change!r}: there is no {path[0]!r}; there are {', '.join(names)}")
     old = getattr(config, path[0])
     if len(path) > 1:
         if not dataclasses.is_dataclass(old):
-            raise ValueError(f"{change!r}: {path[0]!r} has no parts")
+            raise UserError(f"{change!r}: {path[0]!r} has no parts")
         return dataclasses.replace(config, **{path[0]: _changed(old, path[1:], value, change)})
     if dataclasses.is_dataclass(old):
         parts = ", ".join(f"{path[0]}.{member.name}" for member in dataclasses.fields(old))
-        raise ValueError(f"{change!r}: choose a part, one of {parts}")
+        raise UserError(f"{change!r}: choose a part, one of {parts}")
     if isinstance(old, float) and type(value) is int:
         value = float(value)
     numbers = not isinstance(value, tuple) or all(type(number) in (int, float) for number in value)
     if type(value) is not type(old) or not numbers:
-        raise ValueError(f"{change!r}: expected {_kind(old)}, like {json.dumps(old)}")
+        raise UserError(f"{change!r}: expected {_kind(old)}, like {json.dumps(old)}")
     return dataclasses.replace(config, **{path[0]: cast(Any, value)})
 
 

@@ -17,6 +17,7 @@ from model.config.instance import (
 from model.config.network import NetworkConfig
 from model.config.parts import FPNConfig, Preprocessing, ResNetConfig, TimmConfig
 from model.config.semantic import DeepLabV3Config, SemanticConfig, SemanticFPNConfig, SemanticPointConfig
+from model.errors import UserError
 
 _RESNEXT_PIXELS = Preprocessing(std=(57.375, 57.12, 58.395))
 _CITYSCAPES_PIXELS = Preprocessing(short_edge=1024, long_edge=2048)
@@ -80,7 +81,7 @@ _CITYSCAPES = {"instance": CITYSCAPES, "semantic": CITYSCAPES_LABELS}
 def preset(name: str) -> NetworkConfig:
     """Return the named preset. Raises ValueError that lists the names."""
     if name not in PRESETS:
-        raise ValueError(f"no preset {name!r}; there are: {', '.join(PRESETS)}")
+        raise UserError(f"no preset {name!r}; there are: {', '.join(PRESETS)}")
     return PRESETS[name]
 
 

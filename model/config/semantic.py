@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from model.config.parts import FPNConfig, Preprocessing, TrunkConfig
+from model.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -71,4 +72,4 @@ class SemanticConfig:
 
     def __post_init__(self) -> None:
         if not 2 <= self.num_classes <= 255:  # label maps are 8 bits; 255 is no class
-            raise ValueError(f"num_classes must be 2–255, got {self.num_classes}")
+            raise UserError(f"num_classes must be 2–255, got {self.num_classes}")

@@ -19,6 +19,7 @@ from PIL import Image, ImageEnhance
 from pycocotools import mask as rle_codec
 
 from model.data.images import Pixels
+from model.errors import UserError
 from model.predict.preprocess import resized_size
 
 Floats = NDArray[np.floating[Any]]
@@ -103,18 +104,18 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if not self.short_edges or min(*self.short_edges, self.long_edge) < 1:
-            raise ValueError(
+            raise UserError(
                 f"edges must be at least 1 pixel: {self.short_edges}, long edge {self.long_edge}"
             )
         chances, least = (self.flip, self.crop, self.paste), (self.crop_least, self.paste_least)
         if not (all(0 <= p <= 1 for p in chances) and all(0 < p <= 1 for p in least)):
-            raise ValueError(
+            raise UserError(
                 "flip, crop, paste, crop_least and paste_least must lie between 0 and 1, the last two above 0"
             )
         if not self.enlarge >= 1:
-            raise ValueError(f"enlarge must be at least 1, got {self.enlarge}")
+            raise UserError(f"enlarge must be at least 1, got {self.enlarge}")
         if not 0 <= self.colour < 1:
-            raise ValueError(f"colour must be at least 0 and below 1, got {self.colour}")
+            raise UserError(f"colour must be at least 0 and below 1, got {self.colour}")
 
     def view(self, height: int, width: int, rng: np.random.Generator) -> View:
         """Draw a view of an image of this size."""

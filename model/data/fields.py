@@ -8,8 +8,10 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
+from model.errors import UserError
 
-class DataError(ValueError):
+
+class DataError(UserError):
     """Annotations or images cannot be used; the message says which and why."""
 
 

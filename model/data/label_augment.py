@@ -12,6 +12,7 @@ import numpy as np
 
 from model.data.augment import View, recolour
 from model.data.images import Pixels
+from model.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,13 @@ class LabelAugmentation:
 
     def __post_init__(self) -> None:
         if len(self.crop) != 2 or min(self.crop) < 1:
-            raise ValueError(f"crop must be a height and a width of at least 1 pixel, got {self.crop}")
+            raise UserError(f"crop must be a height and a width of at least 1 pixel, got {self.crop}")
         if len(self.scales) != 2 or not 0 < self.scales[0] <= self.scales[1]:
-            raise ValueError(f"scales must be a least and a largest one above 0, got {self.scales}")
+            raise UserError(f"scales must be a least and a largest one above 0, got {self.scales}")
         if not 0 <= self.flip <= 1:
-            raise ValueError(f"flip must lie between 0 and 1, got {self.flip}")
+            raise UserError(f"flip must lie between 0 and 1, got {self.flip}")
         if not 0 <= self.colour < 1:
-            raise ValueError(f"colour must be at least 0 and below 1, got {self.colour}")
+            raise UserError(f"colour must be at least 0 and below 1, got {self.colour}")
 
     def view(self, height: int, width: int, rng: np.random.Generator) -> View:
         """Draw a crop of an image of this size; its scale is never so small that the crop would not fit."""

@@ -1,4 +1,4 @@
-"""Masks drawn on their image: translucent colours, crisp outlines, labels."""
+"""Draw masks and label maps on their image: translucent colours, crisp outlines, labels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from model.errors import UserError
 from model.masks.palette import Colour, colour
 from model.masks.paste import Crop
 
@@ -19,20 +20,20 @@ Rectangle = tuple[int, int, int, int]  # left, top, right, bottom
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """An instance to draw."""
+    """One instance to draw: its mask and the text beside it."""
 
     crop: Crop
     label: str
 
 
 def check_suffix(out: Path) -> None:
-    """Raises ValueError unless Pillow can write a file of this name."""
+    """Raise ValueError unless Pillow can write a file of this name."""
     if out.suffix.lower() not in Image.registered_extensions():
-        raise ValueError(f"cannot write a picture as {out.name!r}; name it .png or .jpg")
+        raise UserError(f"cannot write a picture as {out.name!r}; name it .png or .jpg")
 
 
 def draw(pixels: NDArray[np.uint8], layers: Sequence[Layer]) -> Image.Image:
-    """The RGB image [H, W, 3] with its instances, large ones below small ones, labels above all."""
+    """Return the RGB image [H, W, 3] with its instances: large ones below small ones, labels above all."""
     canvas = pixels.copy()
     seen = [(layer, colour(i)) for i, layer in enumerate(layers) if layer.crop.bitmap.any()]
     seen.sort(key=lambda pair: -int(pair[0].crop.bitmap.sum()))
@@ -45,7 +46,7 @@ def draw(pixels: NDArray[np.uint8], layers: Sequence[Layer]) -> Image.Image:
 
 
 def painted(pixels: NDArray[np.uint8], labels: NDArray[np.uint8], palette: Sequence[Colour]) -> Image.Image:
-    """The RGB image [H, W, 3] under its label map [H, W]; labels beyond the palette leave it as it is."""
+    """Return the RGB image [H, W, 3] under its label map [H, W]. Labels beyond the palette change nothing."""
     colours = np.zeros((256, 3), np.float32)
     colours[: len(palette)] = palette
     share = np.where(labels < len(palette), np.float32(OPACITY), np.float32(0))[:, :, None]
@@ -53,7 +54,7 @@ def painted(pixels: NDArray[np.uint8], labels: NDArray[np.uint8], palette: Seque
 
 
 def palette_image(labels: NDArray[np.uint8], palette: Sequence[Colour]) -> Image.Image:
-    """A label map [H, W] as a picture whose indices are the labels; those beyond the palette are black."""
+    """Return a label map [H, W] as a palette image whose indices are the labels; those beyond the palette are black."""
     image = Image.fromarray(labels).convert("P")
     colours = [part for colour in palette for part in colour]
     image.putpalette(colours + [0] * (3 * 256 - len(colours)))

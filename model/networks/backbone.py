@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.config.parts import FPNConfig, ResNetConfig, TimmConfig
+from model.errors import UserError
 from model.networks.layers import hold_statistics
 from model.networks.resnet import ResNet
 
@@ -69,7 +70,7 @@ class TimmTrunk(nn.Module):
             taken += later[:1]
             missing += [] if later else [stride]
         if missing:
-            raise ValueError(f"{name} has no features at strides {missing}, only {reductions}")
+            raise UserError(f"{name} has no features at strides {missing}, only {reductions}")
         return taken[1:]
 
     def _freeze(self, config: TimmConfig) -> None:
@@ -84,7 +85,7 @@ class TimmTrunk(nn.Module):
         end = max((i for i, (n, _) in enumerate(parts) if n in names or n.startswith(inside)), default=-1)
         frozen = [p for _, part in parts[: end + 1] for p in part.parameters(recurse=False)]
         if config.freeze_at > 0 and not frozen:
-            raise ValueError(f"freeze_at {config.freeze_at} matches no parameter of {config.name}")
+            raise UserError(f"freeze_at {config.freeze_at} matches no parameter of {config.name}")
         for parameter in frozen:
             parameter.requires_grad_(False)
 
@@ -100,10 +101,10 @@ class TimmTrunk(nn.Module):
                 shapes = [tuple(x.shape) for x in self(torch.zeros(1, 3, height, width))]
         except Exception as error:  # each trunk has its own way to refuse a size
             reason = str(error).partition("\n")[0]
-            raise ValueError(f"{name} does not take images of any size: {reason}") from error
+            raise UserError(f"{name} does not take images of any size: {reason}") from error
         wanted = [(1, c, height // s, width // s) for c, s in zip(self.channels, self.strides, strict=True)]
         if shapes != wanted:
-            raise ValueError(f"{name} gives maps of {shapes} instead of [B, C, H, W] {wanted}")
+            raise UserError(f"{name} gives maps of {shapes} instead of [B, C, H, W] {wanted}")
         self.train()
 
     def train(self, mode: bool = True) -> TimmTrunk:
@@ -170,10 +171,10 @@ def load_imagenet(trunk: TimmTrunk, state: dict[str, Tensor]) -> None:
     wanted = trunk.net.state_dict()
     given = list(state.items())
     if len(given) < len(wanted):
-        raise ValueError(f"the classifier has {len(given)} tensors, the trunk needs {len(wanted)}")
+        raise UserError(f"the classifier has {len(given)} tensors, the trunk needs {len(wanted)}")
     matched = {}
     for (name, tensor), (source, value) in zip(wanted.items(), given, strict=False):
         if tensor.shape != value.shape:
-            raise ValueError(f"{source} {tuple(value.shape)} does not fit {name} {tuple(tensor.shape)}")
+            raise UserError(f"{source} {tuple(value.shape)} does not fit {name} {tuple(tensor.shape)}")
         matched[name] = value.to(torch.float32) if value.is_floating_point() else value
     trunk.net.load_state_dict(matched)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from model.config.categories import Category
 from model.config.parts import Preprocessing
+from model.errors import UserError
 from model.masks import rle
 from model.masks.paste import Crop, paste
 from model.pointrend.features import FineMap
@@ -219,7 +220,7 @@ def parse_resolution(text: str) -> Resolution:
         return "native"
     if _NUMBER.fullmatch(text) and int(text) in SIDES:
         return int(text)
-    raise ValueError(f"resolution must be native or one of {', '.join(map(str, SIDES))}, got {text[:80]!r}")
+    raise UserError(f"resolution must be native or one of {', '.join(map(str, SIDES))}, got {text[:80]!r}")
 
 
 def parse_points(text: str) -> int | None:
@@ -228,4 +229,4 @@ def parse_points(text: str) -> int | None:
         return None
     if _NUMBER.fullmatch(text) and 1 <= int(text) <= SIDES[-1] ** 2:
         return int(text)
-    raise ValueError(f"points must be auto or a number from 1 to {SIDES[-1] ** 2}, got {text[:80]!r}")
+    raise UserError(f"points must be auto or a number from 1 to {SIDES[-1] ** 2}, got {text[:80]!r}")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from model.config.categories import Category
 from model.config.parts import Preprocessing
+from model.errors import UserError
 from model.masks import rle
 from model.masks.palette import VOID, Colour
 from model.pointrend.label_map import LabelMapRender
@@ -150,7 +151,7 @@ def target_size(height: int, width: int, resolution: int | Literal["native"]) ->
     rows = height if resolution == "native" else resolution
     columns = max(1, int(width * rows / height + 0.5))
     if rows * columns > MAX_CELLS:
-        raise ValueError(
+        raise UserError(
             f"a label map of {columns}×{rows} is too large: at most {MAX_CELLS} cells; lower the resolution"
         )
     return rows, columns
@@ -168,7 +169,7 @@ def parse_height(text: str) -> int | Literal["native"]:
         return "native"
     if _NUMBER.fullmatch(text) and 1 <= int(text) <= MAX_HEIGHT:
         return int(text)
-    raise ValueError(f"resolution must be native or a height from 1 to {MAX_HEIGHT}, got {text[:80]!r}")
+    raise UserError(f"resolution must be native or a height from 1 to {MAX_HEIGHT}, got {text[:80]!r}")
 
 
 def parse_label_map_points(text: str) -> int | None:
@@ -177,4 +178,4 @@ def parse_label_map_points(text: str) -> int | None:
         return None
     if _NUMBER.fullmatch(text) and 1 <= int(text) <= MAX_POINTS:
         return int(text)
-    raise ValueError(f"points must be auto or a number from 1 to {MAX_POINTS}, got {text[:80]!r}")
+    raise UserError(f"points must be auto or a number from 1 to {MAX_POINTS}, got {text[:80]!r}")

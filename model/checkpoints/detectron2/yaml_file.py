@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 
 from model.checkpoints.detectron2 import keys
+from model.errors import UserError
 
 
-class ReferenceConfigError(ValueError):
+class ReferenceConfigError(UserError):
     """A configuration that cannot be read or that asks for something our network does not do."""
 
 
