@@ -5,15 +5,39 @@ A third task adds its pass here (or in a file beside this one) and a line to the
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from model.networks import box_head
 from model.networks.mask_heads import expected_precision, own_class
 from model.networks.mask_rcnn import MaskRCNN
+from model.networks.rpn import Proposals
 from model.networks.semantic import SemanticNet
 from model.predict.coarse import InstanceCoarse, LabelMapCoarse
+
+
+class InstanceSteps(NamedTuple):
+    """The intermediate results of an instance pass, by which `export` compares a graph with the network."""
+
+    pyramid: list[Tensor]  # P2–P6, [B, C, h, w] each
+    objectness: list[Tensor]  # [B, A] of the A anchors of each level
+    deltas: list[Tensor]  # [B, A, 4]
+    anchors: list[Tensor]  # [A, 4]
+    proposals: Proposals  # M of each image
+    class_logits: Tensor  # [B, M, K + 1]
+    box_deltas: Tensor  # [B, M, K, 4]
+    prompt_logits: Tensor  # [Q, K + 1] of the given boxes
+    box_scores: Tensor  # [R] before the masks lower the scores
+    outputs: InstanceCoarse
+
+
+class SemanticSteps(NamedTuple):
+    """The same of a semantic pass."""
+
+    features: list[Tensor]  # the pyramid P2–P6, or the trunk's res2–res5
+    outputs: LabelMapCoarse
 
 
 class InstancePass(nn.Module):
@@ -33,28 +57,46 @@ class InstancePass(nn.Module):
         size [B, 2] is (height, width) without padding. Boxes that the caller brings: prompts [Q, 4] in
         network-input pixels, clipped; prompt_batch [Q]; prompt_class [Q], where -1 lets the box head choose the class.
         """
+        return self.steps(image, size, prompts, prompt_batch, prompt_class).outputs
+
+    def steps(
+        self, image: Tensor, size: Tensor, prompts: Tensor, prompt_batch: Tensor, prompt_class: Tensor
+    ) -> InstanceSteps:
+        """Return the outputs of `forward` with the intermediate results."""
         network = self.network
         pyramid: list[Tensor] = network.backbone(image)
-        found = network.detect(pyramid, network.propose(pyramid, size), size)
-        logits, _ = network.box_head(pyramid, prompts, prompt_batch)
-        chance = logits.softmax(-1)[:, :-1]
+        objectness, deltas, anchors = network.rpn(pyramid)
+        proposals = network.choose_proposals(objectness, deltas, anchors, size)
+        class_logits, box_deltas = network.classify(pyramid, proposals)
+        found = box_head.select(class_logits, box_deltas, proposals, size, network.config.box)
+        prompt_logits, _ = network.box_head(pyramid, prompts, prompt_batch)
+        chance = prompt_logits.softmax(-1)[:, :-1]
         given = torch.where(prompt_class < 0, chance.argmax(1), prompt_class)
         boxes = torch.cat([found.boxes, prompts])
-        scores = torch.cat([found.scores, chance.gather(1, given[:, None])[:, 0]])
+        box_scores = torch.cat([found.scores, chance.gather(1, given[:, None])[:, 0]])
         classes = torch.cat([found.classes, given])
         batch = torch.cat([found.batch, prompt_batch])
         masks = network.mask_head(pyramid, boxes, batch)
         own = own_class(masks, classes)
-        if network.config.mask_score:
-            scores = scores * expected_precision(own)
+        scores = box_scores * expected_precision(own) if network.config.mask_score else box_scores
         point = network.point_head
         if point is None:
-            cells = own.flatten(1)[..., None]
-            return InstanceCoarse(
-                boxes, scores, classes, batch, cells, cells.new_zeros(image.shape[0], 0, 0, 0)
-            )
-        coarse = point.project_coarse(masks, classes)
-        return InstanceCoarse(boxes, scores, classes, batch, coarse, point.project_fine(pyramid[0]))
+            coarse, fine = own.flatten(1)[..., None], own.new_zeros(image.shape[0], 0, 0, 0)
+        else:
+            coarse, fine = point.project_coarse(masks, classes), point.project_fine(pyramid[0])
+        outputs = InstanceCoarse(boxes, scores, classes, batch, coarse, fine)
+        return InstanceSteps(
+            pyramid,
+            objectness,
+            deltas,
+            anchors,
+            proposals,
+            class_logits,
+            box_deltas,
+            prompt_logits,
+            box_scores,
+            outputs,
+        )
 
 
 class SemanticPass(nn.Module):
@@ -71,6 +113,11 @@ class SemanticPass(nn.Module):
 
     def forward(self, image: Tensor) -> LabelMapCoarse:
         """Return what label maps are rendered from; image [B, 3, H, W] is normalised and padded."""
-        maps = self.network(image)
-        point = self.network.point
-        return LabelMapCoarse(maps.coarse, None if point is None else point.project_fine(maps.fine))
+        return self.steps(image).outputs
+
+    def steps(self, image: Tensor) -> SemanticSteps:
+        """Return the outputs of `forward` with the intermediate results."""
+        features: list[Tensor] = self.network.backbone(image)
+        point = self.network.point_head
+        fine = None if point is None else point.project_fine(features[0])
+        return SemanticSteps(features, LabelMapCoarse(self.network.head(features), fine))
