@@ -11,23 +11,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model.checkpoints.checkpoint import (
-    FORMAT,
-    Checkpoint,
-    CheckpointError,
-    SemanticCheckpoint,
-    default_categories,
-    fit,
-    load,
-    network_shapes,
-    open_any,
-    open_checkpoint,
-    open_semantic,
-    save,
-)
+from model.checkpoints.checkpoint import FORMAT, Checkpoint, load, of_task, open_checkpoint, save
 from model.checkpoints.detectron2.config import config_from_yaml
+from model.checkpoints.errors import CheckpointError
+from model.checkpoints.shapes import fit, network_shapes
 from model.config.categories import COCO, numbered
-from model.config.instance import MaskRCNNConfig, preset
+from model.config.instance import MaskRCNNConfig
+from model.config.network import Task
+from model.config.presets import preset
 from model.masks.palette import default_palette
 from tests.model import tiny_semantic
 from tests.paths import GOLDEN
@@ -95,11 +86,6 @@ def test_categories_must_number_the_classes() -> None:
         Checkpoint(preset("people"), numbered(2), {})
 
 
-def test_default_categories() -> None:
-    assert default_categories(80) == COCO
-    assert default_categories(3) == numbered(3)
-
-
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     save(path, small())
@@ -131,8 +117,8 @@ def foreign(path: Path, **changes: str | None) -> None:
         ({"config": None}, "damaged metadata: 'config'"),
         ({"config": "{"}, "damaged metadata"),
         ({"config": "[]"}, "config is not a dict"),
-        ({"config": '{"type": "ModelConfig", "depth": 3}'}, "unknown keys in MaskRCNNConfig: depth"),
-        ({"config": '{"type": "ModelConfig"}'}, "damaged metadata"),
+        ({"config": '{"type": "ModelConfig", "depth": 3}'}, "unknown key network.depth"),
+        ({"config": '{"type": "ModelConfig"}'}, "missing key network.backbone"),
         ({"categories": '[{"id": 1}]'}, "damaged metadata"),
         ({"categories": "[]"}, "0 categories"),
         ({"notes": "3"}, "notes is not a dict"),
@@ -197,24 +183,28 @@ def test_semantic_checkpoints_come_back_with_their_palette(tmp_path: Path) -> No
     config, path = tiny_semantic.CONFIG, tmp_path / "c.safetensors"
     tensors = dict(tiny_semantic.network().state_dict())
     palette = ((1, 2, 3), (4, 5, 6), (255, 0, 9))
-    save(path, SemanticCheckpoint(config, numbered(3), tensors, {"data": "camvid"}, palette))
-    opened = open_semantic(path)
+    save(path, Checkpoint(config, numbered(3), tensors, {"data": "camvid"}, palette))
+    opened = of_task(open_checkpoint(path), "semantic")
     assert (opened.config, opened.categories, opened.palette) == (config, numbered(3), palette)
     assert opened.notes == {"data": "camvid"}
     assert all(torch.equal(opened.tensors[name], t) for name, t in tensors.items())
-    assert type(open_any(path)) is SemanticCheckpoint
-    with pytest.raises(CheckpointError, match="c.safetensors is a semantic segmentation network"):
-        open_checkpoint(path)
-    with pytest.raises(CheckpointError, match="is a Mask R-CNN, not a semantic"):
-        save(
-            tmp_path / "m.safetensors", Checkpoint(tiny_config(), numbered(5), random_tensors(tiny_config()))
-        )
-        open_semantic(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize(("task", "other"), [("instance", "semantic"), ("semantic", "instance")])
+def test_code_for_one_task_refuses_checkpoints_of_another(task: Task, other: Task) -> None:
+    configs = {"instance": preset("people"), "semantic": tiny_semantic.CONFIG}
+    checkpoint = Checkpoint(configs[task], numbered(configs[task].num_classes), {})
+    assert of_task(checkpoint, task) is checkpoint
+    with pytest.raises(
+        CheckpointError, match="is a (Mask R-CNN|semantic .*), not a (Mask R-CNN|semantic .*)$"
+    ):
+        of_task(checkpoint, other)
 
 
 def test_palettes_are_checked() -> None:
     config = tiny_semantic.CONFIG
-    assert SemanticCheckpoint(config, numbered(3), {}).palette == default_palette(3)
+    assert Checkpoint(config, numbered(3), {}).palette == default_palette(3)
     assert len(set(default_palette(255))) == 255
+    assert Checkpoint(preset("people"), numbered(1), {}).palette == default_palette(1)
     with pytest.raises(CheckpointError, match="2 colours for 3 classes"):
-        SemanticCheckpoint(config, numbered(3), {}, palette=((1, 2, 3), (4, 5, 6)))
+        Checkpoint(config, numbered(3), {}, palette=((1, 2, 3), (4, 5, 6)))

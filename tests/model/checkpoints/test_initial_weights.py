@@ -13,12 +13,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.checkpoints.checkpoint import Checkpoint, CheckpointError, save
+from model.checkpoints.checkpoint import Checkpoint, save
 from model.checkpoints.detectron2.arrays import convert, read_arrays
 from model.checkpoints.detectron2.config import config_from_yaml
+from model.checkpoints.errors import CheckpointError
 from model.checkpoints.initial_weights import from_checkpoint, from_classifier, resnet_name
 from model.config.categories import numbered
-from model.config.instance import FPNConfig, MaskRCNNConfig, TimmConfig
+from model.config.instance import MaskRCNNConfig
+from model.config.parts import FPNConfig, TimmConfig
 from tests.model import tiny
 from tests.paths import GOLDEN
 

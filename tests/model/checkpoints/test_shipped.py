@@ -8,22 +8,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from model.checkpoints.checkpoint import Checkpoint, of_task, open_checkpoint
 from model.checkpoints.eager import eager_predictor
 from model.config.categories import Category
-from model.config.instance import preset
-from model.predict.instance import InstanceOptions, crop
+from model.config.instance import MaskRCNNConfig
+from model.config.presets import preset
+from model.predict.instance import InstanceOptions
 from tests.paths import ROOT
 
 PEOPLE = ROOT / "model" / "weights" / "people.safetensors"
 
 
 @pytest.fixture(scope="module")
-def people() -> Checkpoint:
-    return open_checkpoint(PEOPLE)
+def people() -> Checkpoint[MaskRCNNConfig]:
+    return of_task(open_checkpoint(PEOPLE), "instance")
 
 
-def test_what_it_is(people: Checkpoint) -> None:
+def test_what_it_is(people: Checkpoint[MaskRCNNConfig]) -> None:
     assert PEOPLE.stat().st_size <= 25_000_000
     box = people.config.box
     assert 0.012 < box.score_threshold < 0.022  # calibration moved the preset's along
@@ -33,14 +34,14 @@ def test_what_it_is(people: Checkpoint) -> None:
 
 
 @pytest.mark.parametrize("picture", ["astronaut.jpg", "grace_hopper.jpg"])
-def test_it_finds_the_person(people: Checkpoint, picture: str) -> None:
+def test_it_finds_the_person(people: Checkpoint[MaskRCNNConfig], picture: str) -> None:
     """One large person; the middle of the lower half is body, the upper corners are not."""
     image = np.asarray(Image.open(ROOT / "examples" / picture).convert("RGB"))
     height, width = image.shape[:2]
-    best = eager_predictor(people)(image, InstanceOptions())[0]
+    best = eager_predictor(people)(image, InstanceOptions()).finish().masks[0]
     assert best.score > 0.8
     mask = np.zeros((height, width), bool)
-    found = crop(best, width, height)
+    found = best.crop(width, height)
     rows, columns = found.bitmap.shape
     mask[found.top : found.top + rows, found.left : found.left + columns] = found.bitmap
     assert mask[int(0.7 * height), width // 2]
@@ -48,6 +49,6 @@ def test_it_finds_the_person(people: Checkpoint, picture: str) -> None:
     assert 0.2 < mask.mean() < 0.8
 
 
-def test_a_picture_of_nobody(people: Checkpoint) -> None:
+def test_it_finds_nobody_in_a_grey_picture(people: Checkpoint[MaskRCNNConfig]) -> None:
     grey = np.full((200, 300, 3), 128, np.uint8)
-    assert eager_predictor(people)(grey, InstanceOptions()) == []
+    assert eager_predictor(people)(grey, InstanceOptions()).regions == []

@@ -7,24 +7,25 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from model.checkpoints.checkpoint import SemanticCheckpoint, open_semantic
-from model.checkpoints.semantic_eager import eager_semantic
-from model.config.semantic import any_preset
-from model.data.label_maps import read_labelling
-from model.predict.label_map import LabelMapOptions, label_map
+from model.checkpoints.checkpoint import Checkpoint, of_task, open_checkpoint
+from model.checkpoints.eager import eager_predictor
+from model.config.presets import preset
+from model.config.semantic import SemanticConfig
+from model.data.labelling import read_labelling
+from model.predict.label_map import LabelMapOptions
 from tests.paths import ROOT
 
 STREET = ROOT / "model" / "weights" / "street.safetensors"
 
 
 @pytest.fixture(scope="module")
-def street() -> SemanticCheckpoint:
-    return open_semantic(STREET)
+def street() -> Checkpoint[SemanticConfig]:
+    return of_task(open_checkpoint(STREET), "semantic")
 
 
-def test_what_it_is(street: SemanticCheckpoint) -> None:
+def test_what_it_is(street: Checkpoint[SemanticConfig]) -> None:
     assert STREET.stat().st_size <= 25_000_000
-    assert street.config == any_preset("street_fpn_pointrend")
+    assert street.config == preset("street_fpn_pointrend")
     labelling = read_labelling(ROOT / "examples" / "camvid.json")
     assert (street.categories, street.palette) == (labelling.classes, labelling.palette)
 
@@ -40,8 +41,8 @@ def drawn_street() -> NDArray[np.uint8]:
     return (np.asarray(image.filter(ImageFilter.GaussianBlur(1))) + noise).clip(0, 255).astype(np.uint8)
 
 
-def test_sky_above_road(street: SemanticCheckpoint) -> None:
-    labels = label_map(eager_semantic(street)(drawn_street(), LabelMapOptions()), 360, 480)
+def test_sky_above_road(street: Checkpoint[SemanticConfig]) -> None:
+    labels = eager_predictor(street)(drawn_street(), LabelMapOptions()).finish().labels(360, 480)
     names = [category.name for category in street.categories]
     assert (labels[:60, 120:360] == names.index("sky")).mean() > 0.9
     assert (labels[280:, 120:360] == names.index("road")).mean() > 0.9

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from model.config.instance import preset
 from model.config.overrides import override
+from model.config.presets import preset
 from model.training.recipe import recipe
 
 

@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from model.config.instance import TimmConfig
+from model.config.parts import TimmConfig
 from model.networks.backbone import TimmTrunk
 
 

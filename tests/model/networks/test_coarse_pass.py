@@ -11,19 +11,25 @@ from torch import Tensor
 
 from export.parity import picture
 from model.config.instance import ConvHeadConfig
-from model.networks.coarse_pass import CoarsePass
+from model.networks.build import build_network
+from model.networks.coarse_pass import InstancePass
 from model.networks.mask_heads import (
     ConvMaskHead,
     PointRendMaskHead,
     expected_precision,
     own_class,
 )
-from model.networks.mask_rcnn import MaskRCNN, build
-from model.predict.coarse import InstanceCoarse, no_prompts
+from model.networks.mask_rcnn import MaskRCNN
+from model.predict.coarse import InstanceCoarse
 from model.predict.preprocess import network_input
 from tests.parity.goldens import load_checkpoint, relative_difference
 
 Prompts = tuple[Tensor, Tensor, Tensor]
+NO_PROMPTS: Prompts = (
+    torch.zeros(0, 4),
+    torch.zeros(0, dtype=torch.int64),
+    torch.zeros(0, dtype=torch.int64),
+)
 NAMES = ("tiny_r50", "tiny_conv")
 
 
@@ -31,7 +37,7 @@ NAMES = ("tiny_r50", "tiny_conv")
 def network(name: str = "tiny_r50", score_threshold: float = 0.05) -> MaskRCNN:
     opened = load_checkpoint(name)
     box = dataclasses.replace(opened.config.box, score_threshold=score_threshold)
-    return build(dataclasses.replace(opened.config, box=box), opened.tensors)
+    return build_network(dataclasses.replace(opened.config, box=box), opened.tensors)
 
 
 @cache
@@ -59,7 +65,7 @@ def run(net: MaskRCNN, given: Prompts, image: int | None = None) -> InstanceCoar
     images, sizes = batch()
     if image is not None:
         images, sizes = images[image : image + 1], sizes[image : image + 1]
-    result: InstanceCoarse = CoarsePass(net)(images, sizes, *given)
+    result: InstanceCoarse = InstancePass(net)(images, sizes, *given)
     return result
 
 
@@ -83,7 +89,7 @@ def test_a_batch_is_its_images(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_prompts_follow_the_detections_in_their_order(name: str) -> None:
     net = network(name)
-    found, alone = run(net, MIXED), run(net, no_prompts())
+    found, alone = run(net, MIXED), run(net, NO_PROMPTS)
     count = len(alone.boxes)
     assert count > 0 and len(found.boxes) == count + 4
     for field in ("boxes", "scores", "classes", "batch"):
@@ -107,7 +113,7 @@ def test_the_box_head_chooses_the_class_that_is_left_open() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_detections_and_no_prompts(name: str) -> None:
-    found = run(network(name, 1.0), no_prompts())
+    found = run(network(name, 1.0), NO_PROMPTS)
     regions = (found.boxes, found.scores, found.classes, found.batch, found.coarse)
     assert [len(t) for t in regions] == [0] * 5
     assert (
@@ -146,7 +152,7 @@ def test_the_conv_heads_masks_are_those_of_the_class() -> None:
 
 
 def test_detections_lie_in_the_unpadded_image() -> None:
-    found = run(network(), no_prompts())
+    found = run(network(), NO_PROMPTS)
     limits = batch()[1].flip(1).repeat(1, 2)[found.batch]
     assert bool((found.boxes >= 0).all() and (found.boxes <= limits).all())
 
@@ -169,7 +175,7 @@ def test_the_baselines_deconvolution_starts_without_bias() -> None:
 def test_scores_of_box_and_mask(name: str) -> None:
     """With `mask_score`, each score is times what the mask that comes with it deserves; nothing else changes."""
     plain = network(name)
-    both = build(dataclasses.replace(plain.config, mask_score=True), dict(plain.state_dict()))
+    both = build_network(dataclasses.replace(plain.config, mask_score=True), dict(plain.state_dict()))
     expected, found = run(plain, MIXED), run(both, MIXED)
     images, _ = batch()
     with torch.inference_mode():

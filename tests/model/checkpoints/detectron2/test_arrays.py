@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from model.checkpoints.checkpoint import CheckpointError, network_shapes, open_any, open_checkpoint
+from model.checkpoints.checkpoint import open_checkpoint
 from model.checkpoints.detectron2.arrays import Array, convert, read_arrays
-from model.checkpoints.detectron2.config import any_config_from_yaml, config_from_yaml
+from model.checkpoints.detectron2.config import config_from_yaml
 from model.checkpoints.detectron2.names import rename
-from model.config.instance import preset
-from model.config.semantic import SemanticConfig, any_preset
+from model.checkpoints.errors import CheckpointError
+from model.checkpoints.shapes import network_shapes
+from model.config.presets import preset
+from model.config.semantic import SemanticConfig
 from model.networks.mask_rcnn import MaskRCNN
 from model.networks.semantic import SemanticNet
 from tests.paths import GOLDEN
@@ -60,10 +62,10 @@ def write_pickle(path: Path, content: object, protocol: int = 3) -> Path:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_models_import_without_a_leftover(tmp_path: Path, name: str) -> None:
-    config = any_preset(PUBLISHED[name])
+    config = preset(PUBLISHED[name])
     content = {"model": published(name), "__author__": "third-party", "matching_heuristics": True}
     path = write_pickle(tmp_path / "model.pkl", content)
-    opened = open_any(path, config)
+    opened = open_checkpoint(path, config)
     path.unlink()  # hundreds of megabytes, which pytest would keep
     assert {key: t.shape for key, t in opened.tensors.items()} == network_shapes(config)
     assert all(t.dtype is torch.float32 for t in opened.tensors.values())
@@ -93,9 +95,9 @@ def test_torch_files_import_with_the_optimizer_beside_the_model(tmp_path: Path) 
 
 @pytest.mark.parametrize("name", TINY)
 def test_every_value_arrives_under_the_right_name(name: str) -> None:
-    config = any_config_from_yaml(GOLDEN / f"{name}.yaml")
+    config = config_from_yaml(GOLDEN / f"{name}.yaml")
     arrays = pickle.loads((GOLDEN / f"{name}.pkl").read_bytes())["model"]
-    tensors = open_any(GOLDEN / f"{name}.pkl", config).tensors
+    tensors = open_checkpoint(GOLDEN / f"{name}.pkl", config).tensors
     for theirs, array in arrays.items():
         assert np.array_equal(tensors[rename(theirs)].numpy().ravel(), array.ravel()), theirs
     network = SemanticNet(config) if isinstance(config, SemanticConfig) else MaskRCNN(config)

@@ -10,16 +10,9 @@ import pytest
 import yaml
 
 from model.checkpoints.detectron2.config import ReferenceConfigError, config_from_yaml
-from model.config.instance import (
-    BoxHeadConfig,
-    ConvHeadConfig,
-    FPNConfig,
-    MaskRCNNConfig,
-    PointRendConfig,
-    Preprocessing,
-    ResNetConfig,
-    preset,
-)
+from model.config.instance import BoxHeadConfig, ConvHeadConfig, MaskRCNNConfig, PointRendConfig
+from model.config.parts import FPNConfig, Preprocessing, ResNetConfig
+from model.config.presets import preset
 from tests.paths import GOLDEN
 
 BOX = BoxHeadConfig(fc_dim=64, max_detections=12)
@@ -48,7 +41,7 @@ MODEL:
   META_ARCHITECTURE: GeneralizedRCNN
   BACKBONE: {NAME: build_resnet_fpn_backbone}
   RESNETS: {OUT_FEATURES: [res2, res3, res4, res5], DEPTH: 50}
-  FPNConfig: {IN_FEATURES: "['res2', 'res3', 'res4', 'res5']"}
+  FPN: {IN_FEATURES: "['res2', 'res3', 'res4', 'res5']"}
   ANCHOR_GENERATOR: {SIZES: "[[32], [64], [128], [256], [512]]", ASPECT_RATIOS: [[0.5, 1.0, 2.0]]}
   RPN: {IN_FEATURES: [p2, p3, p4, p5, p6], PRE_NMS_TOPK_TEST: 1000, BBOX_REG_WEIGHTS: "(1.0, 1.0, 1.0, 1.0)"}
   ROI_HEADS: {NAME: PointRendROIHeads, IN_FEATURES: [p2, p3, p4, p5]}
@@ -239,11 +232,6 @@ def test_all_problems_are_listed_together(tmp_path: Path) -> None:
         config_from_yaml(path)
     assert str(caught.value).count(";") == 2
     assert "MODEL.FPN.NORM = 'GN' is not supported, only ''" in str(caught.value)
-
-
-def test_semantic_networks_are_none_of_mask_rcnn() -> None:
-    with pytest.raises(ReferenceConfigError, match="tiny_semantic.yaml is a semantic network"):
-        config_from_yaml(GOLDEN / "tiny_semantic.yaml")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from model.checkpoints.detectron2.config import ReferenceConfigError, any_config_from_yaml
-from model.config.instance import FPNConfig, Preprocessing, ResNetConfig
+from model.checkpoints.detectron2.config import ReferenceConfigError, config_from_yaml
+from model.config.parts import FPNConfig, Preprocessing, ResNetConfig
 from model.config.semantic import SemanticConfig, SemanticFPNConfig, SemanticPointConfig
 from tests.model.checkpoints.detectron2.test_config import GOLDEN, changed
 
@@ -24,7 +24,7 @@ HEAD = "MODEL.SEM_SEG_HEAD."
 
 
 def test_the_full_file() -> None:
-    assert any_config_from_yaml(GOLDEN / "tiny_semantic.yaml") == TINY
+    assert config_from_yaml(GOLDEN / "tiny_semantic.yaml") == TINY
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_the_full_file() -> None:
     ],
 )
 def test_what_may_change(tmp_path: Path, changes: dict[str, Any], expected: SemanticConfig) -> None:
-    assert any_config_from_yaml(changed(tmp_path, changes, "tiny_semantic")) == expected
+    assert config_from_yaml(changed(tmp_path, changes, "tiny_semantic")) == expected
 
 
 @pytest.mark.parametrize(
@@ -71,4 +71,4 @@ def test_what_may_change(tmp_path: Path, changes: dict[str, Any], expected: Sema
 )
 def test_what_our_network_cannot_do(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ReferenceConfigError, match=message):
-        any_config_from_yaml(changed(tmp_path, changes, "tiny_semantic"))
+        config_from_yaml(changed(tmp_path, changes, "tiny_semantic"))
