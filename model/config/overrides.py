@@ -13,9 +13,9 @@ Config = TypeVar("Config")
 
 
 def override(config: Config, changes: Sequence[str]) -> Config:
-    """`config` with each change "name=value" applied; dots lead into its parts, values are JSON.
+    """Return `config` with each change "name=value" applied; dots lead into its parts, values are JSON.
 
-    Raises ValueError that names the change and what is there, or which type the value must have.
+    Raises UserError that names the change and what is there, or which type the value must have.
     """
     for change in changes:
         name, equals, text = change.partition("=")
@@ -34,7 +34,7 @@ def _value(text: str) -> Any:
 
 
 def _changed(config: Any, path: list[str], value: Any, change: str) -> Any:
-    names = [member.name for member in dataclasses.fields(config)]
+    names = _names(config)
     if path[0] not in names:
         raise UserError(f"{change!r}: there is no {path[0]!r}; there are {', '.join(names)}")
     old = getattr(config, path[0])
@@ -43,7 +43,7 @@ def _changed(config: Any, path: list[str], value: Any, change: str) -> Any:
             raise UserError(f"{change!r}: {path[0]!r} has no parts")
         return dataclasses.replace(config, **{path[0]: _changed(old, path[1:], value, change)})
     if dataclasses.is_dataclass(old):
-        parts = ", ".join(f"{path[0]}.{member.name}" for member in dataclasses.fields(old))
+        parts = ", ".join(f"{path[0]}.{name}" for name in _names(old))
         raise UserError(f"{change!r}: choose a part, one of {parts}")
     if isinstance(old, float) and type(value) is int:
         value = float(value)
@@ -51,6 +51,11 @@ def _changed(config: Any, path: list[str], value: Any, change: str) -> Any:
     if type(value) is not type(old) or not numbers:
         raise UserError(f"{change!r}: expected {_kind(old)}, like {json.dumps(old)}")
     return dataclasses.replace(config, **{path[0]: cast(Any, value)})
+
+
+def _names(config: Any) -> list[str]:
+    """Return the names of what may be changed: all but the `type` by which files know a part."""
+    return [member.name for member in dataclasses.fields(config) if member.name != "type"]
 
 
 def _kind(value: Any) -> str:

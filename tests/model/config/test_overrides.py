@@ -6,11 +6,11 @@ import pytest
 
 from model.config.overrides import override
 from model.config.presets import preset
-from model.training.recipe import recipe
+from model.training.recipes import INSTANCE_RECIPES
 
 
 def test_parts_are_changed_and_the_rest_stays() -> None:
-    before = recipe("people")
+    before = INSTANCE_RECIPES["people"]
     after = override(
         before, ["lr=1e-3", "augmentation.short_edges=[100, 200]", "augmentation.crop=1", "optimizer=sgd"]
     )
@@ -19,9 +19,16 @@ def test_parts_are_changed_and_the_rest_stays() -> None:
         after.augmentation.short_edges == (100, 200)
         and after.augmentation.long_edge == before.augmentation.long_edge
     )
-    assert before == recipe("people") and override(before, []) is before
+    assert before == INSTANCE_RECIPES["people"] and override(before, []) is before
     assert override(before, ["empty_images=false"]).empty_images is False
     assert override(preset("people"), ["backbone.freeze_at = 1"]).backbone.freeze_at == 1
+
+
+def test_what_kind_a_part_is_does_not_change() -> None:
+    with pytest.raises(ValueError, match="there is no 'type'; there are name, freeze_at"):
+        override(preset("people"), ["backbone.type=ResNet"])
+    with pytest.raises(ValueError, match=r"choose a part, one of fpn.channels, fpn.norm$"):
+        override(preset("people"), ["fpn=1"])
 
 
 @pytest.mark.parametrize(
@@ -45,5 +52,5 @@ def test_parts_are_changed_and_the_rest_stays() -> None:
 )
 def test_mistakes_are_told(change: str, message: str) -> None:
     with pytest.raises(ValueError) as raised:
-        override(recipe("people"), [change])
+        override(INSTANCE_RECIPES["people"], [change])
     assert message in str(raised.value)
