@@ -1,9 +1,8 @@
-"""From a mask of its box to the pixels of the image: only the box's crop is ever computed.
+"""Paste a box's mask into the image. Only the pixels of the box, the crop, are computed.
 
-A pixel belongs to the crop iff its centre (x + .5, y + .5) lies in the closed box. Its value is the
-bilinear sample of the *probability* mask at that centre, with zeros around the mask (`align_corners=
-False`, so they show half a cell inside the box); outside the box a value cannot reach 0.5, so a crop
-loses no foreground.
+A pixel belongs to the crop if its centre (x + .5, y + .5) lies in the closed box. Its value is the bilinear sample of
+the *probability* mask at that centre, with zeros around the mask (`align_corners=False`, so the zeros reach half a cell
+into the box). Outside the box a value cannot reach 0.5, so a crop loses no foreground.
 
 Legend: s — side of the mask (height and width may differ); (h, w) — size of the crop in image pixels.
 """
@@ -17,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 THRESHOLD = np.float32(0.5)
-_BLOCK = 1 << 16  # pixels treated at a time: temporaries stay in the cache, and their memory is reused
+_BLOCK = 1 << 16  # Pixels treated at a time: temporaries stay in the cache, and their memory is reused.
 
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """The part of a mask that can be foreground. `bitmap` is bool [h, w], columns contiguous."""
+    """The part of a mask that can be foreground. `bitmap` is bool [h, w] with contiguous columns."""
 
     left: int
     top: int
@@ -39,13 +38,13 @@ class SoftCrop:
 
 
 def paste(prob: NDArray[np.float32], box: Sequence[float], width: int, height: int) -> Crop:
-    """The binary mask of `box` in an image of `width` × `height` pixels: probability ≥ 0.5.
+    """Return the binary mask of `box` in an image of `width` × `height` pixels: probability ≥ 0.5.
 
     prob: float32 [s, s], 0–1. box: (x0, y0, x1, y1) in image pixels; what lies outside the image is
     left out, and a box that holds no pixel centre gives an empty crop.
 
-    Renders as PointRend does, only where it is uncertain: between four mask cells on the same side of
-    the threshold every pixel is on that side too, so only pixels at the contour are interpolated.
+    Like PointRend, this interpolates only where it is uncertain: between four mask cells on the same side of the
+    threshold every pixel is on that side, too, so only pixels at the contour are interpolated.
     """
     x, y = _axes(prob, box, width, height)
     rimmed = _rimmed(prob)
@@ -112,7 +111,7 @@ def _axis(side: int, low: float, high: float, length: int) -> _Axis:
 
 
 def _columns(y: _Axis) -> int:
-    """How many columns to treat at a time."""
+    """Return how many columns are treated at a time."""
     return max(1, _BLOCK // max(1, y.size))
 
 
@@ -122,7 +121,7 @@ def _blocks(x: _Axis, y: _Axis) -> Iterator[slice]:
 
 
 def _rimmed(prob: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mask with the zeros that surround it: [s + 2, s + 2]."""
+    """Return the mask with the zeros that surround it: [s + 2, s + 2]."""
     rimmed = np.zeros((prob.shape[0] + 2, prob.shape[1] + 2), np.float32)
     rimmed[1:-1, 1:-1] = prob
     return rimmed
@@ -131,7 +130,7 @@ def _rimmed(prob: NDArray[np.float32]) -> NDArray[np.float32]:
 def _bilinear(
     rimmed: NDArray[np.float32], x: _Axis, y: _Axis, column: NDArray[np.intp], row: NDArray[np.intp]
 ) -> NDArray[np.float32]:
-    """Values at the crop's pixels (column, row), each [n]: along y first, then along x."""
+    """Return the values at the crop's pixels (column, row), each [n], interpolated along y first, then along x."""
     flat, stride = rimmed.reshape(-1), rimmed.shape[1]
     corner = y.cell[row] * stride + x.cell[column]
     weight = y.weight[row]

@@ -1,4 +1,4 @@
-"""Points: where PointRend looks, and what it reads there. Pure functions without state.
+"""Points: which ones PointRend evaluates, and what it reads there. Pure functions without state.
 
 Shapes:  N regions or images · C channels · K classes · H, W map size · P points · S grid side
 Coordinates: "unit" points are (x, y) in [0, 1]² over a map or a box; the centre of cell (i, j) of an S×S
@@ -25,7 +25,10 @@ def sample(
     padding: Literal["zeros", "border"] = "zeros",
     align_corners: bool = False,
 ) -> Tensor:
-    """Values of `maps` [N, C, H, W] at unit `points` [N, P, 2] or [N, Hg, Wg, 2]: [N, C, P] or [N, C, Hg, Wg]."""
+    """Return the values of `maps` [N, C, H, W] at unit points.
+
+    points: [N, P, 2] or [N, Hg, Wg, 2] → [N, C, P] or [N, C, Hg, Wg].
+    """
     flat = points.dim() == 3
     grid = 2 * (points[:, :, None] if flat else points) - 1
     values = F.grid_sample(maps, grid, mode, padding, align_corners)
@@ -33,20 +36,23 @@ def sample(
 
 
 def regular_grid(side: int, device: torch.device | str = "cpu") -> Tensor:
-    """Cell centres of a side×side grid, row by row, as unit points: [side², 2]."""
+    """Return the cell centres of a side×side grid, row by row, as unit points [side², 2]."""
     centres = (torch.arange(side, device=device, dtype=torch.float32) + 0.5) / side
     y, x = torch.meshgrid(centres, centres, indexing="ij")
     return torch.stack([x, y], dim=-1).reshape(-1, 2)
 
 
 def class_uncertainty(logits: Tensor) -> Tensor:
-    """-|logit| of a region's own class: 0 on the contour, the more negative the surer. Same shape."""
+    """Return -|logit| of a region's own class, in the same shape: 0 on the contour, negative where it is certain."""
     return -logits.abs()
 
 
 def top2_uncertainty(logits: Tensor) -> Tensor:
-    """Second best minus best logit over the classes: [N, K, ...] → [N, 1, ...], at most 0 (semantic). No gradient."""
-    # Several times faster than topk, which sorts the classes of every cell on their own.
+    """Return the second best minus the best logit over the classes: [N, K, ...] → [N, 1, ...], at most 0. No gradient.
+
+    This is the uncertainty of label maps (paper section 5).
+    """
+    # This is several times faster than topk, which sorts the classes of each cell separately.
     first, *others = logits.detach().unbind(1)
     best, second, spare = first.clone(), torch.full_like(first, -torch.inf), torch.empty_like(first)
     for other in others:
@@ -56,10 +62,10 @@ def top2_uncertainty(logits: Tensor) -> Tensor:
 
 
 def most_uncertain(uncertainty: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` most uncertain cells of each map (all of them if there are fewer).
+    """Return the `count` most uncertain cells of each map, or all of them if there are fewer.
 
     uncertainty: [N, H, W] → flat cell indices [N, P] int64, and their centres as unit points [N, P, 2].
-    Which of several equally uncertain cells are taken is left open.
+    Which of several equally uncertain cells are chosen is not defined.
     """
     height, width = uncertainty.shape[-2:]
     cells = uncertainty.flatten(1).topk(min(height * width, count), dim=1, sorted=False).indices
@@ -67,14 +73,14 @@ def most_uncertain(uncertainty: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def cell_centres(cells: Tensor, height: int, width: int) -> Tensor:
-    """Unit points [..., 2] of flat cell indices [...] of a height×width map."""
+    """Return the centres of flat cell indices [...] of a height×width map as unit points [..., 2]."""
     x = ((cells % width).float() + 0.5) / width
     y = (cells.div(width, rounding_mode="floor").float() + 0.5) / height
     return torch.stack([x, y], dim=-1)
 
 
 def to_image(points: Tensor, boxes: Tensor) -> Tensor:
-    """Unit points [N, P, 2] of boxes [N, 4] (x0, y0, x1, y1) in the boxes' own coordinates: [N, P, 2]."""
+    """Return unit points [N, P, 2] of boxes [N, 4] (x0, y0, x1, y1) in the coordinates of the boxes: [N, P, 2]."""
     return boxes[:, None, :2] + points * (boxes[:, None, 2:] - boxes[:, None, :2])
 
 
@@ -86,9 +92,9 @@ def draw_candidates(
     generator: torch.Generator | None = None,
     device: torch.device | str = "cpu",
 ) -> tuple[Tensor, Tensor]:
-    """The random draws behind `biased_random_points`.
+    """Draw the random points that `biased_random_points` chooses from.
 
-    Candidates [regions, int(count·oversample), 2] and cover points [regions, count - int(importance·count), 2],
+    Return candidates [regions, int(count·oversample), 2] and cover points [regions, count - int(importance·count), 2],
     independent and uniform over the unit square.
     """
     if oversample < 1 or not 0 <= importance <= 1:
@@ -103,21 +109,21 @@ def draw_candidates(
 def biased_random_points(
     coarse: Tensor, candidates: Tensor, cover: Tensor, count: int, uncertainty: Uncertainty
 ) -> Tensor:
-    """Training points: the most uncertain of the candidates, then the cover points (paper section 3.1).
+    """Return training points: the most uncertain candidates, then the cover points (paper section 3.1).
 
     coarse: [N, K, H, W] logits · candidates: [N, k·P, 2] · cover: [N, (1-β)·P, 2] → [N, P, 2] unit points.
-    Logits are interpolated first and judged after: uncertainty is not linear, so the reverse would
-    find false certainty between a sure foreground and a sure background cell.
+    Logits are interpolated before their uncertainty is computed. Uncertainty is not linear: interpolating it would
+    give false certainty between a certain foreground cell and a certain background cell.
     `uncertainty` maps logits [N, K, P'] to [N, 1, P'].
     """
-    doubt = uncertainty(sample(coarse, candidates))[:, 0]
-    keep = doubt.topk(count - cover.shape[1], dim=1).indices
+    uncertain = uncertainty(sample(coarse, candidates))[:, 0]
+    keep = uncertain.topk(count - cover.shape[1], dim=1).indices
     chosen = candidates.gather(1, keep[..., None].expand(-1, -1, 2))
     return torch.cat([chosen, cover], dim=1)
 
 
 def neighbours(x: Tensor, y: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """The four cells around each position and their bilinear weights, zero outside the map.
+    """Return the four cells around each position and their bilinear weights, which are 0 outside the map.
 
     x, y: [...] in cells, where cell (i, j) has its centre at (j + .5, i + .5) → flat indices [..., 4]
     (int64, clamped into the map) and weights [..., 4].
@@ -142,9 +148,9 @@ def neighbours(x: Tensor, y: Tensor, height: int, width: int) -> tuple[Tensor, T
 
 
 def sample_bitmaps(bitmaps: Tensor, index: Tensor, positions: Tensor) -> Tensor:
-    """Soft labels: bilinear reads of bitmaps [G, H, W] (any type) at pixel positions, without a float copy.
+    """Return bilinear samples of bitmaps [G, H, W] (any type) at pixel positions, without a float copy of the bitmaps.
 
-    index: [R] which bitmap each row of positions [R, P, 2] reads → [R, P] float in [0, 1].
+    index: [R], which bitmap each row of positions [R, P, 2] reads → [R, P] float in [0, 1], used as soft labels.
     """
     height, width = bitmaps.shape[-2:]
     cells, weights = neighbours(positions[..., 0], positions[..., 1], height, width)

@@ -1,15 +1,17 @@
-"""From untrusted bytes to RGB pixels as displayed, or one of these errors and nothing else:
+"""Decode untrusted bytes to RGB pixels as displayed. The service, training and evaluation read images with this alone.
+
+Every failure is one of these errors:
 
 ImageError
-├── EmptyBody          400  no bytes at all
-├── NotAnImage         400  no image format starts like this
-├── CorruptImage       400  an allowed format, but truncated or damaged
-├── SlowImage          400  takes too long to decode
-├── TooManyPixels      413  by its header, before anything is decoded
-└── UnsupportedFormat  415  an image, but of a format or kind of pixels that is not allowed
+├── EmptyBody          there are no bytes
+├── NotAnImage         no image format starts like this
+├── CorruptImage       the format is allowed, but the file is truncated or damaged
+├── SlowImage          decoding takes too long
+├── TooManyPixels      the header says so, before anything is decoded
+└── UnsupportedFormat  an image of a format or kind of pixels that is not allowed
 
-Nothing global of Pillow is read or set, so any number of threads may decode. That is why its format
-classes are used directly: `Image.open` measures every image against the process-wide MAX_IMAGE_PIXELS.
+Nothing global of Pillow is read or set, so any number of threads may decode. That is why Pillow's format classes are
+used directly: `Image.open` compares every image with the process-wide MAX_IMAGE_PIXELS.
 """
 
 from __future__ import annotations
@@ -39,10 +41,9 @@ ALLOWED = "JPEG, PNG, WebP, GIF, TIFF or BMP"
 
 
 class ImageError(Exception):
-    """The body cannot be used; the message is one line for the client."""
+    """An image that cannot be used. The message is one line for whoever sent it; `kind` names the problem."""
 
     kind: ClassVar[str]
-    status: ClassVar[int] = 400
 
 
 class EmptyBody(ImageError):
@@ -63,20 +64,18 @@ class SlowImage(ImageError):
 
 class TooManyPixels(ImageError):
     kind = "too-many-pixels"
-    status = 413
 
 
 class UnsupportedFormat(ImageError):
     kind = "unsupported-format"
-    status = 415
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedImage:
-    """`pixels` is uint8 [H, W, 3], RGB, contiguous and writable; `format` as in `ALLOWED`."""
+    """An image as displayed."""
 
-    pixels: NDArray[np.uint8]
-    format: str
+    pixels: NDArray[np.uint8]  # [H, W, 3] RGB, contiguous and writable
+    format: str  # one of ALLOWED
 
     @property
     def height(self) -> int:
@@ -88,9 +87,10 @@ class DecodedImage:
 
 
 def decode(data: bytes, *, max_pixels: int) -> DecodedImage:
-    """The first picture in `data`: upright by its EXIF orientation, in sRGB by its profile, on white.
+    """Return the first picture in `data` as it is displayed.
 
-    16-bit channels lose their lower byte. Raises `ImageError`.
+    The EXIF orientation is applied, colours are converted from the embedded profile to sRGB, transparent pixels are put
+    on white, and 16-bit channels keep their higher byte. Raise `ImageError` if that is not possible.
     """
     name, reader = image_reader(data)
     if name == "JPEG" and jpeg_scans(data, MOST_SCANS) > MOST_SCANS:
@@ -112,19 +112,22 @@ def decode(data: bytes, *, max_pixels: int) -> DecodedImage:
         raise TooManyPixels(
             f"the {name} image is too large to decode; at most {max_pixels} pixels are allowed"
         ) from error
-    except Exception as error:  # a damaged file can make Pillow raise nearly anything
+    except Exception as error:  # Pillow raises nearly anything for a damaged file
         raise CorruptImage(
             f"the {name} image is truncated or damaged and cannot be decoded; send the complete file"
         ) from error
 
 
-MOST_SCANS = 100  # encoders write about 10; each scan visits every pixel again and may be 20 bytes short
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in a scan's data a 0xff byte has one of these behind it
+# Encoders write about 10 scans. Each scan visits every pixel again, and may be only 20 bytes long.
+MOST_SCANS = 100
+_MARKER = re.compile(
+    rb"\xff[^\x00\xff\xd0-\xd7]"
+)  # within a scan, 0xff is followed by one of the excluded bytes
 _SOS, _EOI = 0xDA, 0xD9
 
 
 def jpeg_scans(data: bytes, most: int) -> int:
-    """How many scans a JPEG file has; counting ends above `most`. What follows the picture does not count."""
+    """Return the number of scans of a JPEG file. Counting ends above `most`, and at the end of the picture."""
     scans, position = 0, 2
     while scans <= most and (found := _MARKER.search(data, position)):
         position = found.end()
@@ -132,7 +135,9 @@ def jpeg_scans(data: bytes, most: int) -> int:
         if marker == _EOI:
             break
         scans += marker == _SOS
-        position += int.from_bytes(data[position : position + 2])  # the segment's length, which counts itself
+        position += int.from_bytes(
+            data[position : position + 2]
+        )  # skip the segment, whose length includes itself
     return scans
 
 
@@ -172,7 +177,7 @@ def image_reader(data: bytes) -> tuple[str, type[ImageFile.ImageFile]]:
     raise NotAnImage(f"the body is not an image; send a {ALLOWED} image")
 
 
-# Modes of Pillow by the colour space their profile describes.
+# Pillow's modes, with the colour space that an embedded profile of such an image describes.
 _SPACES = (
     dict.fromkeys(("1", "L", "LA", "La"), "L")
     | dict.fromkeys(("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr"), "RGB")
@@ -209,11 +214,12 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
                 target = ImageCms.createProfile("sRGB")
                 return ImageCms.profileToProfile(image, source, target, outputMode="RGB") or image
         except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
-            return _converted(image, "RGB")  # broken, or of another colour space: the picture is good
+            pass  # The profile is broken or of another colour space. The picture is not.
     return _converted(image, "RGB")
 
 
-_ALREADY_SRGB = ("sRGB IEC61966-2.1", "sRGB built-in")  # most profiles met; converting would change nothing
+# The most common profiles. Converting from them would change nothing.
+_ALREADY_SRGB = ("sRGB IEC61966-2.1", "sRGB built-in")
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
@@ -232,7 +238,10 @@ _UPRIGHT = {
 
 
 def orientation(image: Image.Image) -> object:
-    """Return the EXIF orientation of a loaded image (a TIFF is upright by then); 1 if there is none or it is broken."""
+    """Return the EXIF orientation of a loaded image, or 1 if there is none or it is broken.
+
+    A TIFF is upright once it is loaded.
+    """
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except (SyntaxError, EOFError, LookupError, OSError, TypeError, ValueError, struct.error, Warning):

@@ -1,4 +1,4 @@
-"""From an image as decoded to the network's input."""
+"""Resize, normalise and pad decoded images to the network's input."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from model.config.parts import Preprocessing
 
 
 def resized_size(height: int, width: int, short_edge: int, long_edge: int) -> tuple[int, int]:
-    """(height, width) in pixels with the shorter edge at `short_edge`, unless the longer would pass `long_edge`."""
+    """Return (height, width) with the shorter edge at `short_edge`, unless the longer one would exceed `long_edge`."""
     shorter = min(height, width)
     scale = short_edge / shorter
-    # The short edge is taken as given: shorter * scale may miss it by a rounding error, and ties decide.
+    # The short edge is used as given: shorter * scale may differ from it by a rounding error.
     sides = [float(short_edge) if side == shorter else side * scale for side in (height, width)]
     if max(sides) > long_edge:
         cap = long_edge / max(sides)
@@ -26,7 +26,7 @@ def resized_size(height: int, width: int, short_edge: int, long_edge: int) -> tu
 
 
 def resize(image: NDArray[np.uint8], config: Preprocessing) -> NDArray[np.uint8]:
-    """[H, W, 3] → the network's size, by PIL's antialiased bilinear filter on 8 bits, as the reference does."""
+    """Resize an image [H, W, 3] for the network with Pillow's antialiased bilinear filter, as the reference does."""
     height, width = resized_size(image.shape[0], image.shape[1], config.short_edge, config.long_edge)
     height, width = max(1, height), max(1, width)
     if (height, width) == image.shape[:2]:
@@ -35,14 +35,14 @@ def resize(image: NDArray[np.uint8], config: Preprocessing) -> NDArray[np.uint8]
 
 
 def padded_size(height: int, width: int, stride: int) -> tuple[int, int]:
-    """The least multiples of `stride` that hold (height, width)."""
+    """Return the least multiples of `stride` that hold (height, width)."""
     return -(-height // stride) * stride, -(-width // stride) * stride
 
 
 def network_input(images: Sequence[Tensor], config: Preprocessing) -> tuple[Tensor, Tensor]:
-    """RGB images uint8 [3, H, W] → normalised batch [B, 3, H', W'] and their sizes [B, 2] (height, width).
+    """Return RGB images uint8 [3, H, W] as a normalised batch [B, 3, H', W'], and their sizes [B, 2] (height, width).
 
-    Padding is 0 after normalisation, on the right and at the bottom, to the largest of the batch.
+    Images are padded on the right and at the bottom to the largest of the batch, with 0 after normalisation.
     """
     sizes = torch.tensor([image.shape[-2:] for image in images], dtype=torch.float32)
     height, width = padded_size(

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from model.masks.paste import Crop
-from model.masks.rle import area, bounding_box, compress, decode, decompress, encode, encode_labels, polygons
+from model.masks.polygon import polygons
+from model.masks.rle import area, bounding_box, compress, decode, decompress, encode, encode_labels
 
 
 def on_image(crop: Crop, width: int, height: int) -> NDArray[np.uint8]:
