@@ -73,12 +73,12 @@ class InstanceRender:
         return self.level, side, count, id(self) if count > group_points else 0
 
     @staticmethod
-    def search(cohort: Sequence[InstanceRender], group_points: int) -> InstanceBatch:
+    def search(cohort: Sequence[InstanceRender], group_points: int) -> InstanceStep:
         """Choose the most uncertain cells of the next level, or every cell of the first one."""
         first = cohort[0]
         if first.unevaluated is not None:
             logits, cells, points = first.unevaluated
-            return InstanceBatch(cohort, logits[None], cells[None], points[None]).part(group_points)
+            return InstanceStep(cohort, logits[None], cells[None], points[None]).part(group_points)
         side, count = level_after(first.level, first.target, first.points)
         device = first.box.device
         if first.logits is None:
@@ -89,7 +89,7 @@ class InstanceRender:
             known = torch.stack([r.logits for r in cohort if r.logits is not None])
             maps = F.interpolate(known[None], size=(side, side), mode="bilinear", align_corners=False)[0]
             cells, points = most_uncertain(class_uncertainty(maps), count)
-        return InstanceBatch(cohort, maps, cells, points).part(group_points)
+        return InstanceStep(cohort, maps, cells, points).part(group_points)
 
     def probability(self) -> Tensor:
         """Return the foreground probability [h, h] at the finest finished level. Raise ValueError if there is none."""
@@ -99,7 +99,7 @@ class InstanceRender:
 
 
 @dataclass
-class InstanceBatch:
+class InstanceStep:
     """A cohort's next level: the previous one enlarged, and the points that are evaluated on it now."""
 
     renders: Sequence[InstanceRender]
@@ -109,12 +109,12 @@ class InstanceBatch:
     rest: Unevaluated | None = None  # points of a lone render that are left for later steps
     coarse: Tensor | None = None  # [r·P, L·D + 1]
 
-    def part(self, most: int) -> InstanceBatch:
-        """Return this batch, with the points of a lone render beyond `most` left for later steps."""
+    def part(self, most: int) -> InstanceStep:
+        """Return this step, with the points of a lone render beyond `most` left for later steps."""
         if len(self.renders) > 1 or self.cells.shape[1] <= most:
             return self
         rest = Unevaluated(self.maps[0], self.cells[0, most:], self.points[0, most:])
-        return InstanceBatch(self.renders, self.maps, self.cells[:, :most], self.points[:, :most], rest)
+        return InstanceStep(self.renders, self.maps, self.cells[:, :most], self.points[:, :most], rest)
 
     @property
     def count(self) -> int:
@@ -167,4 +167,4 @@ def render_dense(
         for own, points in zip(
             torch.split(cells, group_points), torch.split(centres, group_points), strict=True
         ):
-            evaluate([InstanceBatch([r], maps, own[None], points[None])], head)
+            evaluate([InstanceStep([r], maps, own[None], points[None])], head)

@@ -84,7 +84,7 @@ class LabelMapRender:
         return (id(self),)
 
     @staticmethod
-    def search(cohort: Sequence[LabelMapRender], group_points: int) -> LabelMapBatch:
+    def search(cohort: Sequence[LabelMapRender], group_points: int) -> LabelMapStep:
         """Search a band of the next level's rows. After the last band, choose cells to evaluate."""
         (render,) = cohort
         level = render.next or render._begin()
@@ -92,7 +92,7 @@ class LabelMapRender:
         if start < stop:
             level = level.searched(render.pyramid.resized(level.size, start, stop))
         render.next = level
-        return LabelMapBatch(render, level.size, level.wanted(group_points))
+        return LabelMapStep(render, level.size, level.wanted(group_points))
 
     def _begin(self) -> UnfinishedLevel:
         size = size_after(self.size, self.target_size)
@@ -101,7 +101,7 @@ class LabelMapRender:
 
 
 @dataclass
-class LabelMapBatch:
+class LabelMapStep:
     """Cells of a label map's next level that are evaluated now."""
 
     render: LabelMapRender
@@ -150,8 +150,8 @@ def dense_labels(
     """Evaluate every cell of the target, height × width points. Adaptive rendering is compared with this."""
     parts = []
     for cells in torch.split(torch.arange(render.target_size[0] * render.target_size[1]), group_points):
-        batch = LabelMapBatch(render, render.target_size, cells)
-        parts.append(batch.logits(head, head.hidden(*batch.read(head))).argmax(1))
+        step = LabelMapStep(render, render.target_size, cells)
+        parts.append(step.logits(head, head.hidden(*step.read(head))).argmax(1))
     return torch.cat(parts).to(torch.uint8).view(render.target_size).numpy()
 
 

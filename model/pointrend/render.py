@@ -24,7 +24,7 @@ GROUP_POINTS = (
 Cohort = Hashable
 
 
-class Batch(Protocol):
+class Step(Protocol):
     """Renders of one cohort during one step, with the points at which they are evaluated."""
 
     @property
@@ -75,7 +75,7 @@ class Render(Protocol):
         ...
 
     @staticmethod
-    def search(cohort: Sequence[Any], group_points: int) -> Batch:
+    def search(cohort: Sequence[Any], group_points: int) -> Step:
         """Choose the points, at most `group_points`, at which the renders of one cohort are evaluated next."""
         ...
 
@@ -103,15 +103,15 @@ def advance(renders: Sequence[Render], head: PointHead, group_points: int = GROU
         evaluate([cohort[0].search(cohort, group_points) for cohort in members], head)
 
 
-def evaluate(batches: Sequence[Batch], head: PointHead) -> None:
-    """Evaluate the point head at the points of all batches in one call, and store the predictions."""
-    batches = [batch for batch in batches if batch.count]
-    if not batches:
+def evaluate(steps: Sequence[Step], head: PointHead) -> None:
+    """Evaluate the point head at the points of all steps in one call, and store the predictions."""
+    steps = [step for step in steps if step.count]
+    if not steps:
         return
-    fine, coarse = zip(*(batch.read(head) for batch in batches), strict=True)
+    fine, coarse = zip(*(step.read(head) for step in steps), strict=True)
     hidden = head.hidden(_joined(fine), _joined(coarse))
-    for batch, own in zip(batches, torch.split(hidden, [batch.count for batch in batches]), strict=True):
-        batch.write(head, own)
+    for step, own in zip(steps, torch.split(hidden, [step.count for step in steps]), strict=True):
+        step.write(head, own)
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
