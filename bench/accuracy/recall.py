@@ -15,11 +15,11 @@ import typer
 from torchvision.ops import box_iou
 from tqdm import tqdm
 
-from model.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from model.checkpoints.checkpoint import Checkpoint, of_task, open_checkpoint
+from model.config.instance import MaskRCNNConfig
 from model.config.overrides import override
-from model.data.coco import CocoDataset, load_coco
-from model.data.coco_samples import read_image
-from model.networks.mask_rcnn import build
+from model.data.coco import CocoDataset, load_coco, read_image
+from model.networks.build import build_network
 from model.predict.preprocess import network_input, resize
 
 SIZES = {
@@ -31,10 +31,10 @@ SIZES = {
 
 @torch.inference_mode()
 def best_overlaps(
-    checkpoint: Checkpoint, dataset: CocoDataset
+    checkpoint: Checkpoint[MaskRCNNConfig], dataset: CocoDataset
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Areas [N] of the true boxes in pixels of their images, and by stage the best IoU [N] with any box."""
-    network = build(checkpoint.config, checkpoint.tensors)
+    network = build_network(checkpoint.config, checkpoint.tensors)
     areas, best = [], {"anchors": [], "proposals": [], "detections": []}  # type: ignore[var-annotated]
     for record in tqdm([r for r in dataset.records if r.annotations], unit="image"):
         pixels = torch.from_numpy(
@@ -63,7 +63,7 @@ def main(
     ] = None,
 ) -> None:
     """Print recall at IoU 0.5 and 0.7 by size of the true box."""
-    opened = open_checkpoint(checkpoint)
+    opened = of_task(open_checkpoint(checkpoint), "instance")
     opened = replace(opened, config=override(opened.config, change or []))
     areas, best = best_overlaps(opened, load_coco(data, images))
     print("| | " + " | ".join(f"{size} ≥ {bar}" for size in SIZES for bar in (0.5, 0.7)) + " |")

@@ -20,33 +20,40 @@ import typer
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bench.paper.overlap import mean
-from model.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from bench.paper.heads.overlap import mean
+from model.checkpoints.checkpoint import Checkpoint, of_task, open_checkpoint
+from model.config.instance import MaskRCNNConfig
 from model.config.overrides import override
 from model.data.augment import Augmentation
 from model.data.coco import CocoDataset, load_coco
-from model.data.coco_samples import TrainDataset, collate
-from model.networks.mask_rcnn import build
+from model.data.instance_samples import InstanceTrainingSet, collate_instances
+from model.networks.build import build_network
 from model.predict.preprocess import network_input
-from model.training.losses import losses
-from model.training.recipe import Sampling, recipe
+from model.training.losses.instance import instance_losses
+from model.training.recipe import Sampling
+from model.training.recipes import INSTANCE_RECIPES
 
 Floats = NDArray[np.float64]
 TOTALS = {"boxes": ("rpn_objectness", "rpn_box", "box_class", "box_regression")}  # the rest: "masks"
 
 
 @torch.inference_mode()
-def image_losses(checkpoint: Checkpoint, dataset: CocoDataset, sampling: Sampling) -> dict[str, Floats]:
+def image_losses(
+    checkpoint: Checkpoint[MaskRCNNConfig], dataset: CocoDataset, sampling: Sampling
+) -> dict[str, Floats]:
     """Every loss [images], and the sums "boxes" and "masks", at the checkpoint's input size, nothing augmented."""
     pixels = checkpoint.config.preprocessing
     plain = Augmentation((pixels.short_edge,), pixels.long_edge, flip=0.0)
-    network, samples = build(checkpoint.config, checkpoint.tensors), TrainDataset([dataset], plain)
+    network, samples = (
+        build_network(checkpoint.config, checkpoint.tensors),
+        InstanceTrainingSet([dataset], plain),
+    )
     rows = []
     for index in tqdm(range(len(samples)), unit="image"):
-        batch = collate([samples[index]])
+        batch = collate_instances([samples[index]])
         images, sizes = network_input(batch.images, pixels)
         draws = torch.Generator().manual_seed(index)
-        found = losses(network, images, sizes, batch.targets, sampling, draws)
+        found = instance_losses(network, images, sizes, batch.targets, sampling, draws)
         rows.append({name: value.item() for name, value in found.items()})
     by_name = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     for name in by_name.keys() - set(TOTALS["boxes"]):  # a mask loss of exactly 0 is one over no region
@@ -86,7 +93,7 @@ def main(
 ) -> None:
     """Print mean losses with their paired differences."""
     dataset, found = load_coco(data, images), {}
-    opened = {path: open_checkpoint(path) for path in checkpoint}
+    opened = {path: of_task(open_checkpoint(path), "instance") for path in checkpoint}
     for path, one in opened.items():
         if [c.name for c in one.categories] != [c.name for c in dataset.categories]:
             raise ValueError(f"{path}: its classes are not the data's, in the order of their ids")
@@ -94,7 +101,7 @@ def main(
             raise ValueError(f"{path}: its mask head has other losses than that of {checkpoint[0]}")
     for path, one in opened.items():
         changed = replace(one, config=override(one.config, change or []))
-        found[str(path)] = image_losses(changed, dataset, recipe("people").sampling)
+        found[str(path)] = image_losses(changed, dataset, INSTANCE_RECIPES["people"].sampling)
     names = [name for name in next(iter(found.values())) if every or name in ("boxes", "masks")]
     print(table(found, names))
 

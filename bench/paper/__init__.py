@@ -1,1 +1,1 @@
-"""The paper's comparison on our data: mask heads trained side by side over one frozen backbone and detector."""
+"""The paper's comparisons on our data, at the size of this project: docs/paper.md shows the results."""

@@ -1,93 +1,145 @@
-"""How close the adaptive render comes to evaluating every cell, by how many points it may evaluate."""
+"""How close adaptive rendering comes to evaluating every cell, by how many points it may evaluate (paper Table 3).
+
+The loop is the same for instance masks and label maps; `adaptive_tasks.py` holds what differs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from tqdm import tqdm
 
-from model.data.coco import CocoDataset
-from model.data.coco_samples import read_image
+from bench.markdown import table
 from model.pointrend.point_head import PointHead
-from model.pointrend.render import InstanceRender, render, render_dense, total_points
-from model.predict.instance import InstanceOptions, InstancePredictor
+from model.predict.predictor import Pixels, Predictor
 
-SIDES = (224, 448)
-POINTS: tuple[int | None, ...] = (49, 98, 196, 392, 784, 1568, 3136, None)  # per level; None: auto
-WORST = 1.0  # percentile
-Grid = NDArray[np.bool_]
+AUTO, DENSE = "auto", "dense"  # As many points as a request gets by default; every cell of the target.
+Points = int | str  # per level
+
+
+class Tally(Protocol):
+    """Counts the agreement of one way to render with the dense render, over all images."""
+
+    @property
+    def compared(self) -> int:
+        """How many masks or label maps were compared."""
+        ...
+
+    def add(self, found: Any, dense: Any, truth: Any, evaluated: int | None) -> None:
+        """Count one image: what was found, the dense result, the truth, and the points evaluated (None: every cell)."""
+        ...
+
+    def result(self) -> dict[str, float]:
+        """Return the share of cells that were evaluated, and the agreement. Raise ValueError if nothing was found."""
+        ...
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """Adaptive against dense masks of one side, over all instances."""
+class Column:
+    """A column of the table: its title, the key of its values, their format, and a factor before they are printed."""
 
-    points: int | None  # per level; None: auto
-    share: float  # of the grid's cells, points evaluated over all levels
-    mean_iou: float
-    worst_iou: float  # of the worst 1 %: the first percentile
-    differing: float  # mean share of cells that are decided otherwise
+    title: str
+    key: str
+    format: str
+    factor: float = 1
 
 
-def curves(
-    predictor: InstancePredictor, dataset: CocoDataset, options: InstanceOptions, limit: int | None = None
-) -> dict[str, Any]:
-    """JSON-ready: {"instances": N, "sides": {"224": [Agreement, …], …}}, on the instances that the options find.
+class Task(Protocol):
+    """What differs between instance masks and label maps."""
 
-    Raises ValueError if the predictor has no point head, or nothing is found.
-    """
-    if predictor.head is None:
-        raise ValueError("the checkpoint has a 4×conv mask head: there is nothing to render adaptively")
-    compared: dict[tuple[int, int | None], list[tuple[float, float]]] = {
-        (s, p): [] for s in SIDES for p in POINTS
-    }
-    for record in tqdm(dataset.records[:limit], unit="image"):
-        prepared = predictor.prepare(read_image(record))
-        regions = predictor.regions(predictor.coarse([prepared]), 0, prepared, options)
-        for side in SIDES:
-            found = compare([region.render for region in regions], predictor.head, side, POINTS)
-            for points, pairs in zip(POINTS, found, strict=True):
-                compared[side, points] += pairs
-    count = len(compared[SIDES[0], None])
-    if not count:
-        raise ValueError(f"no instance is found above score {options.score:g}")
-    sides = {str(side): [asdict(_agreement(side, p, compared[side, p])) for p in POINTS] for side in SIDES}
-    return {"instances": count, "score": options.score, "sides": sides}
+    @property
+    def sides(self) -> Sequence[int]:
+        """The sides of masks, or the heights of label maps as multiples of the image's own."""
+        ...
+
+    @property
+    def points(self) -> Sequence[Points]: ...
+    @property
+    def unit(self) -> str:
+        """What is compared, in the plural."""
+        ...
+
+    @property
+    def side_title(self) -> str: ...
+    @property
+    def side_format(self) -> str: ...
+    @property
+    def columns(self) -> Sequence[Column]: ...
+
+    def options(self, image: Pixels, side: int, points: int | None) -> Any:
+        """Return the predictor's options for a side and a number of points (None: auto)."""
+        ...
+
+    def dense(self, begun: Any, head: PointHead) -> Any:
+        """Return the result of evaluating every cell for a prediction that is begun."""
+        ...
+
+    def found(self, rendered: Any) -> Any:
+        """Return the result of a prediction that is rendered."""
+        ...
+
+    def evaluated(self, rendered: Any) -> int:
+        """Return how many points were evaluated for a prediction that is rendered."""
+        ...
+
+    def tally(self) -> Tally:
+        """Return a tally of nothing."""
+        ...
 
 
 @torch.inference_mode()
 def compare(
-    renders: Sequence[InstanceRender], head: PointHead, side: int, points: Sequence[int | None]
-) -> list[list[tuple[float, float]]]:
-    """For each number of points, for each render: IoU with the dense mask, and the share of other decisions."""
-    dense = _masks(renders, head, side, None, dense=True)
-    return [
-        [_pair(mask, full) for mask, full in zip(_masks(renders, head, side, count), dense, strict=True)]
-        for count in points
+    predictor: Predictor, examples: Iterable[tuple[Pixels, Any]], task: Task
+) -> dict[tuple[int, Points], Tally]:
+    """Render each example (image, truth) at every side with every number of points, and tally the agreement.
+
+    Raises ValueError if the predictor has no point head.
+    """
+    head = predictor.head
+    if head is None:
+        raise ValueError("the checkpoint has no point head: there is nothing to render adaptively")
+    tallies = {(side, points): task.tally() for side in task.sides for points in task.points}
+    for image, truth in examples:
+        prepared = predictor.prepare(image, task.options(image, task.sides[0], None))
+        coarse = predictor.coarse([prepared])
+        for side in task.sides:
+            dense = task.dense(predictor.begin(coarse, 0, prepared, task.options(image, side, None)), head)
+            for points in task.points:
+                if points == DENSE:
+                    tallies[side, points].add(dense, dense, truth, None)
+                    continue
+                options = task.options(image, side, points if isinstance(points, int) else None)
+                prediction = predictor.begin(coarse, 0, prepared, options)
+                predictor.render([prediction])
+                found = task.found(prediction)
+                tallies[side, points].add(found, dense, truth, task.evaluated(prediction))
+    return tallies
+
+
+def curves(predictor: Predictor, examples: Iterable[tuple[Pixels, Any]], task: Task) -> dict[str, Any]:
+    """Return the agreement, ready for JSON: how much was compared, and "sides": {side: [entry, …]}.
+
+    Raises ValueError if the predictor has no point head, or nothing is found.
+    """
+    tallies = compare(predictor, examples, task)
+    sides = {
+        str(side): [{"points": points, **tallies[side, points].result()} for points in task.points]
+        for side in task.sides
+    }
+    return {task.unit: tallies[task.sides[0], task.points[0]].compared, "sides": sides}
+
+
+def agreement_table(found: Mapping[str, Any], task: Task) -> str:
+    """Return a row for each side and number of points."""
+    rows = [
+        [
+            task.side_format.format(side),
+            str(entry["points"]),
+            *(format(c.factor * entry[c.key], c.format) for c in task.columns),
+        ]
+        for side, entries in found["sides"].items()
+        for entry in entries
     ]
-
-
-def _masks(
-    renders: Sequence[InstanceRender], head: PointHead, side: int, points: int | None, *, dense: bool = False
-) -> list[Grid]:
-    """Foreground [side, side] of each render, from its start."""
-    fresh = [replace(r, side=side, points=points, logits=None) for r in renders]
-    (render_dense if dense else render)(fresh, head)
-    return [r.logits.numpy() >= 0 for r in fresh if r.logits is not None]
-
-
-def _pair(mask: Grid, full: Grid) -> tuple[float, float]:
-    union = int((mask | full).sum())
-    return (float((mask & full).sum()) / union if union else 1.0), float((mask ^ full).mean())
-
-
-def _agreement(side: int, points: int | None, pairs: list[tuple[float, float]]) -> Agreement:
-    ious, differing = np.array(pairs).T
-    share = total_points(side, points) / side**2
-    worst = float(np.percentile(ious, WORST))
-    return Agreement(points, share, float(ious.mean()), worst, float(differing.mean()))
+    return table([task.side_title, "points a level", *(column.title for column in task.columns)], rows)

@@ -1,4 +1,4 @@
-"""Counts the work of the operations that are really executed."""
+"""Counting the work of the operations that PyTorch really executes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
-# Matrix products, by where their left factor [..., m, k] stands among the arguments.
+# Matrix products, and the position of their left factor [..., m, k] among the arguments.
 _PRODUCTS = {aten.mm.default: 0, aten.bmm.default: 0, aten.addmm.default: 1, aten.baddbmm.default: 1}
 
 
 @dataclass(frozen=True)
 class Work:
-    """Multiply-accumulates, and activations: elements that convolutions and matrix products gave out."""
+    """Multiply-accumulates, and activations: the elements that convolutions and matrix products return."""
 
     multiplies: int = 0
     activations: int = 0
@@ -27,7 +27,7 @@ class Work:
 
 
 class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While it is active: `work` of every convolution and matrix product; nothing else counts."""
+    """Adds up the work of every convolution and matrix product while it is active. Nothing else counts."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -38,14 +38,14 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         kwargs = kwargs or {}
         if func is not aten.convolution.default and func not in _PRODUCTS:
-            # In inference mode compound operations (such as linear) arrive whole.
+            # In inference mode compound operations (such as linear) are not split before they arrive here.
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
         result = func(*args, **kwargs)
         if func is aten.convolution.default:
-            # Every element of the output (of the input, if transposed) meets one filter's or one slice's weights.
+            # Every element of the output (of the input, if transposed) is multiplied with the weights of one filter.
             places: Tensor = args[0] if args[6] else result
             self.work += Work(places.numel() * args[1][0].numel(), result.numel())
         elif func in _PRODUCTS:
@@ -54,7 +54,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def count(work: Callable[[], object]) -> Work:
-    """What a function's convolutions and matrix products cost, without gradients."""
+    """Return the work of a function's convolutions and matrix products, without gradients."""
     counter = Counter()
     with torch.no_grad(), counter:
         work()

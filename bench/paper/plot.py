@@ -1,4 +1,4 @@
-"""Figures of the measurements, as small PNG files."""
+"""Figures of the measurements as small PNG files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # without pyplot: no window, no global state
 
-from bench.paper.heads import BIASED, COARSE, CONV, LABELS, POINTREND
-from bench.paper.measure import OUTPUTS
+from bench.paper.adaptive import AUTO
+from bench.paper.heads.measure import OUTPUTS
+from bench.paper.heads.variants import BIASED, COARSE, CONV, LABELS, POINTREND
 
 COLOURS = {
     COARSE: "#888888",
@@ -27,7 +28,7 @@ Precision = Mapping[str, Mapping[str, Mapping[str, float | None]]]
 
 
 def draw(heads: Mapping[str, Any], adaptive: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Every figure of what `measure` and `adaptive` wrote."""
+    """Draw every figure of what `measure` and `adaptive` wrote, and return the files."""
     figures = {
         "paper_resolution.png": resolution(heads["precision"]),
         "paper_points.png": training_points(heads["precision"]),
@@ -40,7 +41,7 @@ def draw(heads: Mapping[str, Any], adaptive: Mapping[str, Any], folder: Path) ->
 
 
 def resolution(precision: Precision) -> Figure:
-    """Mask AP and boundary AP against the output's side."""
+    """Plot mask AP and boundary AP against the output's side."""
     figure, axes = _panels(2)
     outputs = [str(output) for output in OUTPUTS]
     for axis, kind in zip(axes, ("mask", "boundary"), strict=True):
@@ -54,7 +55,7 @@ def resolution(precision: Precision) -> Figure:
 
 
 def training_points(precision: Precision) -> Figure:
-    """PointRend by how its training points are chosen, at the side of the paper's Table 4."""
+    """Plot PointRend by the choice of its training points, at the side of the paper's Table 4."""
     figure, axes = _panels(2)
     for axis, kind in zip(axes, ("mask", "boundary"), strict=True):
         values = [_value(precision[name][TABLE_4_SIDE][f"{kind}/AP"]) for name in POINTREND]
@@ -66,14 +67,14 @@ def training_points(precision: Precision) -> Figure:
 
 
 def evaluated_points(sides: Mapping[str, Any]) -> Figure:
-    """Adaptive against dense masks, by the share of points evaluated; "auto" is ringed."""
+    """Plot the IoU of adaptive with dense masks by the share of points evaluated. A ring marks "auto"."""
     figure, axes = _panels(2)
     for axis, (key, label) in zip(axes, (("mean_iou", "mean"), ("worst_iou", "worst 1 %")), strict=True):
         for (side, entries), colour in zip(sides.items(), (COLOURS[BIASED], COLOURS[CONV]), strict=True):
-            given = [entry for entry in entries if entry["points"] is not None]
+            given = [entry for entry in entries if entry["points"] != AUTO]
             shares, ious = [e["share"] for e in given], [e[key] for e in given]
             axis.plot(shares, ious, marker="o", color=colour, label=f"side {side}")
-            auto = [entry for entry in entries if entry["points"] is None]
+            auto = [entry for entry in entries if entry["points"] == AUTO]
             axis.plot(
                 [e["share"] for e in auto],
                 [e[key] for e in auto],

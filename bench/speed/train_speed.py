@@ -7,7 +7,6 @@ another allocator: `LD_PRELOAD=…/libtcmalloc_minimal.so.4 python -m bench.spee
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import time
 from functools import partial
@@ -20,16 +19,14 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from model.checkpoints.initial_weights import from_checkpoint
-from model.config.instance import preset as find_preset
 from model.config.overrides import override
-from model.data.coco import load_coco
-from model.data.coco_samples import TrainDataset
-from model.networks.mask_rcnn import MaskRCNN
+from model.config.presets import preset as find_preset
 from model.training.distributed import Process
-from model.training.instance import TrainingStep, batch_losses, training_batches
 from model.training.loop import training_step
-from model.training.optimizer import optimizer
-from model.training.recipe import recipe as find_recipe
+from model.training.optimizer import optimizer, rates
+from model.training.recipes import RECIPES
+from model.training.task import TrainingFiles
+from model.training.tasks import open_task
 
 LAYOUTS = ("trunk", "all", "none")
 
@@ -54,10 +51,10 @@ def main(
     config = override(
         find_preset(preset), [c.removeprefix("network.") for c in changes if c.startswith("network.")]
     )
-    recipe = override(find_recipe(preset), [c for c in changes if not c.startswith("network.")])
-    datasets = [load_coco(file, folder) for file, folder in zip(data, images, strict=True)]
+    recipe = override(RECIPES[preset], [c for c in changes if not c.startswith("network.")])
     torch.manual_seed(0)
-    network = MaskRCNN(dataclasses.replace(config, num_classes=len(datasets[0].categories)))
+    task = open_task(config, recipe, TrainingFiles(list(zip(data, images, strict=True))))
+    network = task.network
     with Process.join() as process:
         if checkpoint is not None:
             from_checkpoint(network, checkpoint)
@@ -65,18 +62,19 @@ def main(
         if layout != "none":
             part = network if layout == "all" else network.backbone.trunk
             part.to(memory_format=torch.channels_last)
-        module: torch.nn.Module = TrainingStep(network, recipe)
+        module = task.step
         if process.world_size > 1:
             module = DistributedDataParallel(module)
         optimiser = optimizer(network, recipe)
-        dataset = TrainDataset(datasets, recipe.augmentation, recipe.seed, empty=recipe.empty_images)
-        batches = training_batches(dataset, recipe, process, 0, 1)
+        scheduler = rates(optimiser, recipe)
+        batches = task.batches(process, 0, 1)
         ready = [next(batches) for _ in range(steps + 2)]
         begin = 0.0
         for step, batch in enumerate(tqdm(ready, unit="step", disable=process.rank != 0)):
             if step == 2:
                 begin = time.perf_counter()
-            training_step(partial(batch_losses, network, module, batch), optimiser, step, recipe, process)
+            losses = partial(task.losses, module, batch)
+            training_step(losses, optimiser, scheduler, step, recipe, process)
         seconds = (time.perf_counter() - begin) / steps
         process.say(
             f"{process.world_size} × {torch.get_num_threads()} threads, channels-last: {layout}: "

@@ -1,4 +1,4 @@
-"""One process or several: torchrun's group, and who speaks for it."""
+"""One process or several: torchrun's group, and which process prints."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class Process:
             dist.destroy_process_group()
 
     def device(self) -> torch.device:
+        """Return this process's device."""
         if torch.cuda.is_available():
             return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         return torch.device("cpu")

@@ -1,35 +1,40 @@
-"""Training on COCO-format data: the task that the loop runs, on one process or several (torchrun)."""
+"""The task of instance masks: training a Mask R-CNN on COCO-format data."""
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from model.checkpoints.checkpoint import Checkpoint, save
-from model.config.categories import Category
-from model.data.coco import CocoDataset
+from model.config.instance import MaskRCNNConfig
+from model.data.coco import CocoDataset, load_coco
 from model.data.instance_samples import InstanceBatch, InstanceTrainingSet, Target, collate_instances
 from model.data.samplers import MixedBatches, box_only_period
+from model.errors import UserError
+from model.evaluation.coco_ap import HEADLINE
+from model.masks.palette import Colour
 from model.networks.mask_rcnn import MaskRCNN
 from model.predict.preprocess import network_input
-from model.training import announce, loop
+from model.training.batches import batch_per_process, with_plain_errors
 from model.training.distributed import Process
-from model.training.loop import Task
-from model.training.losses import Losses, losses
+from model.training.errors import TrainingError
+from model.training.instance_validation import InstanceValidation, measure_instances, open_validation
+from model.training.losses.detection import Losses
+from model.training.losses.instance import instance_losses
 from model.training.recipe import InstanceRecipe
-from model.training.run_files import TrainingError
-from model.training.validation import Validation, validate
+from model.training.reports import announce
+from model.training.reports.data import describe_instances
+from model.training.reports.validation import Measurement
+from model.training.task import TrainingFiles
 
 
-class TrainingStep(nn.Module):
-    """Losses of one batch, as a module so that DistributedDataParallel can wrap it."""
+class InstanceStep(nn.Module):
+    """The losses of one batch, as a module so that DistributedDataParallel can wrap it."""
 
     def __init__(self, network: MaskRCNN, recipe: InstanceRecipe) -> None:
         super().__init__()
@@ -41,115 +46,111 @@ class TrainingStep(nn.Module):
     def forward(
         self, images: Tensor, sizes: Tensor, targets: Sequence[Target], generator: torch.Generator
     ) -> Losses:
-        if self.recipe.mask_only:  # statistics of norms and dropout, too, as when it predicts
+        recipe = self.recipe
+        if (
+            recipe.mask_only
+        ):  # the detector keeps its norms' statistics and drops nothing, as when it predicts
             self.network.backbone.eval()
-        found = losses(
-            self.network,
-            images,
-            sizes,
-            targets,
-            self.recipe.sampling,
-            generator,
-            bf16=self.recipe.bf16,
+        found = instance_losses(
+            self.network, images, sizes, targets, recipe.sampling, generator, bf16=recipe.bf16
         )
-        weight = self.recipe.mask_weight
+        weight = recipe.mask_weight
         return {name: value * weight if name.startswith("mask_") else value for name, value in found.items()}
 
 
-def train(
-    network: MaskRCNN,
-    datasets: Sequence[CocoDataset],
-    recipe: InstanceRecipe,
-    out: Path,
-    *,
-    process: Process | None = None,
-    resume: bool = False,
-    workers: int = 1,
-    checkpoint_every: int = 200,
-    validation: Validation | None = None,
-    validate_every: int | None = None,
-    notes: dict[str, str] | None = None,
-) -> Path | None:
-    """Run a recipe, as `loop.run` does; returns the checkpoint `out/model.safetensors` (None except on rank 0)."""
-    process = process or Process()
-    used = [_with_masks(dataset) if recipe.mask_only else dataset for dataset in datasets]
-    if recipe.mask_only and not any(dataset.records for dataset in used):
-        raise TrainingError("mask_only: not one instance has a mask to train on")
-    dataset = InstanceTrainingSet(used, recipe.augmentation, recipe.seed, empty=recipe.empty_images)
-    epoch = math.ceil(len(dataset) / recipe.batch_size)  # steps
+class InstanceTask:
+    """A Mask R-CNN with its data and recipe (see `TrainingTask`)."""
 
-    def measure(measured: MaskRCNN, step: int, at: float) -> str:
-        assert validation is not None
-        return validate(measured, validation, out, step, at)
+    headline = HEADLINE
+    palette: tuple[Colour, ...] = ()
 
-    task = Task(
-        network,
-        dataset.categories,
-        TrainingStep(network, recipe),
-        functools.partial(batch_losses, network),
-        lambda start: training_batches(dataset, recipe, process, start, workers),
-        epoch,
-        lambda start, every: [
-            *announce.data(datasets, dataset),
-            *(["mask_only: the detector stays as it is"] if recipe.mask_only else []),
-            *announce.run(recipe, epoch, process.device(), start),
-            *announce.validation(validation, every),
-        ],
-        measure if validation else None,
-    )
-    trained = loop.run(
-        task,
-        recipe,
-        out,
-        process,
-        resume=resume,
-        checkpoint_every=checkpoint_every,
-        validate_every=validate_every,
-    )
-    return None if trained is None else export_checkpoint(trained, dataset.categories, out, notes or {})
+    def __init__(
+        self,
+        network: MaskRCNN,
+        datasets: Sequence[CocoDataset],
+        recipe: InstanceRecipe,
+        validation: InstanceValidation | None = None,
+    ) -> None:
+        """The classes are those of the data sets. Raises TrainingError, and DataError if nothing can be trained on."""
+        used = [_with_masks(dataset) if recipe.mask_only else dataset for dataset in datasets]
+        if recipe.mask_only and not any(dataset.records for dataset in used):
+            raise TrainingError("mask_only: not one instance has a mask to train on")
+        self.network, self.recipe, self.validation = network, recipe, validation
+        self.datasets = datasets
+        self.samples = InstanceTrainingSet(used, recipe.augmentation, recipe.seed, empty=recipe.empty_images)
+        self.categories = self.samples.categories
+        self.step = InstanceStep(network, recipe)
+        self.epoch = math.ceil(len(self.samples) / recipe.batch_size)
+
+    @property
+    def validation_file(self) -> Path | None:
+        """The annotations that the network is measured on."""
+        return None if self.validation is None else self.validation.annotations
+
+    def batches(self, process: Process, start: int, workers: int) -> Iterator[InstanceBatch]:
+        """Return this process's batches from a step on. Raises TrainingError, and DataError when one is read."""
+        samples, recipe = self.samples, self.recipe
+        num_masked, num_box_only = samples.num_masked, len(samples) - samples.num_masked
+        sampler = MixedBatches(
+            num_masked,
+            num_box_only,
+            batch_per_process(recipe, process),
+            seed=recipe.seed,
+            box_only_every=box_only_period(num_masked, num_box_only, recipe.box_only_every),
+            rank=process.rank,
+            world_size=process.world_size,
+            landscape=samples.landscape(),
+            start=start,
+        )
+        loader = DataLoader(samples, batch_sampler=sampler, collate_fn=collate_instances, num_workers=workers)
+        return with_plain_errors(iter(loader))
+
+    def losses(
+        self, step: nn.Module, batch: InstanceBatch, device: torch.device, generator: torch.Generator
+    ) -> Losses:
+        """Return the losses of a batch by `self.step`, which may be wrapped."""
+        images, sizes = network_input(batch.images, self.network.config.preprocessing)
+        targets = [target.to(device) for target in batch.targets]
+        images = images.to(device).contiguous(memory_format=torch.channels_last)
+        found: Losses = step(images, sizes.to(device), targets, generator)
+        return found
+
+    def describe_data(self) -> list[str]:
+        """Return what is said of the training data."""
+        lines = describe_instances(self.datasets, self.samples)
+        return [*lines, *(["mask_only: the detector stays as it is"] if self.recipe.mask_only else [])]
+
+    def describe_validation(self, every: int) -> list[str]:
+        """Return what is said of the validation data."""
+        if self.validation is None:
+            return ["validation: none, so AP is not measured; --val-data FILE --val-images FOLDER measure it"]
+        dataset = self.validation.dataset
+        when = announce.when(every)
+        return [
+            f"validation: {len(dataset.records)} images of {self.validation.annotations}, {when}",
+            *([f"warning: {dataset.doubt}"] if dataset.doubt else []),
+        ]
+
+    def measure(self, network: MaskRCNN) -> Measurement:
+        """Measure a network on the validation data."""
+        assert self.validation is not None
+        return measure_instances(network, self.validation)
+
+
+def open_instance_task(config: MaskRCNNConfig, recipe: InstanceRecipe, files: TrainingFiles) -> InstanceTask:
+    """Return the task of COCO-format files; the classes are the first file's. Raises UserError, DataError."""
+    if (files.val_data is None) != (files.val_images is None):
+        raise UserError("give --val-data and --val-images, or neither")
+    datasets = [load_coco(file, folder) for file, folder in files.sources]
+    classes = datasets[0].categories
+    validation = None
+    if files.val_data and files.val_images:
+        validation = open_validation(files.val_data, files.val_images, classes)
+    network = MaskRCNN(dataclasses.replace(config, num_classes=len(classes)))
+    return InstanceTask(network, datasets, recipe, validation)
 
 
 def _with_masks(dataset: CocoDataset) -> CocoDataset:
-    """The images in which any instance has a mask."""
-    return replace(dataset, records=tuple(r for r in dataset.records if r.annotations and r.has_masks))
-
-
-def batch_losses(
-    network: MaskRCNN, wrapped: nn.Module, batch: InstanceBatch, device: torch.device, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """The losses of a batch by a network's TrainingStep, perhaps wrapped."""
-    images, sizes = network_input(batch.images, network.config.preprocessing)
-    targets = [target.to(device) for target in batch.targets]
-    images = images.to(device).contiguous(memory_format=torch.channels_last)
-    found: Losses = wrapped(images, sizes.to(device), targets, generator)
-    return found
-
-
-def export_checkpoint(
-    network: MaskRCNN, categories: tuple[Category, ...], out: Path, notes: dict[str, str]
-) -> Path:
-    """Write the network as a native checkpoint, half precision (weights of a served model)."""
-    path = out / "model.safetensors"
-    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    save(path, Checkpoint(network.config, categories, tensors, notes), torch.float16)
-    return path
-
-
-def training_batches(
-    dataset: InstanceTrainingSet, recipe: InstanceRecipe, process: Process, start: int, workers: int
-) -> Iterator[InstanceBatch]:
-    """This process's batches from a step on. Raises TrainingError, and DataError when one is read."""
-    num_masked, num_box_only = dataset.num_masked, len(dataset) - dataset.num_masked
-    sampler = MixedBatches(
-        num_masked,
-        num_box_only,
-        loop.batch_per_process(recipe, process),
-        seed=recipe.seed,
-        box_only_every=box_only_period(num_masked, num_box_only, recipe.box_only_every),
-        rank=process.rank,
-        world_size=process.world_size,
-        landscape=dataset.landscape(),
-        start=start,
-    )
-    loader = DataLoader(dataset, batch_sampler=sampler, collate_fn=collate_instances, num_workers=workers)
-    return loop.unwrapped(iter(loader))
+    """Return the images in which any instance has a mask."""
+    kept = tuple(r for r in dataset.records if r.annotations and r.has_masks)
+    return dataclasses.replace(dataset, records=kept)

@@ -1,74 +1,53 @@
-"""The training loop of any task: steps, the averaged weights, checkpoints, a log, measurements, resuming."""
+"""The training loop of any task: steps, averaged weights, stored states, a log, validations, the checkpoint."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
-from model.config.categories import Category
-from model.data.fields import DataError
+from model.checkpoints.checkpoint import Checkpoint, save
+from model.networks.build import Network
 from model.networks.layers import hold_statistics
-from model.networks.mask_rcnn import MaskRCNN
-from model.networks.semantic import SemanticNet
-from model.training import recipe as recipes
-from model.training.curves import draw_curves
+from model.training.averaged_weights import averaged_weights
 from model.training.distributed import Process
-from model.training.ema import Average
-from model.training.optimizer import lr_factor, optimizer
+from model.training.errors import TrainingError
+from model.training.optimizer import lr_factor, optimizer, rates
 from model.training.recipe import Schedule
-from model.training.run_files import Log, TrainingError, cut, restore, store
+from model.training.reports import announce
+from model.training.reports.curves import draw_curves
+from model.training.reports.log import Log, cut
+from model.training.reports.validation import record
+from model.training.state import restore, store
+from model.training.task import BatchT, TrainingTask
 
 LOG_EVERY = 20  # steps
-Net = TypeVar("Net", MaskRCNN, SemanticNet)
-BatchT = TypeVar("BatchT")
-GivenT = TypeVar("GivenT", contravariant=True)
 
 
-class BatchLosses(Protocol[GivenT]):
-    """The losses of one batch by a network that may be wrapped (DistributedDataParallel)."""
-
-    def __call__(
-        self, wrapped: nn.Module, batch: GivenT, device: torch.device, generator: torch.Generator
-    ) -> dict[str, Tensor]: ...
-
-
-@dataclass(frozen=True)
-class Task(Generic[Net, BatchT]):
-    """What is trained: everything that the loop itself does not know."""
-
-    network: Net
-    categories: tuple[Category, ...]
-    step: nn.Module  # the network with its losses, what DistributedDataParallel wraps
-    losses: BatchLosses[BatchT]
-    batches: Callable[[int], Iterator[BatchT]]  # this process's, from a step on
-    epoch: int  # steps
-    announce: Callable[
-        [int, int], Sequence[str]
-    ]  # what is said at the start, of first step and steps a validation
-    validate: Callable[[Net, int, float], str] | None = None  # at a step and epoch; one line
-
-
-def run(
-    task: Task[Net, BatchT],
-    recipe: Schedule,
+def train(
+    task: TrainingTask[BatchT],
     out: Path,
-    process: Process,
     *,
+    process: Process | None = None,
     resume: bool = False,
+    workers: int = 1,
     checkpoint_every: int = 200,
     validate_every: int | None = None,
-) -> Net | None:
-    """Train; returns the network that is to be exported (the average, if the recipe has one; None except on rank 0).
+    notes: Mapping[str, str] | None = None,
+) -> Path | None:
+    """Train; return the checkpoint `out/model.safetensors` (None except on rank 0).
 
+    The checkpoint holds the averaged weights if the recipe has them, in half precision, and the notes.
     `out/last.pt` holds everything a resumed run needs; a resumed run sees the batches and the random
     draws that an uninterrupted one would (torch's global generator, which dropout draws from, is seeded
     anew at every step). `out/log.jsonl` has a line every 20 steps and at the last one.
@@ -77,70 +56,72 @@ def run(
     the state is stored, the curves are drawn, and the weights that would be exported are measured; that
     changes nothing in the training. Raises TrainingError, and DataError when a batch is read.
     """
-    state = out / "last.pt"
+    process = process or Process()
+    state, recipe, network = out / "last.pt", task.recipe, task.network
     if state.exists() and not resume:
         raise TrainingError(f"{state} is there already: add --resume to go on, or choose another folder")
-    device, network = process.device(), task.network
-    network.to(device).train()
-    if recipe.freeze_norms:
-        hold_statistics(network)
-    network.backbone.trunk.to(memory_format=torch.channels_last)
+    _prepare(network, recipe, process.device())
     optimiser = optimizer(network, recipe)
-    average = Average(network, recipe.ema) if recipe.ema and process.rank == 0 else None
-    averaged = average.network if average else None
-    start: int = restore(state, network, task.categories, optimiser, averaged) if state.exists() else 0
-    if resume and not state.exists():
-        process.say(f"there is no {state} to resume from: starting anew")
-    every: int = max(task.epoch, LOG_EVERY) if validate_every is None else validate_every
-    for line in (*task.announce(start, every), f"files: {out}"):
-        process.say(line)
-    step_module: nn.Module = DistributedDataParallel(task.step) if process.world_size > 1 else task.step
-    batches = task.batches(start)
+    average = averaged_weights(network, recipe.ema) if recipe.ema and process.rank == 0 else None
+    exported = network if average is None else cast(Network, average.module)
+    stored_average = None if average is None else exported
+    start = restore(state, network, task.categories, optimiser, stored_average) if state.exists() else 0
+    if average is not None:
+        average.n_averaged += start
+    scheduler = rates(optimiser, recipe, start)
+    every = max(task.epoch, LOG_EVERY) if validate_every is None else validate_every
+    if process.rank == 0:
+        if resume and not state.exists():
+            process.say(f"there is no {state} to resume from: starting anew")
+        _announce(task, out, process, start, every)
+    wrapped: nn.Module = DistributedDataParallel(task.step) if process.world_size > 1 else task.step
+    batches = task.batches(process, start, workers)
     if process.rank == 0:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "recipe.json").write_text(json.dumps(recipes.to_dict(recipe), indent=1))
+        (out / "recipe.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=1))
         log = Log(out / "log.jsonl", start, recipe.batch_size)
         cut(out / "validation.jsonl", start)
     steps = range(start, recipe.steps)
     # Closed also when the run breaks off, so that what is said then has a line of its own.
     with tqdm(steps, initial=start, total=recipe.steps, unit="step", disable=process.rank != 0) as progress:
         for step in progress:
-            losses = partial(task.losses, step_module, next(batches))
-            values = training_step(losses, optimiser, step, recipe, process)
+            losses = partial(task.losses, wrapped, next(batches))
+            values = training_step(losses, optimiser, scheduler, step, recipe, process)
             if process.rank:
                 continue
-            if average:
-                average.update(step)
+            if average is not None:
+                average.update_parameters(network)
             progress.set_postfix(loss=f"{log.add(values):.3f}", refresh=False)
             done, is_last = step + 1, step + 1 == recipe.steps
             if done % LOG_EVERY == 0 or is_last:
                 log.write(done, recipe.lr * lr_factor(step, recipe))
             due = is_last or (every > 0 and done % every == 0)
             if done % checkpoint_every == 0 or due:
-                store(state, network, task.categories, optimiser, done, averaged)
+                store(state, network, task.categories, optimiser, done, stored_average)
             if due:
                 # The other processes wait in their next step: Process.join gives them hours for it.
-                if task.validate:
-                    progress.write(task.validate(averaged or network, done, done / task.epoch))
-                draw_curves(out)
+                if task.validation_file is not None:
+                    with evaluating(exported):
+                        measured = task.measure(exported)
+                    progress.write(record(out, done, done / task.epoch, measured, task.headline))
+                draw_curves(out, task.headline)
                 log.restart_clock(done)
-    return None if process.rank else averaged or network
+    return None if process.rank else _export(task, exported, out, notes or {})
 
 
 def training_step(
     losses: Callable[[torch.device, torch.Generator], dict[str, Tensor]],
     optimiser: torch.optim.Optimizer,
+    scheduler: LRScheduler,
     step: int,
     recipe: Schedule,
     process: Process,
 ) -> dict[str, float]:
-    """Forward, backward and update: the losses' values. Raises TrainingError if they are not finite."""
+    """Run forward, backward and update; return the losses' values. Raises TrainingError if they are not finite."""
     seed = (recipe.seed * 1_000_003 + step) * process.world_size + process.rank
     torch.manual_seed(seed)
     device = process.device()
     generator = torch.Generator(device).manual_seed(seed)
-    for group in optimiser.param_groups:
-        group["lr"] = group["base_lr"] * lr_factor(step, recipe)
     found = losses(device, generator)
     total = torch.stack(list(found.values())).sum()
     if not torch.isfinite(total):
@@ -152,21 +133,44 @@ def training_step(
         trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
         nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
     optimiser.step()
+    scheduler.step()
     return {name: value.item() for name, value in found.items()}
 
 
-def batch_per_process(recipe: Schedule, process: Process) -> int:
-    """This process's images of a batch. Raises TrainingError if it cannot be shared."""
-    if recipe.batch_size % process.world_size:
-        raise TrainingError(
-            f"batch size {recipe.batch_size} does not divide by {process.world_size} processes"
-        )
-    return recipe.batch_size // process.world_size
-
-
-def unwrapped(batches: Iterator[BatchT]) -> Iterator[BatchT]:
-    """The same batches; an error about data loses the traceback that a worker process puts before it."""
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode; then every part back into its own mode, since frozen norms never train."""
+    modes = [(part, part.training) for part in network.modules()]
+    network.eval()
     try:
-        yield from batches
-    except DataError as error:
-        raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def _prepare(network: Network, recipe: Schedule, device: torch.device) -> None:
+    """Put a network on its device, into training mode, and its trunk into the memory layout that trains fastest."""
+    network.to(device).train()
+    if recipe.freeze_norms:
+        hold_statistics(network)
+    network.backbone.trunk.to(memory_format=torch.channels_last)
+
+
+def _announce(task: TrainingTask[BatchT], out: Path, process: Process, start: int, every: int) -> None:
+    lines = [
+        *task.describe_data(),
+        *announce.plan(task.recipe, task.epoch, process.device(), start),
+        *task.describe_validation(every),
+        f"files: {out}",
+    ]
+    for line in lines:
+        process.say(line)
+
+
+def _export(task: TrainingTask[BatchT], network: Network, out: Path, notes: Mapping[str, str]) -> Path:
+    """Write the network as a native checkpoint, in half precision (weights of a served model)."""
+    path = out / "model.safetensors"
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    save(path, Checkpoint(network.config, task.categories, tensors, dict(notes), task.palette), torch.float16)
+    return path

@@ -6,12 +6,13 @@ import math
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from model.training.recipe import Schedule
 
 
 def lr_factor(step: int, recipe: Schedule) -> float:
-    """Linear warm-up, then a cosine to 0 or a tenth at each milestone."""
+    """Return the learning rate relative to its peak: linear warm-up, then a cosine to 0 or steps to a tenth."""
     if recipe.schedule == "cosine":
         factor = 0.5 * (1 + math.cos(math.pi * min(step / recipe.steps, 1.0)))
     else:
@@ -23,7 +24,7 @@ def lr_factor(step: int, recipe: Schedule) -> float:
 
 
 def optimizer(network: nn.Module, recipe: Schedule) -> torch.optim.Optimizer:
-    """SGD or AdamW over what trains; no weight decay on norms, a rate of its own for the trunk."""
+    """Return SGD or AdamW over what trains; no weight decay on norms, a rate of its own for the trunk."""
     # By name: timm has norms of its own that share no class with torch's.
     norms = {
         id(parameter)
@@ -42,7 +43,12 @@ def optimizer(network: nn.Module, recipe: Schedule) -> torch.optim.Optimizer:
     for (in_trunk, is_norm), members in groups.items():
         rate = recipe.lr * (recipe.backbone_lr if in_trunk else 1.0)
         decay = 0.0 if is_norm else recipe.weight_decay
-        options.append({"params": members, "lr": rate, "base_lr": rate, "weight_decay": decay})
+        options.append({"params": members, "lr": rate, "initial_lr": rate, "weight_decay": decay})
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(options)
     return torch.optim.SGD(options, momentum=0.9)
+
+
+def rates(optimiser: torch.optim.Optimizer, recipe: Schedule, step: int = 0) -> LambdaLR:
+    """Return the scheduler that sets the learning rates, which it does at once for the given step."""
+    return LambdaLR(optimiser, lambda done: lr_factor(done, recipe), last_epoch=step - 1)

@@ -1,8 +1,7 @@
-"""Masks for annotations that have only a box: a trained model segments inside the given boxes.
+"""Pseudo labels: masks for annotations that have only a box, segmented by a trained model (self-training).
 
-A data set with many boxes and few masks then trains masks with all of them (self-training). Each box is
-segmented twice, in the image and in its mirror image, and both probabilities are averaged; what the model is not
-sure of stays a box.
+A data set with many boxes and few masks then trains masks with all of them. Each box is segmented twice, in the image
+and in its mirror image, and both probabilities are averaged; what the model is not sure of stays a box.
 """
 
 from __future__ import annotations
@@ -15,18 +14,19 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from model.data.coco import Annotation, CocoDataset, Record, read_image
+from model.data.coco_records import Box
 from model.masks import rle
 from model.masks.paste import paste
-from model.predict.instance import InstanceOptions, InstancePredictor, Region
+from model.predict.instance import InstanceOptions, InstancePrediction, InstancePredictor
 from model.predict.predictor import Prompt
 
 CERTAINTY = 0.8  # least mean certainty, |2p - 1|, of a mask's cells
 
 
-def label(
+def label_boxes(
     predictor: InstancePredictor, dataset: CocoDataset, least_side: float, certainty: float = CERTAINTY
 ) -> Iterator[dict[int, dict[str, Any]]]:
-    """Image by image, masks (compressed RLEs by the annotation's id) for the boxes that have none.
+    """Yield for each image masks (compressed RLEs by the annotation's id) of the boxes that have none.
 
     Left out are crowds, boxes whose shorter side has fewer than `least_side` pixels, and those of which the
     model is not sure. Classes are matched by name; the model need not know a box's class if it knows only one.
@@ -37,21 +37,21 @@ def label(
         wanted = [
             a
             for a in record.annotations
-            if a.shape is None and classes[a.category] is not None and _least(a) >= least_side
+            if a.shape is None and classes[a.category] is not None and _short_side(a) >= least_side
         ]
         if wanted:
             yield _masks(predictor, record, wanted, [classes[a.category] for a in wanted], certainty)
 
 
 def with_masks(data: dict[str, Any], found: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
-    """A COCO file's content with the masks that were found."""
+    """Return a COCO file's content with the masks that were found."""
     annotations = [
         a | {"segmentation": found[a["id"]]} if a["id"] in found else a for a in data["annotations"]
     ]
     return data | {"annotations": annotations}
 
 
-def _least(annotation: Annotation) -> float:
+def _short_side(annotation: Annotation) -> float:
     x0, y0, x1, y1 = annotation.box
     return min(x1 - x0, y1 - y0)
 
@@ -63,19 +63,18 @@ def _masks(
     classes: Sequence[int | None],
     certainty: float,
 ) -> dict[int, dict[str, Any]]:
-    """Compressed RLEs by the annotation's id."""
+    """Return compressed RLEs by the annotation's id."""
     image = read_image(record)
     boxes = [a.box for a in wanted]
     mirrored = [(record.width - x1, y0, record.width - x0, y1) for x0, y0, x1, y1 in boxes]
-    straight = _regions(predictor, image, boxes, classes)
-    mirror = _regions(predictor, np.ascontiguousarray(image[:, ::-1]), mirrored, classes)
-    for one, other in zip(straight, mirror, strict=True):  # rounded, a box and its mirror image may differ
-        other.render.side = one.render.side
-    predictor.render(straight)
-    predictor.render(mirror)
+    straight = _begin(predictor, image, boxes, classes)
+    mirror = _begin(predictor, np.ascontiguousarray(image[:, ::-1]), mirrored, classes)
+    for one, other in zip(straight.renders, mirror.renders, strict=True):
+        other.target = one.target  # rounding may have given a box and its mirror image different ones
+    predictor.render([straight, mirror])
     found = {}
-    for annotation, one, other in zip(wanted, straight, mirror, strict=True):
-        both = one.render.probability() + other.render.probability().flip(1)
+    for annotation, one, other in zip(wanted, straight.renders, mirror.renders, strict=True):
+        both = one.probability() + other.probability().flip(1)
         mean = (both / 2).numpy()
         if float(np.abs(2 * mean - 1).mean()) < certainty:
             continue
@@ -88,13 +87,14 @@ def _masks(
     return found
 
 
-def _regions(
+def _begin(
     predictor: InstancePredictor,
     image: NDArray[np.uint8],
-    boxes: Sequence[tuple[float, float, float, float]],
+    boxes: Sequence[Box],
     classes: Sequence[int | None],
-) -> list[Region]:
-    """One for each box, at native resolution, yet to be rendered."""
+) -> InstancePrediction:
+    """Return a region for each box, at native resolution, yet to be rendered."""
     prompts = tuple(Prompt(box, k) for box, k in zip(boxes, classes, strict=True))
-    prepared = predictor.prepare(image, prompts)
-    return predictor.regions(predictor.coarse([prepared]), 0, prepared, InstanceOptions(prompts=prompts))
+    options = InstanceOptions(prompts=prompts)
+    prepared = predictor.prepare(image, options)
+    return predictor.begin(predictor.coarse([prepared]), 0, prepared, options)

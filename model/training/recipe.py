@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import types
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from model.data.augment import Augmentation
+from model.data.label_augment import LabelAugmentation
+from model.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,16 @@ class Schedule:
         for name, bound in least.items():
             _check_least(name, getattr(self, name), bound)
         if not 0 <= self.ema < 1:
-            raise ValueError(f"ema must be at least 0 and below 1, got {self.ema}")
+            raise UserError(f"ema must be at least 0 and below 1, got {self.ema}")
         if not 0 < self.lr < math.inf:
-            raise ValueError(f"lr must be a positive number, got {self.lr}")
+            raise UserError(f"lr must be a positive number, got {self.lr}")
 
 
 @dataclass(frozen=True)
 class InstanceRecipe(Schedule):
-    """A run with its data and sampling, for detection and instance masks."""
+    """How a Mask R-CNN is trained: schedule, augmentation and sampling."""
 
-    box_only_every: int = (
-        2  # of images with boxes only: every n-th batch, or rarer (see model/data/samplers.py)
-    )
+    box_only_every: int = 2  # every n-th batch has boxes only, or fewer do (see model/data/samplers.py)
     mask_only: bool = False  # nothing but the mask head trains, over the detector as it is
     mask_weight: float = 1.0  # of the mask losses, against those of the detector
     empty_images: bool = False  # images without any instance train as background
@@ -81,64 +79,22 @@ class InstanceRecipe(Schedule):
         _check_least("mask_weight", self.mask_weight, 0)
 
 
+@dataclass(frozen=True)
+class SemanticRecipe(Schedule):
+    """How a semantic segmentation network is trained: schedule, augmentation and training points."""
+
+    augmentation: LabelAugmentation = field(default_factory=LabelAugmentation)
+    points: int = 2048  # per image: the cells of the crop at stride 16
+    oversample: float = 3.0
+    importance: float = 0.75
+    point_only: bool = (
+        False  # the base model stays as it is: cheap steps for a point head over a finished one
+    )
+
+
+Recipe = InstanceRecipe | SemanticRecipe
+
+
 def _check_least(name: str, value: float, bound: float) -> None:
     if not value >= bound:
-        raise ValueError(f"{name} must be at least {bound}, got {value}")
-
-
-def _baseline(recipe: InstanceRecipe) -> InstanceRecipe:
-    """Of the 4×conv twin: its masks train in the proposals, as in Mask R-CNN."""
-    return replace(recipe, sampling=replace(recipe.sampling, predicted_boxes=False))
-
-
-PUBLISHED = InstanceRecipe()
-CITYSCAPES = InstanceRecipe(
-    steps=24_000,
-    batch_size=8,
-    lr=0.01,
-    milestones=(0.75,),
-    augmentation=Augmentation(short_edges=tuple(range(800, 1025, 32)), long_edge=2048),
-)
-PEOPLE = InstanceRecipe(
-    steps=7400,
-    batch_size=4,
-    optimizer="adamw",
-    lr=4e-4,
-    backbone_lr=0.5,
-    weight_decay=0.05,
-    warmup_steps=300,
-    schedule="cosine",
-    clip_norm=5.0,
-    bf16=False,
-    ema=0.998,
-    box_only_every=3,
-    empty_images=True,
-    augmentation=Augmentation(
-        short_edges=tuple(range(256, 513, 64)),
-        long_edge=704,
-        enlarge=1.5,
-        crop=0.25,
-        crop_least=0.4,
-        colour=0.15,
-        paste=0.25,
-    ),
-    sampling=Sampling(anchors=128, pre_nms=500, post_nms=250, rois=128),
-)
-RECIPES: types.MappingProxyType[str, InstanceRecipe] = types.MappingProxyType(
-    {
-        "pointrend_rcnn_r50_fpn_cityscapes": CITYSCAPES,
-        "mask_rcnn_r50_fpn_cityscapes": _baseline(CITYSCAPES),
-        "people": PEOPLE,
-        "mask_rcnn_people": _baseline(PEOPLE),
-    }
-)
-
-
-def recipe(preset: str) -> InstanceRecipe:
-    """The recipe that goes with a model preset; the published one of its mask head unless it has its own."""
-    return RECIPES.get(preset, _baseline(PUBLISHED) if preset.startswith("mask_rcnn") else PUBLISHED)
-
-
-def to_dict(value: Schedule) -> dict[str, Any]:
-    """JSON-ready, for the log."""
-    return dataclasses.asdict(value)
+        raise UserError(f"{name} must be at least {bound}, got {value}")

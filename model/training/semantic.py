@@ -1,46 +1,47 @@
-"""Training on label maps: the task that the loop runs, its validation, its checkpoint."""
+"""The task of label maps: training a semantic segmentation network."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
-from model.checkpoints.checkpoint import Checkpoint, save
-from model.config.semantic import SemanticFPNConfig
+from model.config.semantic import SemanticConfig, SemanticFPNConfig
 from model.data.label_map_samples import LabelMapBatch, LabelMapTrainingSet, collate_label_maps
-from model.data.label_maps import LabelMaps
-from model.data.labelling import VOID
+from model.data.label_maps import LabelMaps, load_label_maps, together
 from model.data.samplers import MixedBatches
-from model.evaluation.semantic import measure
+from model.errors import UserError
+from model.evaluation.label_maps import HEADLINE, measure
+from model.masks.palette import VOID
 from model.networks.backbone import Backbone
 from model.networks.eager import predictor_of
 from model.networks.semantic import SemanticNet
 from model.predict.label_map import LabelMapOptions
 from model.predict.preprocess import network_input
-from model.training import announce, loop
+from model.training.batches import batch_per_process, with_plain_errors
 from model.training.distributed import Process
-from model.training.label_pictures import compare
-from model.training.run_files import TrainingError
-from model.training.semantic_losses import semantic_losses
-from model.training.semantic_recipe import SemanticRecipe
-from model.training.validation import evaluating, recorded
+from model.training.errors import TrainingError
+from model.training.losses.semantic import semantic_losses
+from model.training.recipe import SemanticRecipe
+from model.training.reports import announce
+from model.training.reports.data import describe_label_maps
+from model.training.reports.label_map_pictures import compare_label_maps
+from model.training.reports.validation import Measurement
+from model.training.task import TrainingFiles
 
 
 class SemanticStep(nn.Module):
-    """Losses of one batch, as a module so that DistributedDataParallel can wrap it."""
+    """The losses of one batch, as a module so that DistributedDataParallel can wrap it."""
 
     def __init__(self, network: SemanticNet, recipe: SemanticRecipe) -> None:
         super().__init__()
         self.network, self.recipe = network, recipe
-        for layer in _unread(network):
+        for layer in _unread_layers(network):
             layer.requires_grad_(False)  # DistributedDataParallel would wait for its gradient for ever
         if recipe.point_only:
             if network.point is None:
@@ -49,24 +50,27 @@ class SemanticStep(nn.Module):
             network.point.requires_grad_(True)
 
     def forward(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        if self.recipe.point_only:  # statistics of norms and dropout, too, as when it predicts
+        recipe = self.recipe
+        if (
+            recipe.point_only
+        ):  # the base model keeps its norms' statistics and drops nothing, as when it predicts
             self.network.backbone.eval()
             self.network.head.eval()
         return semantic_losses(
             self.network,
             images,
             labels,
-            points=self.recipe.points,
-            oversample=self.recipe.oversample,
-            importance=self.recipe.importance,
+            points=recipe.points,
+            oversample=recipe.oversample,
+            importance=recipe.importance,
             ignore=VOID,
             generator=generator,
-            bf16=self.recipe.bf16,
+            bf16=recipe.bf16,
         )
 
 
-def _unread(network: SemanticNet) -> Iterator[nn.Module]:
-    """Layers that no loss depends on: those of P2 in a base model alone that begins at P3."""
+def _unread_layers(network: SemanticNet) -> Iterator[nn.Module]:
+    """Yield the layers that no loss depends on: those of P2 in a base model alone that begins at P3."""
     base, backbone = network.config.base, network.backbone
     if network.point is None and isinstance(base, SemanticFPNConfig) and isinstance(backbone, Backbone):
         for level in range(base.first_level - 2):
@@ -74,125 +78,89 @@ def _unread(network: SemanticNet) -> Iterator[nn.Module]:
             yield backbone.fpn.output[level]
 
 
-def train(
-    network: SemanticNet,
-    data: LabelMaps,
-    recipe: SemanticRecipe,
-    out: Path,
-    *,
-    process: Process | None = None,
-    resume: bool = False,
-    workers: int = 1,
-    checkpoint_every: int = 200,
-    validation: LabelMaps | None = None,
-    validate_every: int | None = None,
-    notes: dict[str, str] | None = None,
-) -> Path | None:
-    """Run a recipe, as `loop.run` does; returns the checkpoint `out/model.safetensors` (None except on rank 0)."""
-    process = process or Process()
-    dataset = LabelMapTrainingSet(data, recipe.augmentation, recipe.seed)
-    stride = network.config.preprocessing.stride
-    if any(side % stride for side in recipe.augmentation.crop):
-        raise TrainingError(
-            f"augmentation.crop must be multiples of {stride}, got {recipe.augmentation.crop}"
+class SemanticTask:
+    """A semantic segmentation network with its data and recipe (see `TrainingTask`)."""
+
+    headline = HEADLINE
+
+    def __init__(
+        self,
+        network: SemanticNet,
+        data: LabelMaps,
+        recipe: SemanticRecipe,
+        validation: LabelMaps | None = None,
+        validation_file: Path | None = None,
+    ) -> None:
+        """`validation_file` is where the classes of the validation data stand. Raises TrainingError."""
+        stride = network.config.preprocessing.stride
+        if any(side % stride for side in recipe.augmentation.crop):
+            raise TrainingError(
+                f"augmentation.crop must be multiples of {stride}, got {recipe.augmentation.crop}"
+            )
+        self.network, self.data, self.recipe = network, data, recipe
+        self.validation, self.validation_file = validation, validation_file
+        self.categories, self.palette = data.labelling.classes, data.labelling.palette
+        self.samples = LabelMapTrainingSet(data, recipe.augmentation, recipe.seed)
+        self.step = SemanticStep(network, recipe)
+        self.epoch = math.ceil(len(self.samples) / recipe.batch_size)
+
+    def batches(self, process: Process, start: int, workers: int) -> Iterator[LabelMapBatch]:
+        """Return this process's batches from a step on. Raises TrainingError, and DataError when one is read."""
+        sampler = MixedBatches(
+            len(self.samples),
+            0,
+            batch_per_process(self.recipe, process),
+            seed=self.recipe.seed,
+            box_only_every=0,
+            rank=process.rank,
+            world_size=process.world_size,
+            start=start,
         )
-    epoch = math.ceil(len(dataset) / recipe.batch_size)
+        loader = DataLoader(
+            self.samples, batch_sampler=sampler, collate_fn=collate_label_maps, num_workers=workers
+        )
+        return with_plain_errors(iter(loader))
 
     def losses(
-        wrapped: nn.Module, batch: LabelMapBatch, device: torch.device, generator: torch.Generator
+        self, step: nn.Module, batch: LabelMapBatch, device: torch.device, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        images, _ = network_input(batch.images, network.config.preprocessing)
+        """Return the losses of a batch by `self.step`, which may be wrapped."""
+        images, _ = network_input(batch.images, self.network.config.preprocessing)
         images = images.to(device).contiguous(memory_format=torch.channels_last)
-        found: dict[str, Tensor] = wrapped(images, batch.labels.to(device), generator)
+        found: dict[str, Tensor] = step(images, batch.labels.to(device), generator)
         return found
 
-    def validate(measured: SemanticNet, step: int, at: float) -> str:
-        assert validation is not None
-        return measured_line(measured, validation, out, step, at)
+    def describe_data(self) -> list[str]:
+        """Return what is said of the training data; every label map is read to count its pixels."""
+        return describe_label_maps(self.data)
 
-    task = loop.Task(
-        network,
-        data.labelling.classes,
-        SemanticStep(network, recipe),
-        losses,
-        lambda start: batches(dataset, recipe, process, start, workers),
-        epoch,
-        lambda start, every: [
-            *describe(data),
-            *announce.run(recipe, epoch, process.device(), start),
-            _validation(validation, every),
-        ],
-        validate if validation else None,
-    )
-    trained = loop.run(
-        task,
-        recipe,
-        out,
-        process,
-        resume=resume,
-        checkpoint_every=checkpoint_every,
-        validate_every=validate_every,
-    )
-    if trained is None:
-        return None
-    path = out / "model.safetensors"
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.state_dict().items()}
-    labelling = data.labelling
-    checkpoint = Checkpoint(
-        network.config, labelling.classes, tensors, notes or {}, labelling.palette
-    )
-    save(path, checkpoint, torch.float16)
-    return path
+    def describe_validation(self, every: int) -> list[str]:
+        """Return what is said of the validation data."""
+        if self.validation is None:
+            return ["validation: none, so IoU is not measured; --val-images FOLDER measures it"]
+        count = len(self.validation.pairs)
+        return [f"validation: {count} images with label maps, {announce.when(every)}"]
+
+    def measure(self, network: SemanticNet) -> Measurement:
+        """Measure a network on the validation data, as `python -m model evaluate` does."""
+        assert self.validation is not None
+        labelling = self.validation.labelling
+        predictor = predictor_of(network, labelling.classes, labelling.palette)
+        metrics, _ = measure(predictor, self.validation, LabelMapOptions())
+        return Measurement(metrics, compare_label_maps(predictor, self.validation))
 
 
-def batches(
-    dataset: LabelMapTrainingSet, recipe: SemanticRecipe, process: Process, start: int, workers: int
-) -> Iterator[LabelMapBatch]:
-    """This process's batches from a step on. Raises TrainingError, and DataError when one is read."""
-    sampler = MixedBatches(
-        len(dataset),
-        0,
-        loop.batch_per_process(recipe, process),
-        seed=recipe.seed,
-        box_only_every=0,
-        rank=process.rank,
-        world_size=process.world_size,
-        start=start,
-    )
-    loader = DataLoader(dataset, batch_sampler=sampler, collate_fn=collate_label_maps, num_workers=workers)
-    return loop.unwrapped(iter(loader))
+def open_semantic_task(config: SemanticConfig, recipe: SemanticRecipe, files: TrainingFiles) -> SemanticTask:
+    """Return the task of label maps; validation has the same classes unless it has a file of its own.
 
-
-def measured_line(network: SemanticNet, data: LabelMaps, out: Path, step: int, epoch: float) -> str:
-    """Measure a network as `python -m model evaluate` does; says so in one line.
-
-    Adds a line to `out/validation.jsonl` (null: not measured) and draws `out/pictures/step_….jpg`. The
-    network's modes are as before afterwards; nothing random is drawn.
+    Raises UserError, DataError.
     """
-    with evaluating(network):
-        predictor = predictor_of(network, data.labelling.classes, data.labelling.palette)
-        metrics, _ = measure(predictor, data, LabelMapOptions())
-        picture = compare(predictor, data)
-    return recorded(out, step, epoch, metrics, ("mIoU", "boundary mIoU"), picture)
-
-
-def describe(data: LabelMaps) -> list[str]:
-    """How many images there are, and what share of their pixels each class has."""
-    counts: Counter[int] = Counter()
-    for index in tqdm(range(len(data.pairs)), "counting pixels", leave=False, delay=3):
-        counts.update(dict(enumerate(np.bincount(data.read(index)[1].ravel()).tolist())))
-    total = max(1, counts.total())
-    names = [category.name for category in data.labelling.classes]
-    shares = [f"{name} {counts[i] / total:.1%}" for i, name in enumerate(names)]
-    absent = [name for i, name in enumerate(names) if not counts[i]]
-    return [
-        f"data: {len(data.pairs)} images with label maps",
-        f"pixels: {', '.join(shares)}; ignored {counts[VOID] / total:.1%}",
-        *([f"warning: not one pixel of {', '.join(absent)}: the model cannot learn it"] if absent else []),
-    ]
-
-
-def _validation(measured: LabelMaps | None, every: int) -> str:
-    if measured is None:
-        return "validation: none, so IoU is not measured; --val-images FOLDER measures it"
-    return f"validation: {len(measured.pairs)} images with label maps, {announce.when(every)}"
+    data = together([load_label_maps(file, folder) for file, folder in files.sources])
+    if files.val_data and not files.val_images:
+        raise UserError("--val-data needs --val-images")
+    val_data = files.val_data or (files.sources[0][0] if files.val_images else None)
+    validation = None
+    if val_data and files.val_images:
+        validation = together([load_label_maps(val_data, files.val_images)], like=data.labelling)
+    network = SemanticNet(dataclasses.replace(config, num_classes=len(data.labelling.classes)))
+    return SemanticTask(network, data, recipe, validation, val_data)

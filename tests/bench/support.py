@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
-from bench.paper.detector import Detector
-from bench.paper.files import Origin, write_heads
-from bench.paper.heads import Head, build_all
+from bench.paper.heads.detector import Detector
+from bench.paper.heads.files import Origin, write_heads
+from bench.paper.heads.variants import Head, build_all
 from model.checkpoints.checkpoint import Checkpoint, save
 from model.config.categories import Category
 from model.config.instance import BoxHeadConfig

@@ -11,7 +11,7 @@ from model.config.instance import PointRendConfig
 from model.networks.mask_heads import CoarseHead, own_class
 from model.pointrend import points
 from model.pointrend.point_head import PointHead
-from model.training.losses import mean_bce
+from model.training.losses.masks import mean_bce
 from tests.parity.goldens import FOLDER, units
 
 CLOSE = {"atol": 1e-5, "rtol": 0}

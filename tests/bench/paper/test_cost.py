@@ -8,9 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.paper.cost import measure
+from bench.paper.cost import cost_table, measure
 from bench.paper.counter import Counter, Work, count
-from bench.paper.report import cost_table
 
 X = torch.zeros(2, 6, 9, 12)
 OPERATIONS = {

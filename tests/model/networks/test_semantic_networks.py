@@ -6,7 +6,6 @@ import dataclasses
 
 import pytest
 import torch
-from model.training.semantic_losses import mean_cross_entropy, semantic_losses
 from torch import Tensor
 
 from model.config.parts import FPNConfig, ResNetConfig, TimmConfig
@@ -15,6 +14,7 @@ from model.config.semantic import DeepLabV3Config, SemanticConfig, SemanticFPNCo
 from model.networks.build import build_network
 from model.networks.resnet import ResNet
 from model.networks.semantic import SemanticNet
+from model.training.losses.semantic import mean_cross_entropy, semantic_losses
 from tests.model.tiny_semantic import CONFIG, DEEPLAB
 
 LOSSES = {"points": 40, "oversample": 3.0, "importance": 0.75, "ignore": 255}

@@ -1,0 +1,80 @@
+"""`python -m model evaluate`: measure a checkpoint, or results that are there already."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model.errors import UserError
+
+
+def evaluate(
+    data: Annotated[
+        Path,
+        typer.Option(help="COCO-format annotations with masks, or the JSON file of label maps' classes."),
+    ],
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Native .safetensors, or the reference's .pkl or .pth, to run.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images; needed with --checkpoint.")
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead: a COCO results list (`service segment --format coco`) or an earlier --out."
+        ),
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="The network of a .pkl or .pth file.")] = None,
+    config: Annotated[Path | None, typer.Option(help="The reference's own config.yaml instead.")] = None,
+    resolution: Annotated[
+        str, typer.Option(help="'native', or the side of box masks or height of label maps.")
+    ] = "native",
+    points: Annotated[str, typer.Option(help="'auto' or points per level.")] = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help="JSON file for the metrics (null: not measured) and the results.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first images (a quick look).")] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a part of the network, such as preprocessing.short_edge=448."),
+    ] = None,
+) -> None:
+    """How good a checkpoint is at its shipped inference settings, or given results: AP, or IoU of label maps."""
+    # Imported here so that the help need not wait for PyTorch.
+    from model.checkpoints.opening import open_named
+    from model.config.overrides import override
+    from model.evaluation.evaluate import evaluate as run
+    from model.evaluation.instance import evaluate_results
+    from model.evaluation.report import write_report
+    from model.evaluation.settings import EvaluationSettings
+
+    if (checkpoint is None) == (results is None):
+        raise UserError("give either --checkpoint or --results")
+    if preset and config:
+        raise UserError("give --preset or --config, not both")
+    if results is not None and (preset or config or limit or change):
+        raise UserError("--preset, --config, --limit and --set go with --checkpoint, not with --results")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.is_dir() or not os.access(out.parent, os.W_OK):
+            raise UserError(f"--out {out} cannot be written: name a file in a folder of yours")
+    if results is not None:
+        report = evaluate_results(results, data)
+    elif checkpoint is None or images is None:
+        raise UserError("--checkpoint needs --images")
+    else:
+        opened = open_named(checkpoint, preset, config)
+        opened = dataclasses.replace(opened, config=override(opened.config, change or []))
+        settings = EvaluationSettings(
+            resolution, points, limit, notify=lambda remark: print(remark, file=sys.stderr)
+        )
+        report = run(opened, data, images, settings)
+    print(report.text)
+    if out is not None:
+        write_report(out, report)

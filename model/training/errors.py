@@ -1,0 +1,9 @@
+"""The error of training runs."""
+
+from __future__ import annotations
+
+from model.errors import UserError
+
+
+class TrainingError(UserError):
+    """Training cannot start or go on; the message says why and what to do."""
