@@ -1,29 +1,19 @@
-"""Who may come in: requests inside are bounded by what they will cost, so waiting is bounded, too."""
+"""How many requests may be inside: they are bounded by what they will cost, and so is the time that they wait."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from service.engine.cost import Rate
-
-LONGEST = 60  # s that anybody is told to wait
-
-
-class QueueFull(Exception):
-    """No room for another request; `retry_after` is in whole seconds."""
-
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(f"the queue is full; try again in {retry_after} s")
-        self.retry_after = retry_after
+from service.engine.errors import QueueFull
 
 
 class Admission:
-    """Counts requests inside, from decoding to the encoded answer, and the device's seconds they will take.
+    """Counts the requests inside, from decoding to the encoded answer, and the seconds of the device they will take.
 
-    `stretch` is the scheduler's (service/engine/batching.py): who is due first leaves first.
+    `stretch` is the scheduler's (see `BatchLimits`), because the request that is due first leaves first.
     """
 
     def __init__(
@@ -35,30 +25,34 @@ class Admission:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limit, self._length, self._stretch, self._clock = seconds, length, stretch, clock
-        self._places: dict[object, tuple[float, float]] = {}  # due and cost, s
-        self._since = 0.0  # the last one left, or the first came
-        self._pace = Rate(
-            1.0
-        )  # seconds for a predicted second to leave: other models, other work, wrong predictions
-        self.backlog = 0.0  # s
+        self._places: dict[object, tuple[float, float]] = {}  # due and cost, in seconds
+        self._since = 0.0  # when the last request left, or the first one came
+        # Seconds that pass until a predicted second of work has left. Other models, other work on the machine, and
+        # wrong predictions make it more or less than 1.
+        self._pace = Rate(1.0)
+        self.backlog = 0.0  # predicted seconds of all requests inside
 
     @property
     def inside(self) -> int:
+        """The number of requests inside."""
         return len(self._places)
 
     @property
     def pressure(self) -> float:
-        """Share of the queue that is taken, by cost or by number, whichever is more."""
+        """The share of the queue that is taken, by cost or by number, whichever is more."""
         return max(self.backlog / self._limit, self.inside / self._length)
 
     def check(self, cost: float) -> None:
-        """Raises QueueFull if a request of `cost` seconds could not come in now."""
-        if not self._room(cost, self.inside, self.backlog):
-            raise QueueFull(min(LONGEST, max(1, math.ceil(self._wait(cost)))))
+        """Raise QueueFull if a request of `cost` seconds could not come in now."""
+        if not self._has_room(cost, self.inside, self.backlog):
+            raise QueueFull(self._wait(cost))
 
     @contextmanager
     def place(self, cost: float) -> Iterator[None]:
-        """A place for a request of `cost` seconds. One is always let in when nobody else is. Raises QueueFull."""
+        """Hold a place for a request of `cost` seconds. Raise QueueFull if there is none.
+
+        A request always has one if no other request is inside.
+        """
         self.check(cost)
         now, key = self._clock(), object()
         if not self._places:
@@ -73,19 +67,19 @@ class Admission:
 
     def _leave(self, cost: float) -> None:
         now = self._clock()
-        if self._places:  # alone, it was not held up by anybody
+        if self._places:  # a lone request says nothing of the pace
             self._pace.add(cost, now - self._since)
         self._since = now
-        self.backlog = self.backlog - cost if self._places else 0.0  # no rounding error stays behind
+        self.backlog = self.backlog - cost if self._places else 0.0  # leaves no rounding error behind
 
-    def _room(self, cost: float, inside: int, backlog: float) -> bool:
+    def _has_room(self, cost: float, inside: int, backlog: float) -> bool:
         return not inside or (inside < self._length and backlog + cost <= self._limit)
 
     def _wait(self, cost: float) -> float:
-        """Seconds until so many have left that there is room for `cost`."""
+        """Return the predicted seconds until so many requests have left that there is room for `cost`."""
         left = 0.0
         for n, (_, own) in enumerate(sorted(self._places.values()), 1):
             left += own
-            if self._room(cost, self.inside - n, self.backlog - left):
+            if self._has_room(cost, self.inside - n, self.backlog - left):
                 break
         return left * self._pace.value - (self._clock() - self._since)

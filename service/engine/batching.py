@@ -1,8 +1,8 @@
-"""Which waiting requests share a coarse pass, and which renders share a step: pure choices, no clock, no thread.
+"""Which waiting requests share a coarse pass, and which renders share a step: pure choices without clock or thread.
 
-Everything waits for one device. Work is done in the order of the time it is `due`: a request's arrival plus a
-multiple of what it will cost. So a small request passes a large one that came a little earlier, and a
-large one that has waited in proportion to its size passes the small ones that come later: nothing starves.
+All requests share one device. It serves them in the order of `Request.due`: the time of arrival plus a multiple of the
+predicted cost. So a small request overtakes a large one that came a little earlier, and a large one that has waited
+in proportion to its cost is served before small ones that come later: no request starves.
 """
 
 from __future__ import annotations
@@ -10,78 +10,63 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Literal
 
+from model.pointrend.render import Render
+from service.engine.request import Request
+
+# Why a batch is not larger. full: it has no room for another request; idle: no other request is being decoded;
+# time: its first request has waited for others as long as it may.
 Reason = Literal["full", "idle", "time"]
 
 
 @dataclass(frozen=True)
-class Limits:
-    max_wait: float  # s, for company
-    pixels: int  # padded, of a batch; one item is always allowed
-    points: int  # of a step of the renderer; one render is always allowed
-    stretch: float = 8.0  # times its cost that a request may wait before smaller ones stop passing it
+class BatchLimits:
+    """How large coarse passes and steps of the renderer may be, and how long a request waits for others."""
 
-
-class Waiting(Protocol):
-    """A request that waits for a coarse pass."""
-
-    @property
-    def padded(self) -> tuple[int, int]: ...  # (height, width): only equal ones may share a pass
-    @property
-    def since(self) -> float: ...  # s, when it began to wait
-    @property
-    def due(self) -> float: ...  # s
-
-
-class Unfinished(Protocol):
-    """A render."""
-
-    @property
-    def done(self) -> bool: ...
-    def next_level(self) -> tuple[int, int]: ...  # side, and the next step's work, in points
-
-
-E = TypeVar("E", bound=Waiting)
-R = TypeVar("R", bound=Unfinished)
+    max_wait: float  # seconds that a request waits for others that are being decoded
+    pixels: int  # padded pixels of a coarse pass; one image is always allowed
+    points: int  # work of a step of the renderer; one render is always allowed
+    stretch: float = 8.0  # a request may be overtaken until it has waited this many times its cost
 
 
 @dataclass(frozen=True)
-class Batch(Generic[E]):
-    """`reason`: why it is not larger. full: no room; idle: nobody is coming; time: the first has waited enough."""
+class Batch:
+    """Requests that share a coarse pass, and why there are not more of them."""
 
-    entries: tuple[E, ...]
+    requests: tuple[Request, ...]
     reason: Reason
 
 
-def form(waiting: Iterable[E], limits: Limits, now: float, coming: int) -> Batch[E] | None:
-    """The batch of whoever is due first, or None while it is worth waiting.
+def form_batch(waiting: Iterable[Request], limits: BatchLimits, now: float, expected: int) -> Batch | None:
+    """Return the batch of the request that is due first, or None while it is better to wait.
 
-    `coming`: how many requests will soon wait, too (they are being decoded).
+    Only requests of equal padded size share a batch. It is better to wait while the batch has room and other requests
+    are being decoded (`expected` is their number), but not beyond `batch_deadline`.
     """
-    order = sorted(waiting, key=lambda e: e.due)
+    order = sorted(waiting, key=lambda request: request.due)
     if not order:
         return None
     first = order[0]
     capacity = max(1, limits.pixels // math.prod(first.padded))
-    entries = tuple([e for e in order if e.padded == first.padded][:capacity])
-    if len(entries) == capacity:
-        return Batch(entries, "full")
-    if not coming:
-        return Batch(entries, "idle")
-    if now >= ripe(order, limits):
-        return Batch(entries, "time")
+    requests = tuple([request for request in order if request.padded == first.padded][:capacity])
+    if len(requests) == capacity:
+        return Batch(requests, "full")
+    if not expected:
+        return Batch(requests, "idle")
+    if now >= batch_deadline(order, limits):
+        return Batch(requests, "time")
     return None
 
 
-def ripe(waiting: Sequence[Waiting], limits: Limits) -> float:
-    """When the one that is due first has waited enough, s."""
-    return min(waiting, key=lambda e: e.due).since + limits.max_wait
+def batch_deadline(waiting: Sequence[Request], limits: BatchLimits) -> float:
+    """Return the time until which the request that is due first may wait for others."""
+    return min(waiting, key=lambda request: request.due).since + limits.max_wait
 
 
-def step(renders: Iterable[R], limits: Limits) -> list[R]:
-    """Of renders that are not done, in the given order, those whose next levels stay within the limit of points."""
-    chosen: list[R] = []
+def choose_step(renders: Iterable[Render], limits: BatchLimits) -> list[Render]:
+    """Return the first of the given unfinished renders whose next steps together stay within the limit of points."""
+    chosen: list[Render] = []
     total = 0
     for render in renders:
         total += render.next_level()[1]

@@ -1,41 +1,32 @@
-"""What a request will cost the device, in seconds, learned from what earlier ones did cost."""
+"""What a request will cost the device, in seconds, learned from what earlier requests did cost."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-from model.pointrend.render import SIDES, native_side, total_work
-from model.predict.instance import InstanceOptions
-
-
-def sides(options: InstanceOptions, detections: int) -> Counter[int]:
-    """How many masks of each side a request asks for; unless boxes tell, `detections` of the largest."""
-    if options.prompts is None:
-        side = SIDES[-1] if options.resolution == "native" else options.resolution
-        return Counter({side: min(options.max_instances, detections)})
-    if options.resolution != "native":
-        return Counter({options.resolution: len(options.prompts)})
-    boxes = (prompt.box for prompt in options.prompts)
-    return Counter(native_side(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes)
+from service.engine.batching import Reason
+from service.engine.request import Request, Stage
 
 
 @dataclass
 class Mean:
-    """A moving average; the first observation replaces the guess."""
+    """A moving average. The first observation replaces the initial guess."""
 
     value: float
     known: bool = False
 
     def add(self, seen: float) -> None:
+        """Take an observation into account."""
         self.value += (seen - self.value) * (0.1 if self.known else 1.0)
         self.known = True
 
 
 @dataclass
 class Rate:
-    """Seconds a unit of work, over recent work: large portions count for more, as they should."""
+    """Seconds per unit of work, averaged over recent work, so that large portions count for more."""
 
     guess: float
     seconds: float = 0.0
@@ -46,49 +37,52 @@ class Rate:
         return self.seconds / self.units if self.units else self.guess
 
     def add(self, units: float, seconds: float) -> None:
+        """Take some work and its time into account."""
         self.seconds = 0.95 * self.seconds + seconds
         self.units = 0.95 * self.units + units
 
 
-@dataclass
+class WorkEstimate(Protocol):
+    """What a task expects its requests to ask of the renderer."""
+
+    def expected_work(self, options: Any, max_side: int | None) -> float:
+        """Return the work of a request's renders in points, if their side is limited to `max_side`."""
+        ...
+
+    def learn(self, request: Request) -> None:
+        """Take into account what the coarse pass found in a request's image."""
+        ...
+
+
+@dataclass(eq=False)
 class CostModel:
-    """Rates of one model on one device. The guesses only matter until the warm-up has run."""
+    """Predicts the costs of one model on one device. It is an observer of the engine, and so learns from all work.
 
-    pixel: Rate = field(default_factory=lambda: Rate(5e-7))  # padded, of a coarse pass
-    point: Rate = field(default_factory=lambda: Rate(4e-6))  # of the renderer's work
-    found: Mean = field(default_factory=lambda: Mean(4.0))  # instances of an image
-    # Work of an instance, in points.
-    native: Mean = field(default_factory=lambda: Mean(float(total_work(224, None))))
+    The initial guesses matter only until the warm-up has run.
+    """
 
-    def predict(self, pixels: int, options: InstanceOptions, at_most: int | None = None) -> float:
-        """Seconds for an image of padded `pixels`, whose masks have a side of `at_most`."""
-        most = SIDES[-1] if at_most is None else at_most
-        if options.prompts is not None:
-            asked = sides(options, 0).items()
-            work: float = sum(count * total_work(min(side, most), options.points) for side, count in asked)
-        else:
-            work = min(self.found.value, options.max_instances) * self._each(options, most)
-        return pixels * self.pixel.value + work * self.point.value
+    work: WorkEstimate
+    pixel: Rate = field(default_factory=lambda: Rate(5e-7))  # of a padded pixel in a coarse pass
+    point: Rate = field(default_factory=lambda: Rate(4e-6))  # of a point of the renderer's work
 
-    def _each(self, options: InstanceOptions, most: int) -> float:
-        """Work of a detected instance."""
-        if options.resolution != "native":
-            return total_work(min(options.resolution, most), options.points)
-        usual = self.native.value if options.points is None else total_work(224, options.points)
-        return min(usual, total_work(most, options.points))
+    def coarse(self, pixels: int) -> float:
+        """Return the predicted seconds of a coarse pass over so many padded pixels."""
+        return pixels * self.pixel.value
 
-    def saw_pass(self, pixels: int, seconds: float) -> None:
-        """A coarse pass over padded `pixels` of all its images."""
-        self.pixel.add(pixels, seconds)
+    def total(self, pixels: int, options: Any, max_side: int | None) -> float:
+        """Return the predicted seconds of a request whose image has so many padded pixels."""
+        return self.coarse(pixels) + self.work.expected_work(options, max_side) * self.point.value
 
-    def saw_points(self, points: int, seconds: float) -> None:
-        """A step of the renderer, and its work."""
-        self.point.add(points, seconds)
+    def passed(self, requests: Sequence[Request], reason: Reason, seconds: float) -> None:
+        self.pixel.add(sum(math.prod(request.padded) for request in requests), seconds)
+        for request in requests:
+            self.work.learn(request)
 
-    def saw_instances(self, options: InstanceOptions, work: Sequence[int]) -> None:
-        """What detection found in an image: the work that each instance takes in all, in points."""
-        if options.prompts is not None:
-            return
-        self.found.add(len(work))
-        if options.resolution == "native" and options.points is None and work:
-            self.native.add(sum(work) / len(work))
+    def advanced(self, points: Mapping[int, int], seconds: float) -> None:
+        self.point.add(sum(points.values()), seconds)
+
+    def left(self, stage: Stage) -> None:
+        """Nothing can be learned from a request that was cancelled."""
+
+    def answered(self, request: Request) -> None:
+        """What a request costs the device was known before its answer was encoded."""

@@ -10,20 +10,12 @@ answered   result, answer                         the pool
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Literal
 
-from service.engine.batching import Reason, Unfinished
-from service.engine.errors import DeadlinePassed, DeviceLost, Stopped
+from model.predict.predictor import Prediction, Prepared, Result
 from service.output.encode import Answer
 
-if TYPE_CHECKING:
-    from model.predict.predictor import Prediction, Result
-
-    from model.predict.instance import Prepared
-
-__all__ = ["DeadlinePassed", "DeviceLost", "Stopped"]
 Stage = Literal["decode", "queue", "coarse", "refine", "encode"]
 
 
@@ -41,9 +33,7 @@ class Request:
     options: Any = None  # of the chosen model's task: InstanceOptions, LabelMapOptions
     format: str = "rle"  # a name in service/output's table
     image_id: int = 0  # of format coco
-    deadline_seconds: float | None = (
-        None  # after its arrival; from then on the finest finished masks are answered
-    )
+    deadline_seconds: float | None = None  # after its arrival; then the finest finished masks are the answer
 
     # Its place in admission: by Engine.answer.
     arrived: float = 0.0
@@ -108,62 +98,3 @@ class Request:
             "coarse": self.passed - self.begun,
             "refine": self.rendered - self.passed,
         }
-
-
-# What follows goes as soon as the scheduler works on requests.
-
-
-class Piece(Unfinished, Protocol):
-    def limit(self, side: int) -> None: ...
-
-
-Item = TypeVar("Item")
-P = TypeVar("P", bound=Piece)
-Item_contra = TypeVar("Item_contra", contravariant=True)
-
-
-class Model(Protocol[Item_contra, P]):
-    """What the device does; both run on its thread."""
-
-    def begin(self, items: Sequence[Item_contra]) -> Sequence[Sequence[P]]:
-        """A coarse pass over items of equal padded size: the renders of each."""
-        ...
-
-    def advance(self, pieces: Sequence[P]) -> None:
-        """A step further for each, at most a level; none is done."""
-        ...
-
-    def release(self) -> None:
-        """Give back memory that is only kept for speed; called when the device has no more."""
-        ...
-
-
-class Observer(Protocol[Item_contra]):
-    """Told what happened, on the event loop."""
-
-    def passed(
-        self, items: Sequence[Item_contra], padded: tuple[int, int], reason: Reason, seconds: float
-    ) -> None: ...
-    def advanced(self, points: Mapping[int, int], seconds: float) -> None: ...  # by side
-    def left(self, stage: Stage) -> None: ...
-
-
-@dataclass(frozen=True)
-class Wish:
-    """How a request wants to be served. Times are the event loop's, in seconds."""
-
-    padded: tuple[int, int]  # (height, width)
-    cost: float  # predicted, s
-    deadline: float | None = None  # be done with what there is
-    at_most: int | None = None  # the side that its renders may have
-    coarse: float = 0.0  # predicted, s, of a pass over it alone
-
-
-@dataclass(frozen=True)
-class Done(Generic[P]):
-    """A request's renders. Seconds: waiting for a pass, its batch's whole pass, and from there to the last level."""
-
-    pieces: Sequence[P]
-    queue: float
-    coarse: float
-    refine: float

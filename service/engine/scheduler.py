@@ -1,8 +1,8 @@
-"""One model's requests on one device: coarse passes in batches, then renders level by level, interleaved.
+"""One model's requests on the device: coarse passes in batches, then renders level by level, interleaved.
 
-The loop does one small thing at a time (a coarse pass, or a step of the renderer) for whoever is due first, see
-`batching.py`. Between two things requests come, leave, or meet their deadline; each is answered when its
-last render is done, not when its batch is. Everything but the work itself happens on the event loop.
+The loop does one short piece of work at a time, a coarse pass or a step of the renderer, for the request that is due
+first (see batching.py). In between, requests arrive, leave, or reach their deadline. Each is done when its own last
+render is, not when its batch is. Everything but the work on the device happens on the event loop.
 """
 
 from __future__ import annotations
@@ -10,93 +10,84 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Generic
 
-from model.pointrend.render import COARSEST
-from service.engine import batching
-from service.engine.batching import Batch, Limits
-from service.engine.device import Attempts, tell
-from service.engine.entry import Entry, fail
-from service.engine.request import DeadlinePassed, Done, Item, Model, Observer, P, Stage, Stopped, Wish
-from service.engine.workers import Workers
+from model.pointrend.levels import COARSEST
+from service.engine.batching import Batch, BatchLimits, batch_deadline, form_batch
+from service.engine.device import Device
+from service.engine.errors import DeadlinePassed, Stopped
+from service.engine.model_worker import DeviceModel, ModelWorker, fail, unfinished
+from service.engine.observer import Observer
+from service.engine.request import Request, Stage
 
 RESTARTS = 1
-URGENT = -math.inf  # due before everything else
+URGENT = -math.inf  # due before all other requests
 _log = logging.getLogger(__name__)
 
 
-@dataclass(eq=False)
-class Scheduler(Generic[Item, P]):
-    """See the module. `coming` counts requests that will be submitted soon."""
+class Scheduler:
+    """Brings requests through their coarse pass and all levels of their renders, in the order in which they are due."""
 
-    workers: Workers
-    limits: Limits
-    model: Model[Item, P]
-    observer: Observer[Item]
-    alive: bool = False
-    coming: int = 0
-    _waiting: list[Entry[Item, P]] = field(default_factory=list)
-    _passing: list[Entry[Item, P]] = field(default_factory=list)
-    _refining: list[Entry[Item, P]] = field(default_factory=list)
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _working: bool = False  # its own work has the device
-    _stopped: bool = False
-    _attempts: Attempts[Item, P] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._attempts = Attempts(self.workers, self.model, self.observer)
+    def __init__(self, device: Device, limits: BatchLimits, model: DeviceModel, observer: Observer) -> None:
+        self.alive = False
+        self._device = device
+        self._limits = limits
+        self._worker = ModelWorker(device, model, observer)
+        self._expected = 0  # requests that will be submitted soon
+        self._waiting: list[Request] = []  # for their coarse pass
+        self._passing: list[Request] = []  # in it
+        self._refining: list[Request] = []  # after it
+        self._changed = asyncio.Event()
+        self._working = False  # this model's own work has the device
+        self._stopped = False
 
     @property
     def depth(self) -> dict[Stage, int]:
-        """Requests by stage."""
+        """The number of requests in each stage."""
         return {"queue": len(self._waiting), "coarse": len(self._passing), "refine": len(self._refining)}
 
     @contextmanager
     def expected(self) -> Iterator[None]:
-        """Inside, a request prepares to submit: a batch may wait for it."""
-        self.coming += 1
+        """Announce a request: a batch may wait for it while the context is open."""
+        self._expected += 1
         try:
             yield
         finally:
-            self.coming -= 1
+            self._expected -= 1
             self._changed.set()
 
-    async def submit(self, item: Item, wish: Wish) -> Done[P]:
-        """The item's renders, finished or as far as the deadline allows.
+    async def submit(self, request: Request) -> None:
+        """Return when the request's renders are finished, or as far as its deadline allows.
 
-        Raises DeadlinePassed, Stopped, or what the model raises for this item alone. Cancelled, it leaves.
+        Raises DeadlinePassed, Stopped, or what the model raises for this request alone. If it is cancelled, the request
+        leaves.
         """
         if self._stopped:
             raise Stopped("the scheduler has stopped")
         loop = asyncio.get_running_loop()
-        now = loop.time()
-        if wish.deadline is not None and wish.deadline <= now:
+        request.stage, request.since, request.future = "queue", loop.time(), loop.create_future()
+        request.due = request.since + self._limits.stretch * request.cost
+        if request.deadline is not None and request.deadline <= request.since:
             raise DeadlinePassed
-        entry = Entry[Item, P](item, wish, now, now + self.limits.stretch * wish.cost, loop.create_future())
-        self._waiting.append(entry)
+        self._waiting.append(request)
         self._changed.set()
         timer = (
             None
-            if wish.deadline is None
-            else loop.call_at(wish.deadline, self._too_late, entry, wish.deadline)
+            if request.deadline is None
+            else loop.call_at(request.deadline, self._deadline_reached, request, request.deadline)
         )
         try:
-            return await entry.future
-        except asyncio.CancelledError:
-            tell(lambda: self.observer.left(entry.stage))
-            raise
+            await request.future
         finally:
             if timer is not None:
                 timer.cancel()
             for stage in (self._waiting, self._refining):
-                if entry in stage:
-                    stage.remove(entry)
+                if request in stage:
+                    stage.remove(request)
 
     async def serve(self) -> None:
-        """Work until cancelled. Should the loop itself fail, who is inside fails and it starts once more."""
+        """Work until cancelled. If the loop itself fails, all requests inside fail, and it starts once more."""
         self.alive = True
         try:
             for _ in range(1 + RESTARTS):
@@ -111,157 +102,105 @@ class Scheduler(Generic[Item, P]):
 
     async def _loop(self) -> None:
         while True:
-            await self._something_to_do()
-            async with self.workers.turn:  # other models' schedulers take turns with this one
+            await self._wait_for_work()
+            async with self._device.turn:  # the schedulers of all models take turns
                 self._working = True
                 try:
-                    await self._work()
+                    await self._work_once()
                 finally:
                     self._working = False
 
-    async def _something_to_do(self) -> None:
+    async def _wait_for_work(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             self._changed.clear()
             if self._refining:
-                await asyncio.sleep(0)  # whoever left in the meantime is gone now
+                await asyncio.sleep(0)  # lets requests go that were cancelled in the meantime
                 return
-            if batching.form(self._waiting, self.limits, loop.time(), self.coming):
+            if form_batch(self._waiting, self._limits, loop.time(), self._expected):
                 return
-            left = batching.ripe(self._waiting, self.limits) - loop.time() if self._waiting else None
+            left = batch_deadline(self._waiting, self._limits) - loop.time() if self._waiting else None
             try:
                 await asyncio.wait_for(self._changed.wait(), left)
             except TimeoutError:
                 continue
 
-    async def _work(self) -> None:
-        """One pass or one step, whichever is due first."""
+    async def _work_once(self) -> None:
+        """Run one coarse pass or one step of the renderer, for whichever request is due first."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        self._give_up(now)
-        self._show(now + self._attempts.step.value)
-        batch = batching.form(self._waiting, self.limits, now, self.coming)
-        first = min(self._refining, key=lambda e: e.due, default=None)
-        if first is not None and (batch is None or first.due <= batch.entries[0].due):
+        self._drop_hopeless(now)
+        self._end_late(now + self._worker.step_seconds.value)
+        batch = form_batch(self._waiting, self._limits, now, self._expected)
+        first = min(self._refining, key=lambda request: request.due, default=None)
+        if first is not None and (batch is None or first.due <= batch.requests[0].due):
             await self._refine()
         elif batch is not None:
-            self._show(now + sum(entry.wish.coarse for entry in batch.entries))
-            await self._hurry()
+            self._end_late(now + sum(request.coarse_cost for request in batch.requests))
+            await self._refine_urgent()
             await self._pass(batch)
-        self._show(loop.time())
-        await self._hurry()  # the next turn may be another model's
+        self._end_late(loop.time())
+        await self._refine_urgent()  # now, because the next turn may be another model's
 
-    async def _hurry(self) -> None:
-        while any(entry.due == URGENT for entry in self._refining):
-            await self._refine()
-            self._answer()
-
-    def _show(self, until: float) -> None:
-        """Whose deadline comes before that is answered with the finest finished level, if there is one.
-
-        Without one, it is urgent: for the coarsest there is.
-        """
-        for entry in self._refining:
-            if entry.wish.deadline is not None and until >= entry.wish.deadline:
-                entry.due = URGENT
-                for piece in entry.pieces:
-                    piece.limit(COARSEST)
-        self._answer()
-
-    def _give_up(self, now: float) -> None:
-        """Whose pass would end after the deadline has none, if it would hold others up: nothing would be gained.
-
-        With nobody else inside it is tried all the same, so that a prediction once too high does not stay so.
-        """
-        for entry in list(self._waiting):
-            alone = not self._refining and len(self._waiting) == 1
-            if (
-                not alone
-                and entry.wish.deadline is not None
-                and now + entry.wish.coarse > entry.wish.deadline
-            ):
-                fail(entry, DeadlinePassed())
-                self._waiting.remove(entry)
-
-    async def _pass(self, batch: Batch[Entry[Item, P]]) -> None:
-        self._passing = list(batch.entries)
-        self._waiting = [e for e in self._waiting if e not in self._passing]
-        await self._begin(self._passing, batch.reason)
-        self._passing = []  # not when the loop is ended: who is in it must be told
-
-    async def _begin(
-        self, entries: Sequence[Entry[Item, P]], reason: batching.Reason, *, last: bool = False
-    ) -> None:
-        """A pass; if it fails, one over each half, so that a bad item fails alone and a full device copes.
-
-        One alone has another try, its `last`, if the failure was the device's.
-        """
-        entries = [e for e in entries if not e.future.done()]
-        if not entries:
-            return
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        for entry in entries:
-            entry.stage, entry.begun = "coarse", start
-        items = [entry.item for entry in entries]
-        found = await self._attempts.begin(items)
-        if isinstance(found, Exception):
-            mended = await self._attempts.mended(found)
-            if len(entries) > 1:
-                middle = len(entries) // 2
-                await self._begin(entries[:middle], reason)
-                await self._begin(entries[middle:], reason)
-            elif mended and not last:
-                await self._begin(entries, reason, last=True)
-            else:
-                fail(entries[0], found)
-            return
-        end = loop.time()
-        tell(lambda: self.observer.passed(items, entries[0].padded, reason, end - start))
-        for entry, pieces in zip(entries, found, strict=True):
-            if not entry.future.done():
-                entry.stage, entry.pieces, entry.passed = "refine", pieces, end
-                if entry.wish.at_most is not None:
-                    for piece in pieces:
-                        piece.limit(entry.wish.at_most)
-                self._refining.append(entry)
+    async def _pass(self, batch: Batch) -> None:
+        self._passing = list(batch.requests)
+        self._waiting = [request for request in self._waiting if request not in self._passing]
+        await self._worker.coarse_pass(self._passing, batch.reason)
+        self._refining += [request for request in self._passing if not request.future.done()]
+        self._passing = []  # not in a `finally`: if the loop ends, `_fail_all` must find them
 
     async def _refine(self) -> None:
-        order = sorted(self._refining, key=lambda e: e.due)
-        # A request's renders keep abreast, so that a deadline finds none of them without a mask.
-        # Lazily: of a long queue only the first few requests are looked at.
-        abreast = (piece for e in order for piece in sorted(e.pending(), key=lambda p: p.next_level()[0]))
-        pieces = batching.step(abreast, self.limits)
-        failure = await self._attempts.advance(pieces)
-        if failure is not None:
-            await self._attempts.mended(failure)
-            chosen = set(map(id, pieces))
-            for entry in order:
-                own = [piece for piece in entry.pieces if id(piece) in chosen and not piece.done]
-                for piece in own:  # the step may have got some of them further before it failed
-                    if (failure := await self._attempts.advance([piece])) is not None:
-                        fail(entry, failure)
-                        break
+        order = sorted(self._refining, key=lambda request: request.due)
+        await self._worker.refine(order, self._limits)
 
-    def _answer(self) -> None:
-        """Whoever is done, failed or gone makes room."""
+    async def _refine_urgent(self) -> None:
+        while any(request.due == URGENT for request in self._refining):
+            await self._refine()
+            self._finish_done()
+
+    def _end_late(self, until: float) -> None:
+        """End the refinement of requests whose deadline comes before `until`.
+
+        One with a finished level is done with the finest of them. One without becomes urgent, for the coarsest level.
+        """
+        for request in self._refining:
+            if request.deadline is not None and until >= request.deadline:
+                request.due = URGENT
+                for render in request.prediction.renders:
+                    render.limit(COARSEST)
+        self._finish_done()
+
+    def _finish_done(self) -> None:
+        """Finish requests whose renders are done, and forget those that have ended otherwise."""
         now = asyncio.get_running_loop().time()
-        for entry in self._refining:
-            if entry.done and not entry.future.done():
-                waited, coarse = entry.begun - entry.since, entry.passed - entry.begun
-                entry.future.set_result(Done(entry.pieces, waited, coarse, now - entry.passed))
-        self._refining = [e for e in self._refining if not e.future.done()]
+        for request in self._refining:
+            if not request.future.done() and not unfinished(request):
+                request.rendered = now
+                request.future.set_result(None)
+        self._refining = [request for request in self._refining if not request.future.done()]
 
-    def _too_late(self, entry: Entry[Item, P], deadline: float) -> None:
-        """At the deadline. One that is being worked on gets what comes out of it."""
-        if entry.stage == "queue":
-            fail(entry, DeadlinePassed())
-        elif entry.stage == "refine" and not self._working:
-            self._show(deadline)
-            if self.workers.turn.locked():  # by another model, for who knows how long
-                fail(entry, DeadlinePassed())
+    def _drop_hopeless(self, now: float) -> None:
+        """Drop requests that cannot finish their coarse pass before their deadline, if it would delay others.
+
+        A request that is alone is tried all the same: otherwise a prediction that was once too high would stay so.
+        """
+        for request in list(self._waiting):
+            alone = not self._refining and len(self._waiting) == 1
+            late = request.deadline is not None and now + request.coarse_cost > request.deadline
+            if late and not alone:
+                fail(request, DeadlinePassed())
+                self._waiting.remove(request)
+
+    def _deadline_reached(self, request: Request, deadline: float) -> None:
+        """End a request at its deadline. If it is being worked on, it ends with what comes out of that."""
+        if request.stage == "queue":
+            fail(request, DeadlinePassed())
+        elif request.stage == "refine" and not self._working:
+            self._end_late(deadline)
+            if self._device.turn.locked():  # another model has the device, nobody knows for how long
+                fail(request, DeadlinePassed())
 
     def _fail_all(self) -> None:
-        for entry in (*self._passing, *self._refining, *self._waiting):
-            fail(entry, Stopped("the scheduler has stopped"))
+        for request in (*self._passing, *self._refining, *self._waiting):
+            fail(request, Stopped("the scheduler has stopped"))
         self._passing, self._refining, self._waiting = [], [], []

@@ -1,132 +1,52 @@
-"""The threads that compute, so that the event loop never does."""
+"""The threads that compute, so that the event loop never does: the device's, decoders of images, and encoders."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import torch
-
-from service.engine.request import DeviceLost, Stopped
+from service.engine.device import Device
+from service.engine.errors import NoDecoder
 
 T = TypeVar("T")
-ABANDONED = 4  # decodes that may go on after their time beside those that count
-LOOK = 0.25  # s between two looks at whether the device's thread lives
-_log = logging.getLogger(__name__)
-
-
-class NoDecoder(Exception):
-    """No thread was free to decode an image."""
-
-
-class _Device:
-    """The thread that owns the device; it starts with its first call."""
-
-    def __init__(self, threads: int) -> None:
-        self.executor = ThreadPoolExecutor(1, "device", self._adopt, (threads,))
-        self.since: float | None = None  # what runs began
-        self.broken = False
-        self._owner: threading.Thread | None = None
-
-    def _adopt(self, threads: int) -> None:
-        self._owner = threading.current_thread()
-        torch.set_num_threads(threads)
-
-    @property
-    def alive(self) -> bool:
-        return not self.broken and (self._owner is None or self._owner.is_alive())
-
-    def submit(self, call: Callable[[], T]) -> Future[T]:
-        """Raises BrokenExecutor if there is no thread to run it."""
-        try:
-            return self.executor.submit(self._timed, call)
-        except RuntimeError as error:  # the system starts no further thread
-            raise BrokenExecutor(str(error)) from error
-
-    def _timed(self, call: Callable[[], T]) -> T:
-        self.since = time.monotonic()
-        try:
-            return call()
-        finally:
-            self.since = None
+SPARE_DECODERS = 4  # threads for images that are still being decoded after their time
 
 
 class Workers:
-    """One thread that owns the device, for all models, and a pool that decodes and encodes."""
+    """The device, a pool of threads that decode, and one of threads that encode."""
 
     def __init__(self, threads: int, stuck_after: float = math.inf) -> None:
         self.threads = threads
-        self._stuck_after = stuck_after  # s
-        self._device = _Device(threads)
-        self._restarts = 1
+        self.device = Device(threads, stuck_after)
         self._pool = ThreadPoolExecutor(max(2, threads), "encode")
-        # Slow images hold up no answer, and those given up on hold up no other image.
+        # Images have threads of their own, so that slow ones delay no answer; the spare ones take over from threads
+        # that were given up on, so that these delay no other image.
         self._decoding = asyncio.Semaphore(max(2, threads))
-        self._decoders = ThreadPoolExecutor(max(2, threads) + ABANDONED, "decode")
+        self._decoders = ThreadPoolExecutor(max(2, threads) + SPARE_DECODERS, "decode")
         self._abandoned = 0
-        self.turn = asyncio.Lock()  # held by the model whose batch is formed and run
-
-    @property
-    def alive(self) -> bool:
-        """Whether the device's thread is not stuck, and runs or will run again."""
-        since = self._device.since
-        stuck = since is not None and time.monotonic() - since > self._stuck_after
-        return not stuck and (self._device.alive or self._restarts > 0)
-
-    async def on_device(self, call: Callable[[], T]) -> T:
-        """Run it alone on the device.
-
-        Raises DeviceLost if the call exits, or its thread ends before it. That is replaced, once; Stopped then.
-        """
-        device = self._living()
-        try:
-            running = device.submit(call)
-            waiter = asyncio.wrap_future(running)
-            try:
-                while not running.done():
-                    await asyncio.wait((waiter,), timeout=LOOK)
-                    if not device.alive and not running.done():  # it would never be
-                        raise DeviceLost("the device's thread has ended")
-                return await waiter
-            except SystemExit as error:  # on the event loop it would end the service
-                raise DeviceLost("the work on the device has ended itself") from error
-            finally:
-                waiter.cancel()
-        except BrokenExecutor as error:
-            device.broken = True
-            raise DeviceLost("the device's thread cannot start") from error
-
-    def _living(self) -> _Device:
-        if not self._device.alive:
-            if not self._restarts:
-                raise Stopped("the device's thread has ended")
-            _log.error("the device's thread has ended; it starts once more")
-            self._restarts -= 1
-            self._device = _Device(self.threads)
-        return self._device
 
     async def in_pool(self, call: Callable[[threading.Event], T]) -> T:
-        """`call` is given an event that is set when nobody waits for it any more: then it may end as it likes."""
-        left = threading.Event()
+        """Run a call in the pool. It is given an event that is set once nobody waits for its result any more."""
+        abandoned = threading.Event()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, call, left)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, call, abandoned)
         finally:
-            left.set()
+            abandoned.set()
 
     async def decode(self, call: Callable[[], T], seconds: float) -> T:
-        """Among the decoders. Raises TimeoutError `seconds` after it began, NoDecoder if it could not begin in as many.
+        """Run a call among the decoders.
 
-        No thread can be stopped: one that is given up on goes on to its end, and a spare one takes its place
-        while there are any. Without, it keeps its place until it ends.
+        Raises TimeoutError if it has run for `seconds`, NoDecoder if it could not begin within `seconds`. A thread
+        cannot be stopped: one that is given up on goes on to the end of its call, and a spare one takes its place. If
+        there is no spare one left, its place is free when the call ends.
         """
         limit = None if math.isinf(seconds) else seconds
-        try:  # apart, because a place in the queue is not the image's fault
+        try:  # a timeout of its own, because waiting for a thread is not the image's fault
             async with asyncio.timeout(limit):
                 await self._decoding.acquire()
         except TimeoutError as error:
@@ -142,12 +62,12 @@ class Workers:
                 self._abandon(running)
 
     def _abandon(self, running: asyncio.Future[T]) -> None:
-        spare = self._abandoned < ABANDONED
+        spare = self._abandoned < SPARE_DECODERS
         self._abandoned += spare
 
         def ended(future: asyncio.Future[T]) -> None:
             if not future.cancelled():
-                future.exception()  # nobody waits for it any more
+                future.exception()  # asyncio would log an exception that nobody has looked at
             if spare:
                 self._abandoned -= 1
             else:
@@ -158,8 +78,8 @@ class Workers:
             self._decoding.release()
 
     async def close(self, seconds: float = 5.0) -> None:
-        """Drop what has not begun, and wait for what runs, but not longer than this."""
-        executors = (self._device.executor, self._pool, self._decoders)
+        """Drop the calls that have not begun, and wait for those that run, but no longer than `seconds`."""
+        executors = (self.device.executor, self._pool, self._decoders)
         for executor in executors:
             executor.shutdown(wait=False, cancel_futures=True)
         # Daemons, because the interpreter and asyncio wait for all other threads at their end.

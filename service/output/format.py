@@ -11,8 +11,7 @@ from model.config.categories import Category
 from model.masks.palette import Colour
 
 if TYPE_CHECKING:
-    from model.predict.instance import Instances
-    from model.predict.label_map import LabelMap
+    from model.predict.predictor import Result
 
 Json = dict[str, Any]
 Content = Json | list[Json] | bytes
@@ -29,7 +28,7 @@ class Found:
     palette: tuple[Colour, ...] = ()  # a colour for each category, of a semantic model
     width: int  # of the image as displayed
     height: int
-    result: Instances | LabelMap  # according to the task
+    result: Result  # of the task: Instances, LabelMap
     degraded: bool = False  # coarser than asked for because the service is busy
     image_id: int = 0
 

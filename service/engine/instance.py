@@ -1,0 +1,55 @@
+"""Instance masks: detections, or given boxes, and a mask for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from export import golden
+from export.bundle import Bundle
+from model.pointrend.levels import SIDES, START, total_work
+from model.predict.instance import InstanceOptions, Instances
+from service.engine.instance_work import InstanceWork, check_boxes, check_work
+from service.engine.request import Request
+from service.engine.task_card import TaskCard
+
+DEGRADED_SIDE = 112  # the paper's AP is the same there as at 224 (Table 3)
+
+
+class InstanceTask:
+    """Instance segmentation by one model."""
+
+    golden_options = golden.InstanceGolden.OPTIONS
+    degraded_side = DEGRADED_SIDE
+
+    def __init__(self, bundle: Bundle) -> None:
+        assert bundle.manifest.model.task == "instance"
+        self._name, self._model = bundle.manifest.name, bundle.manifest.model
+        self._work = InstanceWork()
+
+    def check(self, options: InstanceOptions, max_points: int) -> None:
+        """Raise ParameterError if a request may need more work than `max_points`."""
+        check_work(options, self._model.max_detections, max_points)
+
+    def check_size(self, options: InstanceOptions, width: int, height: int, max_points: int) -> None:
+        """Raise ParameterError if a given box is outside the image."""
+        check_boxes(options.prompts or (), width, height)
+
+    def expected_work(self, options: InstanceOptions, max_side: int | None) -> float:
+        """Return the work that a request's masks are expected to take, in points."""
+        return self._work.expected(options, max_side)
+
+    def learn(self, request: Request) -> None:
+        """Take into account how many instances the coarse pass found, and how large they are."""
+        points = request.options.points
+        self._work.learn(
+            request.options, [total_work(render.target, points) for render in request.prediction.renders]
+        )
+
+    def check_golden(self, result: Instances) -> None:
+        """Raise RuntimeError unless this is the mask that the export saw in the golden picture's box."""
+        golden.check(self._name, self._model.task, self._model.golden, result)
+
+    def card(self) -> TaskCard:
+        """Return the sides that may be asked for, and the limits of detection."""
+        sides: Sequence[int] = [START] if self._model.point_head is None else SIDES
+        return TaskCard(list(sides), self._model.score_threshold, self._model.max_detections)

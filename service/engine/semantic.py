@@ -1,0 +1,98 @@
+"""Label maps: the class of every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from export import golden
+from export.bundle import Bundle
+from model.pointrend.label_map_levels import Size, total_points, total_work
+from model.predict.label_map import LabelMap, LabelMapOptions, LabelMapPrediction, target_size
+from model.predict.preprocess import resized_size
+from service.engine.cost import Mean
+from service.engine.errors import ParameterError
+from service.engine.request import Request
+from service.engine.task_card import TaskCard
+
+# Points of a whole render: of the coarse prediction's size, the target, the image's extent in the network's input, and
+# the points per level.
+_Total = Callable[[Size, Size, Size, int | None], int]
+
+
+class SemanticTask:
+    """Semantic segmentation by one model."""
+
+    golden_options = golden.SemanticGolden.OPTIONS
+
+    def __init__(self, bundle: Bundle) -> None:
+        assert bundle.manifest.model.task == "semantic"
+        self._name, self._model = bundle.manifest.name, bundle.manifest.model
+        self._pixels = bundle.manifest.preprocessing
+        self.degraded_side = self._pixels.short_edge // 2  # a level above the stride of 4
+        # Points of a label map in its image's own size. The guess is a photograph's of the network's largest input.
+        self._native = Mean(0.0)
+        self._native.value = self._total(
+            total_work, self._largest, (self._pixels.short_edge, self._pixels.long_edge), None
+        )
+
+    def check(self, options: LabelMapOptions, max_points: int) -> None:
+        """Nothing is known before the size of the image: see `check_size`."""
+
+    def check_size(self, options: LabelMapOptions, width: int, height: int, max_points: int) -> None:
+        """Raise ParameterError if the label map of such an image would be too large, or take too many points."""
+        try:
+            target = target_size(height, width, options.resolution)
+        except ValueError as error:
+            raise ParameterError("resolution", str(error)) from error
+        rows, columns = resized_size(height, width, self._pixels.short_edge, self._pixels.long_edge)
+        extent = max(rows, 1), max(columns, 1)
+        total = self._total(total_points, extent, target, options.points)
+        if total > max_points:
+            raise ParameterError(
+                "points",
+                f"a label map of {target[1]}×{target[0]} may take {total} points, and {max_points} are allowed: "
+                "lower points or resolution",
+            )
+
+    def expected_work(self, options: LabelMapOptions, max_side: int | None) -> float:
+        """Return the work that a label map is expected to take, in points, if its image has the usual shape."""
+        work = self._native.value
+        if options.resolution != "native" or options.points is not None:
+            height = self._pixels.short_edge if options.resolution == "native" else options.resolution
+            work = self._total(total_work, self._largest, self._usual_size(height), options.points)
+        if max_side is not None:
+            limited = self._total(total_work, self._largest, self._usual_size(max_side), options.points)
+            work = min(work, limited)
+        return work
+
+    def learn(self, request: Request) -> None:
+        """Take into account the work of a label map in its image's own size."""
+        if request.options.resolution == "native" and request.options.points is None:
+            render = cast("LabelMapPrediction", request.prediction).render
+            self._native.add(self._total(total_work, render.extent, render.target_size, None))
+
+    def check_golden(self, result: LabelMap) -> None:
+        """Raise RuntimeError unless this is the label map that the export saw in the golden picture."""
+        golden.check(self._name, self._model.task, self._model.golden, result)
+
+    def card(self) -> TaskCard:
+        """Return the colours of the classes."""
+        return TaskCard(palette=list(self._model.palette))
+
+    @property
+    def _largest(self) -> Size:
+        """Height and width of the network's largest input."""
+        return self._pixels.short_edge, self._pixels.long_edge
+
+    def _usual_size(self, height: int) -> Size:
+        """Return the size of a label map of this height, of an image of the shape of the largest input."""
+        return height, round(height * self._pixels.long_edge / self._pixels.short_edge)
+
+    def _total(self, of: _Total, extent: Size, target: Size, points: int | None) -> int:
+        """Return the points or the work of a whole render; none without a point head."""
+        if self._model.point_head is None:
+            return 0
+        stride = self._model.stride
+        start = -(-extent[0] // stride), -(-extent[1] // stride)
+        return of(start, target, extent, points)
