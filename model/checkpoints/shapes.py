@@ -41,6 +41,11 @@ def fit(tensors: Mapping[str, Tensor], expected: Mapping[str, Shape]) -> None:
         raise CheckpointError("the tensors do not fit the network; " + "; ".join(found))
 
 
+def fitting(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return those of `given` that `own` has with the same shape."""
+    return {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+
+
 def listed(names: Sequence[str]) -> str:
     """Return the first names, and how many more there are."""
     rest = len(names) - _LISTED

@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,9 +14,9 @@ from model.errors import UserError
 
 if TYPE_CHECKING:
     from model.config.network import NetworkConfig
-    from model.networks.build import Network
     from model.training.distributed import Process
     from model.training.recipe import Recipe
+    from model.training.task import TrainingTask
 
 _NETWORK = "network."  # before the name of a change that is the network's, not the recipe's
 
@@ -94,7 +94,7 @@ def train(
     )
     notes = {"data": ", ".join(file.name for file in data), "command": strip_paths(sys.argv[1:])}
     with Process.join() as process:
-        started = _initialise(task.network, backbone_weights, start_from, process)
+        started = _initialise(task, backbone_weights, start_from, process)
         freeze_at = config.backbone.freeze_at
         if freeze_at > 0 and not (started or (resume and (out / "last.pt").exists())):
             process.say(
@@ -137,13 +137,14 @@ def _plan(preset: str, given: dict[str, int | float], changes: Sequence[str]) ->
 
 
 def _initialise(
-    network: Network, backbone_weights: Path | None, start_from: Path | None, process: Process
+    task: TrainingTask[Any], backbone_weights: Path | None, start_from: Path | None, process: Process
 ) -> bool:
-    """Fill the network from the given files; return whether there were any."""
-    from model.checkpoints.initial_weights import from_checkpoint, from_classifier
+    """Fill the task's network from the given files; return whether there were any."""
+    from model.checkpoints.classifiers import from_classifier
+    from model.checkpoints.initial_weights import from_checkpoint
 
     if backbone_weights is not None:
-        process.say(from_classifier(network, backbone_weights))
+        process.say(from_classifier(task.network, backbone_weights))
     if start_from is not None:
-        process.say(from_checkpoint(network, start_from))
+        process.say(from_checkpoint(task.network, start_from, task.categories))
     return backbone_weights is not None or start_from is not None

@@ -83,6 +83,16 @@ def convert(
     return tensors
 
 
+def reference_tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
+    """Return the reference's arrays as float32 tensors under our names."""
+    tensors = {}
+    for name, array in arrays.items():
+        ours = rename(name.removeprefix("module."))
+        is_conv1d = ours.startswith(POINT) and array.ndim == 3
+        tensors[ours] = torch.from_numpy(np.array(array[..., 0] if is_conv1d else array, dtype=np.float32))
+    return tensors
+
+
 def _missing_statistics(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Mean 0 and variance 1 of every norm that has weight and bias but neither of the two."""
     filled: dict[str, Tensor] = {}

@@ -1,11 +1,9 @@
-"""Starting weights: another checkpoint's, ours or the reference's, and classifiers' under three kinds of names."""
+"""Starting weights: another checkpoint's, ours or the reference's, with the same classes or others."""
 
 from __future__ import annotations
 
 import dataclasses
 import pickle
-import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,121 +15,152 @@ from model.checkpoints.checkpoint import Checkpoint, save
 from model.checkpoints.detectron2.arrays import convert, read_arrays
 from model.checkpoints.detectron2.config import config_from_yaml
 from model.checkpoints.errors import CheckpointError
-from model.checkpoints.initial_weights import from_checkpoint, from_classifier, resnet_name
-from model.config.categories import numbered
-from model.config.instance import MaskRCNNConfig
-from model.config.parts import FPNConfig, TimmConfig
-from tests.model import tiny
+from model.checkpoints.initial_weights import from_checkpoint
+from model.config.categories import Category, numbered
+from model.config.instance import PointRendConfig
+from model.config.network import NetworkConfig
+from model.config.semantic import SemanticPointConfig
+from model.networks.build import build_network
+from tests.model import tiny, tiny_semantic
 from tests.paths import GOLDEN
-
-STATISTICS = ("running_mean", "running_var")
-
-
-def own_name(name: str) -> str:
-    """Of our trunk's tensor, as the reference's backbone files have it."""
-    return name.replace("stem.", "stem.conv1.").replace(".conv.weight", ".weight")
-
-
-def torchvision_name(name: str) -> str:
-    name = own_name(name).removeprefix("stem.")
-    name = re.sub(r"^res(\d)", lambda match: f"layer{int(match[1]) - 1}", name)
-    name = name.replace("shortcut.norm", "downsample.1").replace("shortcut", "downsample.0")
-    return re.sub(r"conv(\d)\.norm", r"bn\1", name)
-
-
-def caffe2_name(name: str) -> str:
-    name = own_name(name).replace("stem.conv1.norm", "res_conv1.norm").replace("stem.", "")
-    name = name.replace("shortcut", "branch1")
-    name = re.sub(r"^(res\d\.\d+)\.conv(\d)", lambda m: f"{m[1]}.branch2{' abc'[int(m[2])]}", name)
-    for ours, theirs in {"norm.weight": "bn_s", "norm.bias": "bn_b", "weight": "w"}.items():
-        name = re.sub(f"{ours}$", theirs, name)
-    return name.replace(".", "_")
-
-
-def trunk_tensors() -> dict[str, Tensor]:
-    torch.manual_seed(9)
-    return {k: torch.rand_like(v) + 0.5 for k, v in tiny.network().backbone.trunk.state_dict().items()}
-
-
-@pytest.mark.parametrize(
-    ("name", "suffix", "rename"),
-    [("own", ".pkl", own_name), ("caffe2", ".pkl", caffe2_name), ("torchvision", ".pth", torchvision_name)],
-)
-def test_classifiers_fill_a_resnet(
-    name: str, suffix: str, rename: Callable[[str], str], tmp_path: Path
-) -> None:
-    wanted, path = trunk_tensors(), tmp_path / f"R-50{suffix}"
-    given = {rename(k): v for k, v in wanted.items() if name != "caffe2" or not k.endswith(STATISTICS)}
-    given["fc1000_w"] = torch.zeros(10, 3)
-    if suffix == ".pth":
-        torch.save(given, path)
-    else:
-        content = {k: v.numpy() for k, v in given.items()}
-        path.write_bytes(pickle.dumps({"model": content, "__author__": "x"} if name == "own" else content))
-    network = tiny.network()
-    before = network.state_dict()["backbone.fpn.lateral.0.weight"].clone()
-    said = from_classifier(network, path)
-    assert said.startswith(f"started the trunk from {path.name}")
-    assert ("torchvision's, trained on RGB" in said) == (name == "torchvision")
-    for key, found in network.backbone.trunk.state_dict().items():
-        if name == "caffe2" and key.endswith(STATISTICS):  # merged into weight and bias
-            assert (found == float(key.endswith("var"))).all()
-        else:
-            assert torch.equal(found, wanted[key]), key
-    assert torch.equal(network.state_dict()["backbone.fpn.lateral.0.weight"], before)
-
-
-@pytest.mark.parametrize(
-    ("theirs", "name"),
-    [
-        ("conv1_w", "stem.conv1.weight"),
-        ("res_conv1_bn_s", "stem.conv1.norm.weight"),
-        ("res4_22_branch2b_bn_b", "res4.22.conv2.norm.bias"),
-        ("res2_0_branch1_bn_riv", "res2.0.shortcut.norm.running_var"),
-        ("bn1.running_mean", "stem.conv1.norm.running_mean"),
-        ("layer3.22.conv3.weight", "res4.22.conv3.weight"),
-        ("layer1.0.downsample.1.bias", "res2.0.shortcut.norm.bias"),
-        ("module.backbone.bottom_up.res5.2.conv1.norm.weight", "res5.2.conv1.norm.weight"),
-        ("res2.0.conv1.weight", "res2.0.conv1.weight"),
-    ],
-)
-def test_names(theirs: str, name: str) -> None:
-    assert resnet_name(theirs) == name
-
-
-def test_a_classifier_that_does_not_fit_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "R-50.pkl"
-    given = {own_name(k): v.numpy() for k, v in trunk_tensors().items()}
-    given["res3.1.conv2.weight"] = np.zeros((4, 4, 3, 3), np.float32)
-    path.write_bytes(pickle.dumps(given))
-    with pytest.raises(ValueError, match=r"R-50\.pkl does not fit the trunk: it lacks res3\.1\.conv2\.conv"):
-        from_classifier(tiny.network(), path)
-    path.write_bytes(b"nothing")
-    with pytest.raises(CheckpointError, match=r"R-50\.pkl could not be read"):
-        from_classifier(tiny.network(), path)
-
-
-def test_a_classifier_fills_a_timm_trunk(tmp_path: Path) -> None:
-    config = MaskRCNNConfig(TimmConfig("test_efficientnet"), num_classes=1, fpn=FPNConfig(channels=8))
-    source, network = tiny.network(config, seed=3), tiny.network(config)
-    state = source.backbone.trunk.net.state_dict()
-    torch.save(state | {"classifier.weight": torch.zeros(2, 2)}, tmp_path / "c.pth")
-    from_classifier(network, tmp_path / "c.pth")
-    assert all(torch.equal(v, state[k]) for k, v in network.backbone.trunk.net.state_dict().items())
 
 
 def test_a_reference_checkpoint_starts_a_network_of_other_classes() -> None:
+    """Of 3 classes instead of 5, without names: everything that belongs to no class is copied."""
     config = config_from_yaml(GOLDEN / "tiny_r50.yaml")
+    assert config.task == "instance" and isinstance(config.mask, PointRendConfig)
     network = tiny.network(dataclasses.replace(config, num_classes=3))
     expected = {name: tensor.shape for name, tensor in tiny.network(config).state_dict().items()}
     given = convert(read_arrays(GOLDEN / "tiny_r50.pkl"), config, expected)
     fresh = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     said = from_checkpoint(network, GOLDEN / "tiny_r50.pkl")
-    other = [name for name, tensor in fresh.items() if tensor.shape != given[name].shape]
-    assert said == f"started {len(fresh) - len(other)} of {len(fresh)} tensors from tiny_r50.pkl"
-    assert "box_head.cls_score.weight" in other and "mask_head.point.predictor.weight" in other
-    for name, tensor in network.state_dict().items():
-        assert torch.equal(tensor, fresh[name] if name in other else given[name]), name
+    found = network.state_dict()
+    points = [f"mask_head.point.fc.{i}.weight" for i in range(3)]
+    parts = ["box_head.cls_score.weight", "box_head.cls_score.bias", *points]
+    anew = [f"box_head.bbox_pred.{end}" for end in ("weight", "bias")]
+    anew += [f"mask_head.coarse.prediction.{end}" for end in ("weight", "bias")]
+    anew += [f"mask_head.point.predictor.{end}" for end in ("weight", "bias")]
+    assert said == (
+        f"started {len(found) - 11} of {len(found)} tensors from tiny_r50.pkl; 5 in part, without any class: "
+        f"{', '.join(parts)}; 6 begin anew: {', '.join(anew)}"
+    )
+    for name in parts[:2]:  # background is the last class
+        assert torch.equal(found[name][-1], given[name][-1])
+        assert torch.equal(found[name][:-1], fresh[name][:-1])
+    for i, name in enumerate(points):
+        width = config.mask.point_dim if i else config.fpn.channels
+        assert torch.equal(found[name][:, :width], given[name][:, :width])
+        assert torch.equal(found[name][:, width:], fresh[name][:, width:])
+    for name in found.keys() - parts:
+        assert torch.equal(found[name], fresh[name] if name in anew else given[name]), name
+
+
+def named(*names: str) -> tuple[Category, ...]:
+    return tuple(Category(i, name) for i, name in enumerate(names))
+
+
+def started(
+    folder: Path, given: NetworkConfig, own: NetworkConfig, theirs: str, ours: str
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], str]:
+    """Start a network of classes `ours` from one of `theirs`; return its tensors, the fresh and new ones, the line."""
+    torch.manual_seed(1)
+    source = build_network(dataclasses.replace(given, num_classes=len(theirs.split())))
+    tensors = {k: torch.rand_like(v) if v.is_floating_point() else v for k, v in source.state_dict().items()}
+    save(folder / "c.safetensors", Checkpoint(source.config, named(*theirs.split()), tensors))
+    network = build_network(dataclasses.replace(own, num_classes=len(ours.split())))
+    fresh = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    said = from_checkpoint(network, folder / "c.safetensors", named(*ours.split()))
+    return tensors, fresh, network.state_dict(), said
+
+
+def test_classes_of_the_same_name_are_copied(tmp_path: Path) -> None:
+    """Ours are bus, cat and dog; theirs were dog and bus."""
+    given, fresh, found, said = started(tmp_path, tiny.CONFIG, tiny.CONFIG, "dog bus", "bus cat dog")
+    both = [(1, 0), (0, 2)]  # bus, dog
+    expected = {
+        name: given[name] if given[name].shape == value.shape else value.clone()
+        for name, value in fresh.items()
+    }
+    for end in ("weight", "bias"):
+        score, boxes, coarse = (
+            f"{name}.{end}"
+            for name in ("box_head.cls_score", "box_head.bbox_pred", "mask_head.coarse.prediction")
+        )
+        expected[score][3] = given[score][2]
+        for theirs, ours in both:
+            expected[score][ours] = given[score][theirs]
+            expected[boxes][4 * ours : 4 * ours + 4] = given[boxes][4 * theirs : 4 * theirs + 4]
+            expected[coarse][49 * ours : 49 * ours + 49] = given[coarse][49 * theirs : 49 * theirs + 49]
+    for name in ("fc.0", "fc.1", "fc.2"):
+        columns = f"mask_head.point.{name}.weight"
+        expected[columns][:, :16] = given[columns][:, :16]
+        for theirs, ours in both:
+            expected[columns][:, 16 + ours] = given[columns][:, 16 + theirs]
+    weight, bias = "mask_head.point.predictor.weight", "mask_head.point.predictor.bias"
+    for theirs, ours in both:
+        expected[bias][ours] = given[bias][theirs]
+        expected[weight][ours, :16] = given[weight][theirs, :16]
+        for theirs_column, ours_column in both:
+            expected[weight][ours, 16 + ours_column] = given[weight][theirs, 16 + theirs_column]
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+    assert (
+        f"started {len(found) - 11} of {len(found)} tensors from c.safetensors; 11 in part, with the classes bus, dog: "
+        in said
+    )
+    assert "anew" not in said
+
+
+def test_reordered_classes_are_copied_whole(tmp_path: Path) -> None:
+    given, _, found, said = started(tmp_path, tiny.CONFIG, tiny.CONFIG, "dog bus", "bus dog")
+    assert said == f"started {len(found)} of {len(found)} tensors from c.safetensors"
+    name = "box_head.cls_score.weight"
+    assert torch.equal(found[name], given[name][[1, 0, 2]])
+    given, _, found, _ = started(tmp_path, tiny.CONFIG, tiny.CONFIG, "dog bus", "cat cow")
+    assert torch.equal(found[name], given[name])  # no name in common: by their order
+
+
+def test_class_agnostic_heads_have_no_rows_of_classes(tmp_path: Path) -> None:
+    agnostic = dataclasses.replace(tiny.CONFIG.mask, class_agnostic=True)
+    config = dataclasses.replace(tiny.CONFIG, mask=agnostic)
+    given, fresh, found, _ = started(tmp_path, config, config, "a b", "c d e")
+    name = "mask_head.point.predictor.weight"  # [1, 16 + classes]
+    assert torch.equal(found[name][:, :16], given[name][:, :16])
+    assert torch.equal(found[name][:, 16:], fresh[name][:, 16:])
+    name = "mask_head.point.predictor.bias"
+    assert torch.equal(found[name], given[name])
+
+
+def test_a_conv_head_copies_rows_and_nothing_of_another_head(tmp_path: Path) -> None:
+    given, fresh, found, _ = started(tmp_path, tiny.CONV, tiny.CONV, "a b", "c b a")
+    for name in ("mask_head.predictor.weight", "mask_head.predictor.bias"):
+        assert torch.equal(found[name][1:], given[name][[1, 0]]) and torch.equal(
+            found[name][0], fresh[name][0]
+        )
+    _, fresh, found, said = started(tmp_path, tiny.CONFIG, tiny.CONV, "a b", "a b")
+    assert all(torch.equal(found[name], fresh[name]) for name in found if name.startswith("mask_head."))
+    assert "anew: mask_head.conv.0.weight" in said and "in part" not in said
+
+
+@pytest.mark.parametrize("each_layer", [False, True])
+def test_label_maps_start_from_other_classes(tmp_path: Path, each_layer: bool) -> None:
+    point = SemanticPointConfig(16, coarse_each_layer=each_layer)
+    config = dataclasses.replace(tiny_semantic.CONFIG, point=point)
+    given, fresh, found, said = started(tmp_path, config, config, "sky road", "tree road pole")
+    for name in ("head.predictor.weight", "head.predictor.bias", "point.predictor.bias"):
+        assert torch.equal(found[name][1], given[name][1])
+        assert torch.equal(found[name][[0, 2]], fresh[name][[0, 2]])
+    for i in range(3):
+        name = f"point.fc.{i}.weight"
+        if i and not each_layer:
+            assert torch.equal(found[name], given[name])
+        else:
+            assert torch.equal(found[name][:, [*range(16), 17]], given[name][:, [*range(16), 17]])
+            assert torch.equal(found[name][:, [16, 18]], fresh[name][:, [16, 18]])
+    assert (
+        "in part, with the classes road: head.predictor.weight, head.predictor.bias, point.fc.0.weight"
+        in said
+    )
 
 
 def test_a_native_checkpoint_starts_a_network(tmp_path: Path) -> None:
