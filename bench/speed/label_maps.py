@@ -13,9 +13,10 @@ import torch
 from torch.nn import functional as F
 
 from model.config.semantic import SemanticPointConfig
-from model.pointrend.label_map import LabelMapRender, render
+from model.pointrend.features import FineMap
+from model.pointrend.label_map import LabelMapRender
 from model.pointrend.point_head import PointHead
-from model.pointrend.render import FineMap
+from model.pointrend.render import render
 from service.threads import available
 
 EXTENT, CLASSES, DIM = (1024, 2048), 19, 256  # Cityscapes, with the published point head

@@ -21,8 +21,10 @@ from model.checkpoints.eager import eager_predictor
 from model.config.instance import PointRendConfig
 from model.masks import rle
 from model.masks.paste import paste
+from model.pointrend.features import FineMap
+from model.pointrend.instance import InstanceRender, render_dense
 from model.pointrend.point_head import PointHead
-from model.pointrend.render import FineMap, InstanceRender, render, render_dense
+from model.pointrend.render import render
 from model.predict.coarse import no_prompts
 from model.predict.instance import InstanceOptions, crop
 from model.predict.preprocess import network_input

@@ -36,7 +36,12 @@ def optimisers(heads: dict[str, training.Head]) -> dict[str, torch.optim.Optimiz
 
 def test_a_recipe_for_heads() -> None:
     found = recipe_of(INSTANCE_RECIPES["people"], 1000, 2, None, seed=5)
-    assert (found.steps, found.batch_size, found.seed, found.lr) == (1000, 2, 5, INSTANCE_RECIPES["people"].lr)
+    assert (found.steps, found.batch_size, found.seed, found.lr) == (
+        1000,
+        2,
+        5,
+        INSTANCE_RECIPES["people"].lr,
+    )
     assert found.warmup_steps == 100 and found.schedule == "cosine" and found.augmentation.paste == 0
     assert not found.empty_images and found.sampling.predicted_boxes
 
