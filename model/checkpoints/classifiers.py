@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 
-from model.checkpoints.detectron2.arrays import read_arrays, reference_tensors
+from model.checkpoints.detectron2.arrays import Array, read_arrays, reference_tensors
 from model.checkpoints.shapes import fitting
 from model.errors import UserError
-from model.networks.backbone import TimmTrunk, load_imagenet
 from model.networks.build import Network
+from model.networks.timm_trunk import TimmTrunk, load_imagenet
 
 # Classifiers' names → the reference's, each pattern in turn.
 _CLASSIFIERS = {
@@ -46,22 +48,36 @@ def from_classifier(network: Network, path: Path) -> str:
     A timm trunk takes a state dict (.pth, see `load_imagenet`); a ResNet takes the reference's backbone
     files (.pkl, its own names or Caffe2's) and torchvision's (.pth). Raises UserError if it does not fit.
     """
-    trunk, arrays = network.backbone.trunk, read_arrays(path)
-    if isinstance(trunk, TimmTrunk):
-        load_imagenet(trunk, {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
-        return f"started the trunk from {path.name}"
+    note = _FILLERS[network.config.backbone.type](network, read_arrays(path), path.name)
+    return f"started the trunk from {path.name}{note}"
+
+
+def _fill_timm(network: Network, arrays: Mapping[str, Array], _: str) -> str:
+    tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    load_imagenet(cast(TimmTrunk, network.backbone.trunk), tensors)
+    return ""
+
+
+def _fill_resnet(network: Network, arrays: Mapping[str, Array], file: str) -> str:
     renamed = reference_tensors({_TRUNK + resnet_name(name): array for name, array in arrays.items()})
     given = {name.removeprefix("backbone.trunk."): tensor for name, tensor in renamed.items()}
+    trunk = network.backbone.trunk
     own = trunk.state_dict()
     found = fitting(given, own)
     # Without statistics a norm keeps mean 0 and variance 1: Caffe2's are merged into weight and bias.
     lacking = [k for k in own.keys() - found if not k.endswith(("running_mean", "running_var"))]
     if lacking:
-        raise UserError(f"{path.name} does not fit the trunk: it lacks {min(lacking)} as shaped there")
+        raise UserError(f"{file} does not fit the trunk: it lacks {min(lacking)} as shaped there")
     trunk.load_state_dict(own | found)
     foreign = "layer1.0.conv1.weight" in arrays and network.config.preprocessing.channel_order != "RGB"
-    note = " (torchvision's, trained on RGB; this network reads BGR and has to adapt)" if foreign else ""
-    return f"started the trunk from {path.name}{note}"
+    return " (torchvision's, trained on RGB; this network reads BGR and has to adapt)" if foreign else ""
+
+
+# By the type of the trunk's configuration.
+_FILLERS: Mapping[str, Callable[[Network, Mapping[str, Array], str], str]] = {
+    "Timm": _fill_timm,
+    "ResNet": _fill_resnet,
+}
 
 
 def resnet_name(name: str) -> str:

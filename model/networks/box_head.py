@@ -27,6 +27,8 @@ class Detections(NamedTuple):
 
 
 class BoxHead(nn.Module):
+    """Fully connected layers on what RoIAlign reads in each box; one logit a class, four deltas for each class."""
+
     def __init__(self, config: MaskRCNNConfig) -> None:
         super().__init__()
         head, classes = config.box, config.num_classes
@@ -37,7 +39,7 @@ class BoxHead(nn.Module):
         self.bbox_pred = linear(widths[-1], 4 * classes, std=0.001)
 
     def forward(self, pyramid: list[Tensor], boxes: Tensor, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """boxes [R, 4] of images batch [R] → class logits [R, K + 1] and deltas [R, K, 4], float32."""
+        """Return class logits [R, K + 1] and deltas [R, K, 4] of boxes [R, 4] in images batch [R], in float32."""
         x = pool_pyramid(pyramid, boxes, batch, self.pool).flatten(1)
         for layer in self.fc:
             x = F.relu(layer(x))
@@ -47,7 +49,7 @@ class BoxHead(nn.Module):
 def select(
     logits: Tensor, deltas: Tensor, proposals: Proposals, sizes: Tensor, config: BoxHeadConfig
 ) -> Detections:
-    """Boxes with a class score above the threshold, NMS within image and class, the best of each image.
+    """Return the best boxes of each image: those with a score above the threshold, after NMS within image and class.
 
     logits [B, M, K + 1] and deltas [B, M, K, 4] of proposals [B, M]; sizes [B, 2] (height, width) without padding.
     """

@@ -1,4 +1,8 @@
-"""Boxes (x0, y0, x1, y1) in pixels: anchors, the delta coding of Faster R-CNN, clipping, matching."""
+"""Boxes (x0, y0, x1, y1) in pixels: anchors, the delta coding of Faster R-CNN, clipping, matching.
+
+torchvision has no public functions for coding and matching, and clips only boxes of one image whose size is known as
+numbers; here boxes are batched and sizes are tensors, so that an exported graph takes images of any size.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,14 @@ BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 
 
 def cell_anchors(size: float, aspect_ratios: tuple[float, ...]) -> Tensor:
-    """Anchors around (0, 0), one per ratio height/width, each of area size²: [A, 4]; not rounded."""
+    """Return anchors [A, 4] around (0, 0), one for each ratio height/width, each of area size² and not rounded."""
     widths = [size / math.sqrt(ratio) for ratio in aspect_ratios]
     sides = [(w, ratio * w) for w, ratio in zip(widths, aspect_ratios, strict=True)]
     return torch.tensor([(-w / 2, -h / 2, w / 2, h / 2) for w, h in sides])
 
 
 def grid_anchors(anchors: Tensor, height: int, width: int, stride: int) -> Tensor:
-    """Anchors at every cell's corner (x·stride, y·stride), in order y, x, ratio: [H·W·A, 4]."""
+    """Return anchors [H·W·A, 4] at every cell's corner (x·stride, y·stride), in order y, x, ratio."""
     x = torch.arange(width, device=anchors.device, dtype=torch.float32) * stride
     y = torch.arange(height, device=anchors.device, dtype=torch.float32) * stride
     ys, xs = torch.meshgrid(y, x, indexing="ij")
@@ -29,7 +33,7 @@ def grid_anchors(anchors: Tensor, height: int, width: int, stride: int) -> Tenso
 
 
 def decode(deltas: Tensor, boxes: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
-    """Boxes [..., 4] moved by deltas (dx, dy, dw, dh) [..., 4], broadcast, in float32."""
+    """Return boxes [..., 4] moved by deltas (dx, dy, dw, dh) [..., 4]; the two are broadcast. Computes in float32."""
     deltas, boxes = deltas.float(), boxes.float()
     widths, heights = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
     x = boxes[..., 0] + 0.5 * widths + deltas[..., 0] / weights[0] * widths
@@ -40,7 +44,7 @@ def decode(deltas: Tensor, boxes: Tensor, weights: tuple[float, float, float, fl
 
 
 def encode(targets: Tensor, boxes: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
-    """Deltas that move `boxes` onto `targets`; inverse of `decode`. [..., 4]."""
+    """Return the deltas [..., 4] that move `boxes` [..., 4] onto `targets` [..., 4]; inverse of `decode`."""
     widths, heights = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
     target_w, target_h = targets[..., 2] - targets[..., 0], targets[..., 3] - targets[..., 1]
     dx = (targets[..., 0] + 0.5 * target_w - boxes[..., 0] - 0.5 * widths) / widths
@@ -50,19 +54,19 @@ def encode(targets: Tensor, boxes: Tensor, weights: tuple[float, float, float, f
 
 
 def clip(boxes: Tensor, sizes: Tensor) -> Tensor:
-    """Boxes [B, ..., 4] clipped to their image; sizes [B, 2] is (height, width) without padding."""
+    """Return boxes [B, ..., 4] clipped to their image; sizes [B, 2] is (height, width) without padding."""
     limits = sizes.flip(-1).to(boxes.dtype).reshape(-1, *[1] * (boxes.dim() - 2), 2)
     limits = torch.cat([limits, limits], dim=-1)
     return torch.minimum(boxes.clamp(min=0), limits)
 
 
 def area(boxes: Tensor) -> Tensor:
-    """[..., 4] → [...]."""
+    """Return the areas [...] of boxes [..., 4]."""
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
 def covered(boxes: Tensor, regions: Tensor) -> Tensor:
-    """Largest share [N] of each box's own area that lies in one of the regions [K, 4]; K may be 0."""
+    """Return the largest share [N] of each box's own area that lies in one of the regions [K, 4]; K may be 0."""
     low = torch.maximum(boxes[:, None, :2], regions[None, :, :2])
     high = torch.minimum(boxes[:, None, 2:], regions[None, :, 2:])
     shared = (high - low).clamp(min=0).prod(-1) / area(boxes)[:, None]
@@ -90,7 +94,7 @@ def match(iou: Tensor, low: float, high: float, keep_best: bool) -> tuple[Tensor
 def subsample(
     labels: Tensor, count: int, positive_fraction: float, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor]:
-    """Random indices of at most count·fraction positives and of negatives that fill up to `count`."""
+    """Return random indices of at most count·fraction positives, and of negatives that fill up to `count`."""
     positive, negative = (labels == 1).nonzero()[:, 0], (labels == 0).nonzero()[:, 0]
     positives = min(len(positive), int(count * positive_fraction))
     negatives = min(len(negative), count - positives)

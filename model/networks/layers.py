@@ -1,4 +1,4 @@
-"""Layers with the reference's initial weights; biases start at 0. And norms that hold still."""
+"""Layers with the reference's initial weights (biases start at 0), and norms whose statistics stay as they are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 def conv(
     inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int = 0, std: float | None = None
 ) -> nn.Conv2d:
-    """A convolution before a ReLU (Kaiming, fan out), or a predictor with normal weights of `std`."""
+    """Return a convolution for a ReLU (Kaiming, fan out), or a predictor whose weights are normal with `std`."""
     layer = nn.Conv2d(inputs, outputs, kernel, stride, padding)
     if std is None:
         nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -22,7 +22,7 @@ def conv(
 
 
 def linear(inputs: int, outputs: int, std: float | None = None) -> nn.Linear:
-    """A hidden layer (Caffe2's Xavier), or a predictor with normal weights of `std`."""
+    """Return a hidden layer (Caffe2's Xavier), or a predictor whose weights are normal with `std`."""
     layer = nn.Linear(inputs, outputs)
     if std is None:
         nn.init.kaiming_uniform_(layer.weight, a=1)
@@ -32,7 +32,7 @@ def linear(inputs: int, outputs: int, std: float | None = None) -> nn.Linear:
 
 
 def hold_statistics(network: nn.Module) -> None:
-    """Let every BatchNorm normalise by its running statistics, as it will at prediction; these stay as they are."""
+    """Make every BatchNorm normalise by its running statistics, as at prediction, without updating them."""
     for part in network.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             part.eval()

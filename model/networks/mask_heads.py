@@ -28,7 +28,7 @@ class CoarseHead(nn.Module):
         self.prediction = linear(widths[-1], num_classes * config.side**2, std=0.001)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[R, C, 14, 14] → logits [R, K, side, side]."""
+        """Return logits [R, K, side, side] of reads [R, C, 14, 14]."""
         if self.reduce is not None:
             x = F.relu(self.reduce(x))
         x = F.relu(self.spatial(x)).flatten(1)
@@ -48,7 +48,7 @@ class PointRendMaskHead(nn.Module):
         self.point = PointHead(channels, num_classes, config)
 
     def forward(self, pyramid: list[Tensor], boxes: Tensor, batch: Tensor) -> Tensor:
-        """boxes [R, 4] in input pixels → coarse logits [R, K, side, side]."""
+        """Return coarse logits [R, K, side, side] of boxes [R, 4] in input pixels, in images batch [R]."""
         logits: Tensor = self.coarse(sample_grid(pyramid[0], boxes, batch, self.pool, stride=4))
         return logits
 
@@ -70,7 +70,7 @@ class ConvMaskHead(nn.Module):
         self.predictor = conv(config.conv_dim, 1 if config.class_agnostic else num_classes, 1, std=0.001)
 
     def forward(self, pyramid: list[Tensor], boxes: Tensor, batch: Tensor) -> Tensor:
-        """boxes [R, 4] in input pixels → logits [R, K, 2·pool, 2·pool] (one channel if class-agnostic)."""
+        """Return logits [R, K, 2·pool, 2·pool] of boxes [R, 4] in input pixels (one channel if class-agnostic)."""
         x = pool_pyramid(pyramid, boxes, batch, self.pool)
         for layer in self.conv:
             x = F.relu(layer(x))
@@ -79,15 +79,15 @@ class ConvMaskHead(nn.Module):
 
 
 def expected_precision(own: Tensor) -> Tensor:
-    """How much of a mask is expected to be right if its probabilities are: logits [R, h, w] → [R], Σp² / Σp, 0 to 1.
+    """Return the expected precision [R] of masks of logits [R, h, w], if their probabilities p hold: Σp² / Σp, 0 to 1.
 
-    To be multiplied with a box's score, as Mask Scoring R-CNN does it with an IoU that it learns (arXiv:1903.00241).
+    A box's score is multiplied with it, as Mask Scoring R-CNN does with an IoU that it learns (arXiv:1903.00241).
     """
     chance = own.sigmoid().flatten(1)
     return (chance * chance).sum(1) / chance.sum(1).clamp(min=1e-6)
 
 
 def own_class(logits: Tensor, classes: Tensor) -> Tensor:
-    """[R, K, h, w] and the regions' classes [R] → [R, h, w]; a single channel serves every class."""
+    """Return the logits [R, h, w] of each region's own class [R], of [R, K, h, w]; one channel serves all classes."""
     picks = classes if logits.shape[1] > 1 else classes * 0
     return logits.gather(1, picks[:, None, None, None].expand(-1, 1, *logits.shape[2:]))[:, 0]

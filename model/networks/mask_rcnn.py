@@ -35,7 +35,7 @@ class MaskRCNN(nn.Module):
         return self.mask_head.point
 
     def propose(self, pyramid: list[Tensor], sizes: Tensor) -> Proposals:
-        """P2–P6 and image sizes [B, 2] (height, width without padding) → proposals."""
+        """Return proposals from P2–P6 and image sizes [B, 2] (height, width without padding)."""
         logits, deltas, anchors = self.rpn(pyramid)
         return self.choose_proposals(logits, deltas, anchors, sizes)
 
@@ -55,7 +55,7 @@ class MaskRCNN(nn.Module):
         )
 
     def detect(self, pyramid: list[Tensor], proposals: Proposals, sizes: Tensor) -> Detections:
-        """The best boxes of every image, with class and score."""
+        """Return the best boxes of every image, with class and score."""
         logits, deltas = self.classify(pyramid, proposals)
         return box_head.select(logits, deltas, proposals, sizes, self.config.box)
 

@@ -1,8 +1,8 @@
 """Non-maximum suppression for many independent rows at once, as one operator.
 
-A row is one image's proposals of one level, or its boxes of one class. Rows never touch, so an image's
-result does not depend on its batch mates (an offset per row, the usual trick, would round differently).
-It is an operator of its own because ONNX has exactly this operation; `export` translates it there.
+A row is one image's proposals of one level, or its boxes of one class. Rows do not affect each other, so an image's
+result does not depend on the rest of its batch (the usual offset for each row would round differently). It is an
+operator of its own because ONNX has exactly this operation, into which `export` translates it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from torchvision.ops import nms
 
 @torch.library.custom_op("pointrend::nms_rows", mutates_args=())
 def nms_rows(boxes: Tensor, scores: Tensor, iou_threshold: float, min_score: float) -> Tensor:
-    """Which boxes survive: boxes [N, M, 4] float32, scores [N, M] → bool [N, M].
+    """Return which boxes are kept, bool [N, M], of boxes [N, M, 4] float32 with scores [N, M].
 
-    Only boxes with a score above `min_score` take part; a box goes if it overlaps a better one of its row by
-    more than `iou_threshold`.
+    Only boxes with a score above `min_score` take part. A box is dropped if its IoU with a better one of its row is
+    above `iou_threshold`.
     """
     keep = torch.zeros_like(scores, dtype=torch.bool)
     candidates = scores > min_score

@@ -1,4 +1,4 @@
-"""Reading features inside boxes."""
+"""Features inside boxes: RoIAlign over the pyramid, and PointRend's grid of single reads."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from model.networks.boxes import area
 
 
 def with_batch(boxes: Tensor, batch: Tensor) -> Tensor:
-    """boxes [R, 4] and their images [R] → [R, 5], as torchvision's RoIAlign wants them."""
+    """Return boxes [R, 4] with their images [R] in front: [R, 5], as torchvision's RoIAlign wants them."""
     return torch.cat([batch.to(boxes.dtype)[:, None], boxes], dim=1)
 
 
 def pool_pyramid(pyramid: list[Tensor], boxes: Tensor, batch: Tensor, side: int) -> Tensor:
-    """RoIAlign (aligned, adaptive sampling) over P2–P5, each box from the level of its size: [R, C, side, side].
+    """Return RoIAlign (aligned, adaptive sampling) over P2–P5, each box from the level of its size: [R, C, side, side].
 
-    Level: floor(4 + log2(sqrt(area) / 224 + 1e-8)) within 2–5, as in the reference.
+    The level is floor(4 + log2(sqrt(area) / 224 + 1e-8)) within 2–5, as in the reference. torchvision's
+    MultiScaleRoIAlign is another function: it does not align by half a pixel, and it rounds sizes near a level's
+    border differently.
     """
     level = torch.floor(4 + torch.log2(area(boxes).clamp(min=0).sqrt() / 224 + 1e-8)).clamp(2, 5) - 2
     rois = with_batch(boxes, batch)
@@ -32,9 +34,9 @@ def pool_pyramid(pyramid: list[Tensor], boxes: Tensor, batch: Tensor, side: int)
 
 
 def sample_grid(features: Tensor, boxes: Tensor, batch: Tensor, side: int, stride: int) -> Tensor:
-    """Bilinear reads at the centres of a side×side grid in each box: [R, C, side, side] (paper section 4.2).
+    """Return bilinear reads at the centres of a side×side grid in each box: [R, C, side, side] (paper section 4.2).
 
-    This is RoIAlign with one sample a cell, except at the map's rim: there PointRend's reads fade to zero
+    This is RoIAlign with one sample for each cell, except at the map's border: there PointRend's reads fade to zero
     and RoIAlign repeats the border. One ring of zeros around the map makes the two the same.
     """
     ringed = F.pad(features, (1, 1, 1, 1))

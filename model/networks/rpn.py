@@ -1,7 +1,7 @@
 """Region proposal network: objectness and box deltas at every anchor, then selection.
 
-Batched from end to end: tensors are [images, levels or proposals, …] with a fixed number of places, and
-places that hold nothing have a score of -inf.
+All images are handled together: tensors are [images, levels or proposals, …] with a fixed number of places, and
+empty places have a score of -inf.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RPN(nn.Module):
             self.register_buffer(f"anchors{i + 2}", box.cell_anchors(size, ratios), persistent=False)
 
     def forward(self, pyramid: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """P2–P6 → per level: logits [B, A], deltas [B, A, 4], anchors [A, 4], in order y, x, ratio."""
+        """Return logits [B, A], deltas [B, A, 4] and anchors [A, 4] of each level P2–P6, in order y, x, ratio."""
         logits, deltas, anchors = [], [], []
         for i, features in enumerate(pyramid):
             hidden = F.relu(self.conv(features))
@@ -64,9 +64,11 @@ def select(
     post_nms: int,
     nms_threshold: float,
 ) -> Proposals:
-    """The reference's choice: best `pre_nms` a level by logit, clip, NMS within a level, best `post_nms` an image.
+    """Return proposals as the reference chooses them.
 
-    sizes: [B, 2] (height, width) of the images without padding. Boxes without area after clipping go.
+    These are the best `pre_nms` of each level by logit, clipped, after NMS within each level, and of these the best
+    `post_nms` of each image. sizes [B, 2] is (height, width) without padding. Boxes without area after clipping are
+    dropped.
     """
     level_boxes, level_logits = [], []
     for scores, moves, places in zip(logits, deltas, anchors, strict=True):

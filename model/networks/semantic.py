@@ -1,4 +1,4 @@
-"""Semantic segmentation: SemanticFPNConfig and DeepLabV3Config as base models, and the point head that refines them.
+"""Semantic segmentation: Semantic FPN and DeepLabV3 as base models, and the point head that refines them.
 
 Shapes: B images · K classes · C channels · s stride of the coarse logits
 """
@@ -11,20 +11,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
-from model.config.parts import ResNetConfig, TimmConfig
+from model.config.parts import TrunkConfig
 from model.config.semantic import DeepLabV3Config, SemanticConfig, SemanticFPNConfig
 from model.networks.backbone import Backbone, build_trunk
 from model.networks.layers import conv
 from model.pointrend.point_head import PointHead
 
-_GROUPS = 32  # of the reference's GroupNorm
+_GROUPS = 32  # as in the reference's GroupNorm
 
 
 class SemanticMaps(NamedTuple):
-    """What a network gives for a batch: everything that a label map is rendered from."""
+    """What a network returns for a batch: everything that a label map is rendered from."""
 
     coarse: Tensor  # [B, K, H/s, W/s] logits of the base model
-    fine: Tensor  # [B, C, H/4, W/4] fine-grained features: P2 (SemanticFPNConfig) or res2 (DeepLabV3Config)
+    fine: Tensor  # [B, C, H/4, W/4] fine-grained features: P2 (Semantic FPN) or res2 (DeepLabV3)
 
 
 class ConvGroupNorm(nn.Module):
@@ -58,7 +58,7 @@ class SemanticFPNHead(nn.Module):
         self.predictor = conv(config.channels, num_classes, 1, std=0.01)
 
     def forward(self, pyramid: list[Tensor]) -> Tensor:
-        """P2–P6 → logits [B, K, H/s, W/s]."""
+        """Return logits [B, K, H/s, W/s] from P2–P6."""
         parts: list[Tensor] = []
         for x, layers in zip(pyramid[4 - len(self.levels) : 4], self.levels.values(), strict=True):
             for layer in cast(nn.ModuleList, layers):
@@ -85,7 +85,7 @@ class DeepLabHead(nn.Module):
         self.predictor = conv(config.channels, num_classes, 1, std=0.01)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """res2–res5 → logits [B, K, H/s, W/s]."""
+        """Return logits [B, K, H/s, W/s] from res2–res5."""
         x = F.relu(self.norm(self.conv(self.aspp(features[-1]))))
         logits: Tensor = self.predictor(x)
         return logits
@@ -94,7 +94,7 @@ class DeepLabHead(nn.Module):
 class DilatedBackbone(nn.Module):
     """The trunk alone: image [B, 3, H, W] → res2–res5, dilated from `output_stride` on."""
 
-    def __init__(self, trunk: ResNetConfig | TimmConfig, output_stride: int) -> None:
+    def __init__(self, trunk: TrunkConfig, output_stride: int) -> None:
         super().__init__()
         self.trunk = build_trunk(trunk, output_stride)
 

@@ -7,7 +7,7 @@ import timm
 import torch
 
 from model.config.parts import TimmConfig
-from model.networks.backbone import TimmTrunk
+from model.networks.timm_trunk import TimmTrunk
 
 
 @pytest.mark.parametrize(

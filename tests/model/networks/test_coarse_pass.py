@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from export.parity import picture
+from export.trials import picture
 from model.config.instance import ConvHeadConfig
 from model.networks.build import build_network
 from model.networks.coarse_pass import InstancePass

@@ -1,0 +1,134 @@
+"""Trunks of the timm library, and how an ImageNet classifier fills them."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import timm
+import torch
+from timm.layers.conv2d_same import Conv2dSame
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.config.parts import TimmConfig
+from model.errors import UserError
+from model.networks.layers import hold_statistics
+
+STRIDES = (4, 8, 16, 32)  # of an undilated trunk's features
+
+
+class FixedSameConv(nn.Conv2d):
+    """TensorFlow's "same" convolution for inputs whose sides the stride divides: its padding is then constant.
+
+    timm computes the padding from the input's size at every call, which no exporter can follow.
+    """
+
+    @staticmethod
+    def like(conv: nn.Conv2d) -> FixedSameConv:
+        """Return a convolution of the same shape that shares the weights."""
+        same = FixedSameConv(conv.in_channels, conv.out_channels, 1, groups=conv.groups, bias=False)
+        same.kernel_size, same.stride, same.dilation = conv.kernel_size, conv.stride, conv.dilation
+        same.weight, same.bias = conv.weight, conv.bias
+        return same
+
+    def forward(self, x: Tensor) -> Tensor:
+        pads: list[int] = []
+        for kernel, stride, dilation in zip(self.kernel_size, self.stride, self.dilation, strict=True):
+            total = max(dilation * (kernel - 1) + 1 - stride, 0)
+            pads = [total // 2, total - total // 2, *pads]
+        return F.conv2d(F.pad(x, pads), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+class TimmTrunk(nn.Module):
+    """Features at strides 4, 8, 16 and 32 of a timm model; its BatchNorm statistics stay as they are.
+
+    With an `output_stride` below 32 the later stages are dilated instead of strided.
+    Raises ValueError for a model without such features, or that is bound to one size of images.
+    """
+
+    def __init__(self, config: TimmConfig, output_stride: int = 32) -> None:
+        super().__init__()
+        # Not every model knows the argument, so it is left out where nothing is dilated.
+        dilated: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
+        self.net = cast(Any, timm.create_model(config.name, features_only=True, **dilated))
+        for name, part in list(self.net.named_modules()):
+            if isinstance(part, Conv2dSame):
+                self.net.set_submodule(name, FixedSameConv.like(part))
+        self.strides = tuple(min(stride, output_stride) for stride in STRIDES)
+        self.taken = self._take(config.name)
+        self.channels = tuple(self.net.feature_info.channels()[i] for i in self.taken)
+        self._freeze(config)
+        if not next(self.parameters()).is_meta:
+            self._try(config.name)
+
+    def _take(self, name: str) -> list[int]:
+        """Return which of the model's features are used: the next one of each stride, since dilated ones repeat it."""
+        reductions, taken, missing = self.net.feature_info.reduction(), [-1], []
+        for stride in self.strides:
+            later = [i for i, s in enumerate(reductions) if s == stride and i > taken[-1]]
+            taken += later[:1]
+            missing += [] if later else [stride]
+        if missing:
+            raise UserError(f"{name} has no features at strides {missing}, only {reductions}")
+        return taken[1:]
+
+    def _freeze(self, config: TimmConfig) -> None:
+        """Fix all parameters up to the last one of the feature with stride 2**freeze_at, if undilated."""
+        info = self.net.feature_info.info
+        info = info[: self.taken[config.freeze_at - 2] + 1] if config.freeze_at >= 2 else info
+        last = [entry["module"] for entry in info if entry["reduction"] <= 2**config.freeze_at][-1:]
+        # timm's wrappers flatten the names of the parts or put the whole model one level down.
+        names = {name for part in last for name in (part, part.replace(".", "_"), f"model.{part}")}
+        inside = tuple(f"{name}." for name in names)
+        parts = list(self.net.named_modules())
+        end = max((i for i, (n, _) in enumerate(parts) if n in names or n.startswith(inside)), default=-1)
+        frozen = [p for _, part in parts[: end + 1] for p in part.parameters(recurse=False)]
+        if config.freeze_at > 0 and not frozen:
+            raise UserError(f"freeze_at {config.freeze_at} matches no parameter of {config.name}")
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+
+    def _try(self, name: str) -> None:
+        """Raise ValueError if the trunk is bound to one size of images or its features are not [B, C, H, W].
+
+        In evaluation mode, so that nothing random is drawn and no statistic moves.
+        """
+        height, width = 64, 96
+        self.eval()
+        try:
+            with torch.no_grad():
+                shapes = [tuple(x.shape) for x in self(torch.zeros(1, 3, height, width))]
+        except Exception as error:  # each trunk has its own way to refuse a size
+            reason = str(error).partition("\n")[0]
+            raise UserError(f"{name} does not take images of any size: {reason}") from error
+        wanted = [(1, c, height // s, width // s) for c, s in zip(self.channels, self.strides, strict=True)]
+        if shapes != wanted:
+            raise UserError(f"{name} gives maps of {shapes} instead of [B, C, H, W] {wanted}")
+        self.train()
+
+    def train(self, mode: bool = True) -> TimmTrunk:
+        super().train(mode)
+        hold_statistics(self)
+        return self
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        features = self.net(image)
+        return [features[i] for i in self.taken]
+
+
+def load_imagenet(trunk: TimmTrunk, state: dict[str, Tensor]) -> None:
+    """Fill a timm trunk from a classifier of the same architecture whose tensors stand in the same order.
+
+    The classifier's names may be another library's; tensors are matched by order and every shape is checked.
+    Raises ValueError at the first tensor that does not fit. The classifier's tail (head) is left over.
+    """
+    wanted = trunk.net.state_dict()
+    given = list(state.items())
+    if len(given) < len(wanted):
+        raise UserError(f"the classifier has {len(given)} tensors, the trunk needs {len(wanted)}")
+    matched = {}
+    for (name, tensor), (source, value) in zip(wanted.items(), given, strict=False):
+        if tensor.shape != value.shape:
+            raise UserError(f"{source} {tuple(value.shape)} does not fit {name} {tuple(tensor.shape)}")
+        matched[name] = value.to(torch.float32) if value.is_floating_point() else value
+    trunk.net.load_state_dict(matched)
