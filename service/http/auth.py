@@ -1,4 +1,4 @@
-"""API keys: several may be valid at once, so that one can be replaced without an outage."""
+"""API keys. Several may be valid at once, so that one can be replaced without an outage."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from service.settings import Settings
 
 @dataclass(frozen=True)
 class Keys:
-    """Digests of the valid keys; none means that everybody may come in."""
+    """The digests of the valid keys. Without any, no key is needed."""
 
     digests: tuple[bytes, ...] = ()
 
     @staticmethod
     def of(settings: Settings) -> Keys:
-        """From the settings and their file. Raises ValueError, OSError."""
+        """Return the keys of the settings and of the file that they name. Raises ValueError, OSError."""
         texts = [key.get_secret_value() for key in settings.api_keys]
         if settings.api_keys_file is not None:
             texts += _lines(settings.api_keys_file)
         return Keys(tuple(map(_digest, texts)))
 
     def check(self, headers: Headers) -> None:
-        """Raises Problem unless a valid key came as `Authorization: Bearer …` or `X-API-Key: …`."""
+        """Raise Problem unless a valid key came as `Authorization: Bearer …` or `X-API-Key: …`, or none is needed."""
         if not self.digests:
             return
         scheme, _, token = headers.get("authorization", "").partition(" ")
         given = headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
         if not given:
-            raise _refusal("an API key is needed: send Authorization: Bearer KEY, or X-API-Key: KEY")
+            raise _unauthorized("an API key is needed: send Authorization: Bearer KEY, or X-API-Key: KEY")
         if not _any_equal(_digest(given), self.digests):
-            raise _refusal("the API key is not valid")
+            raise _unauthorized("the API key is not valid")
 
 
-def _refusal(detail: str) -> Problem:
+def _unauthorized(detail: str) -> Problem:
     return Problem("unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
 
 
@@ -49,7 +49,7 @@ def _digest(key: str) -> bytes:
 
 
 def _any_equal(given: bytes, digests: Iterable[bytes]) -> bool:
-    """In a time that does not tell which key came close: every one is compared."""
+    """Compare with every digest, in a time that does not depend on how much of one is equal."""
     return sum(hmac.compare_digest(given, digest) for digest in digests) > 0
 
 

@@ -1,12 +1,11 @@
-"""The outermost layer but CORS: every answer, errors too, gets its request id, is measured and logged.
+"""The layer around the app: it gives every answer, errors too, a request id and safe headers, and records each request.
 
-Not so the preflights of web pages, if they are allowed: those end before it (service/app.py).
+Only CORS is outside of it. So the preflights of web pages, where they are allowed, never come here (service/app.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 import time
@@ -18,25 +17,26 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http.problems import Problem
+from service.observe import access_log
 from service.observe.metrics import Metrics
 
 REQUEST_ID = "x-request-id"
-_ACCEPTED = re.compile(r"[!-~]([ -~]{0,126}[!-~])?")  # printable ASCII, no space at the ends
+CLIENT_GONE = 499  # the status of a request whose client left; nobody reads it, but the metrics count it
+CANCELLED = "cancelled"  # recorded instead of a status if the server gave up on the request while it ended
 DISCARD_BYTES, DISCARD_SECONDS = 100_000_000, 5.0
-# JSON, text and pictures load nothing and are framed by nobody; a page that needs more brings a policy of its own.
+_ACCEPTED = re.compile(r"[!-~]([ -~]{0,126}[!-~])?")  # printable ASCII, no space at the ends
+# JSON, text and pictures load nothing and need no frame. A page that needs more brings a policy of its own.
 _HEADERS = (
     ("x-content-type-options", "nosniff"),
-    ("x-frame-options", "DENY"),  # frame-ancestors, for browsers that do not know it
+    ("x-frame-options", "DENY"),  # says what frame-ancestors says, to browsers that do not know it
     ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
     ("referrer-policy", "no-referrer"),
 )
-CLIENT_GONE = 499  # nobody reads it; the metrics count it
-ACCESS = "pointrend.access"
-_log, _access = logging.getLogger(__name__), logging.getLogger(ACCESS)
+_log = logging.getLogger(__name__)
 
 
-class Edge:
-    """ASGI middleware. What nothing else caught becomes a 500 that leaks nothing."""
+class RequestRecorder:
+    """ASGI middleware, see the module. An exception that nothing else caught becomes a 500 that reveals nothing."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -49,50 +49,67 @@ class Edge:
         request_id = request_id_of(Headers(scope=scope))
         scope.setdefault("state", {})["request_id"] = request_id
         begin = time.perf_counter()
-        self._metrics.in_flight.inc()
-        status = 0
-        body = _Body(scope, receive)
+        body, answer = _Body(scope, receive), _Answer(send, request_id)
 
         async def stamped(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                if status >= 400:
-                    await body.discard()
-                headers = MutableHeaders(scope=message)
-                headers[REQUEST_ID] = request_id
-                for name, value in _HEADERS:
-                    headers.setdefault(name, value)
-            await send(message)
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                await body.discard()
+            await answer.send(message)
 
+        self._metrics.requests.begun()
         try:
             await self._app(scope, body.receive, stamped)
+        except asyncio.CancelledError:
+            if not answer.complete:
+                answer.status = CANCELLED
+                self._metrics.requests.lost += 1
+            raise
         except Exception:
             _log.exception("request %s failed", request_id)
-            if status:  # half an answer is out: only closing the connection can tell
+            if answer.status:  # a part of the answer has been sent: only closing the connection can tell
                 raise
-            self._metrics.rejected("internal-error")
+            self._metrics.requests.rejected("internal-error")
             problem = Problem("internal-error", f"an unexpected error; its request id is {request_id}")
             await problem.response(Request(scope))(scope, body.receive, stamped)
         finally:
             route = getattr(scope.get("route"), "path", "other")  # no label for each mistyped address
             seconds = time.perf_counter() - begin
-            self._metrics.in_flight.dec()
-            self._metrics.request(route, status, seconds)
-            if _access.isEnabledFor(logging.INFO):
-                _access.info(_line(scope, request_id, status, seconds))
+            self._metrics.requests.ended(route, str(answer.status), seconds)
+            access_log.write(scope, answer.status, seconds)
+
+
+class _Answer:
+    """The answer to one request on its way to the server, with the headers that every answer has."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.complete = False
+        self.status: int | str = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers[REQUEST_ID] = self._request_id
+            for name, value in _HEADERS:
+                headers.setdefault(name, value)
+        await self._send(message)
+        if message["type"] == "http.response.body":
+            self.complete = not message.get("more_body", False)
 
 
 class _Body:
-    """What the client sends. An answer that comes before its end closes the connection, and a client that is
-    still sending would see a reset instead of the answer: so a refused body is read, within limits, and dropped.
+    """What the client sends.
+
+    An answer that is sent before the end of the body closes the connection, and a client that is still sending would
+    see a reset instead of the answer. So a refused body is read, within limits, and dropped.
     """
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._receive = receive
-        self._complete = (
-            Headers(scope=scope).get("expect", "").lower() == "100-continue"
-        )  # it has sent nothing yet
+        # A client that waits for permission to send its body has sent nothing yet.
+        self._complete = Headers(scope=scope).get("expect", "").lower() == "100-continue"
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -100,6 +117,7 @@ class _Body:
         return message
 
     async def discard(self) -> None:
+        """Read the rest of the body, but not for longer than DISCARD_SECONDS nor more than DISCARD_BYTES."""
         size = 0
         with suppress(TimeoutError):
             async with asyncio.timeout(DISCARD_SECONDS):
@@ -107,28 +125,7 @@ class _Body:
                     size += len((await self.receive()).get("body", b""))
 
 
-def _line(scope: Scope, request_id: str, status: int, seconds: float) -> str:
-    """A request as JSON, without the query's values (boxes may be long) and without keys."""
-    client = scope.get("client")
-    return json.dumps(
-        {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "id": request_id,
-            "client": client[0] if client else None,
-            "method": scope["method"],
-            "path": scope["path"],
-            "status": status,
-            "seconds": round(seconds, 4),
-        }
-        | {
-            name: scope["state"][name]
-            for name in ("stages_ms", "instances", "problem")
-            if name in scope["state"]
-        }
-    )
-
-
 def request_id_of(headers: Headers) -> str:
-    """The client's, if it is printable and at most 128 characters; else a new one."""
+    """Return the client's request id if it is printable and at most 128 characters long, else a new one."""
     given = headers.get(REQUEST_ID, "")
     return given if _ACCEPTED.fullmatch(given) else uuid.uuid4().hex

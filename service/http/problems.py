@@ -10,13 +10,11 @@ from fastapi.responses import JSONResponse
 from starlette.requests import Request
 from starlette.responses import Response
 
-from model.predict.images import ImageError
-from service.engine.admission import QueueFull
-from service.http.parameters import ParameterError
+from service.engine.errors import ParameterError, Refused, retry_after
 
 MEDIA_TYPE = "application/problem+json"
 
-# kind → status and title; the type is /problems/<kind> and stays.
+# kind → status and title; the type is /problems/<kind> and stays the same for ever.
 KINDS: Mapping[str, tuple[int, str]] = MappingProxyType(
     {
         "bad-request": (400, "The request cannot be read"),
@@ -35,6 +33,7 @@ KINDS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "unsupported-content-type": (415, "The content type is not supported"),
         "unsupported-format": (415, "The image format is not supported"),
         "invalid-parameter": (422, "A parameter is not allowed"),
+        "bodies-full": (429, "The memory for request bodies is full"),
         "queue-full": (429, "The queue is full"),
         "internal-error": (500, "The service failed"),
         "starting": (503, "The service is starting"),
@@ -48,7 +47,7 @@ _BY_STATUS = MappingProxyType({404: "not-found", 405: "method-not-allowed"})
 
 
 class Problem(Exception):
-    """An answer that says what is wrong; `kind` is a key of KINDS."""
+    """A refusal that says what is wrong and what is allowed; `kind` is a key of KINDS."""
 
     def __init__(
         self, kind: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
@@ -61,6 +60,7 @@ class Problem(Exception):
         self.status, self.title = KINDS[kind]
 
     def response(self, request: Request) -> Response:
+        """Return the problem as the answer to a request."""
         content = {
             "type": f"/problems/{self.kind}",
             "title": self.title,
@@ -71,20 +71,18 @@ class Problem(Exception):
         return JSONResponse(content, self.status, self.headers, MEDIA_TYPE)
 
 
-def of_image(error: ImageError) -> Problem:
-    return Problem(error.kind, str(error))
-
-
-def of_parameters(errors: Sequence[ParameterError]) -> Problem:
+def from_parameters(errors: Sequence[ParameterError]) -> Problem:
+    """Return one problem for all parameters that are not allowed."""
     findings = [{"parameter": error.parameter, "detail": error.detail} for error in errors]
     return Problem("invalid-parameter", "; ".join(map(str, errors)), errors=findings)
 
 
-def of_queue(error: QueueFull) -> Problem:
-    return Problem("queue-full", str(error), headers={"Retry-After": str(error.retry_after)})
+def from_refusal(error: Refused) -> Problem:
+    """Return the problem for a request that may be taken later, with the time to wait."""
+    return Problem(error.kind, str(error), headers={"Retry-After": str(retry_after(error))})
 
 
-def of_status(status: int, detail: str, headers: Mapping[str, str] | None) -> Problem:
-    """Of an error that the framework found."""
+def from_status(status: int, detail: str, headers: Mapping[str, str] | None) -> Problem:
+    """Return the problem for an error that the web framework found."""
     kind = _BY_STATUS.get(status, "bad-request" if status < 500 else "internal-error")
     return Problem(kind, detail, headers=headers)

@@ -1,8 +1,7 @@
-"""uvicorn, told how to end: the first signal drains, a second one does not wait."""
+"""uvicorn, told how to end: the first signal lets it finish what it has accepted, a second one ends it at once."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from socket import socket
@@ -13,7 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.http.connection import connection
-from service.http.middleware import ACCESS
+from service.observe import access_log
 from service.settings import Settings
 from service.threads import available
 
@@ -21,21 +20,17 @@ _log = logging.getLogger("uvicorn.error")
 
 
 class Server(uvicorn.Server):
-    """On SIGTERM or SIGINT stop accepting and finish what was accepted, within the grace time."""
+    """On SIGTERM or SIGINT, stops accepting and finishes what was accepted, within the grace time."""
 
-    lost = False  # accepted requests that the grace time did not suffice for
+    stuck = False  # whether a request has neither ended nor been cancelled when the server ends
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        # Looked at just before uvicorn gives up on them: it forgets what it has cancelled.
-        grace = self.config.timeout_graceful_shutdown or 0
-        end = asyncio.get_running_loop().call_later(grace, self._look)
+        """End. Requests that the grace time does not suffice for are cancelled, and have the time to notice it."""
         await super().shutdown(sockets)
-        end.cancel()
-
-    def _look(self) -> None:
-        self.lost = any(not task.done() for task in self.server_state.tasks)
+        self.stuck = any(not task.done() for task in self.server_state.tasks)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end, or end at once if that has begun already."""
         if self.should_exit:
             _log.warning("a second signal: ending at once")
             os._exit(1)  # nothing is waited for, not even a device that is stuck
@@ -45,7 +40,7 @@ class Server(uvicorn.Server):
 
 
 def run(app: FastAPI, settings: Settings) -> int:
-    """Serve until a signal. Returns the exit code: 0 if every accepted request had its answer, read or not."""
+    """Serve until a signal. Return the exit code: 0 if every accepted request had its whole answer, read or not."""
     server = Server(
         uvicorn.Config(
             app,
@@ -53,7 +48,7 @@ def run(app: FastAPI, settings: Settings) -> int:
             port=settings.port,
             http=connection(settings.answer_seconds, settings.body_seconds),
             ws="none",
-            access_log=False,  # the edge's is JSON
+            access_log=False,  # observe/access_log.py writes one as JSON
             server_header=False,
             log_config=_logging(settings.access_log),
             timeout_graceful_shutdown=settings.grace_seconds,
@@ -66,11 +61,12 @@ def run(app: FastAPI, settings: Settings) -> int:
         available(),
     )
     server.run()
-    return 1 if server.lost else 0
+    lost: int = app.state.service.metrics.requests.lost
+    return 1 if lost or server.stuck else 0
 
 
 def _logging(access: bool) -> dict[str, Any]:
-    """Requests as JSON on standard output, everything else as text on standard error."""
+    """Return a configuration of logs: requests as JSON on standard output, everything else on standard error."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -87,7 +83,7 @@ def _logging(access: bool) -> dict[str, Any]:
             },
         },
         "loggers": {
-            ACCESS: {
+            access_log.LOGGER: {
                 "handlers": ["output"],
                 "level": "INFO" if access else "WARNING",
                 "propagate": False,

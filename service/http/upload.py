@@ -1,35 +1,27 @@
-"""From a request to the image's bytes, within limits, while the client is there."""
+"""From a request to the bytes of its image, within limits, and for as long as the client is there."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from dataclasses import dataclass
+import io
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Message
 
 from service.http.body_limits import Take
+from service.http.form import Upload, read_form
 from service.http.problems import Problem
 
 T = TypeVar("T")
-FIELDS = ("image", "boxes")
-
-
-@dataclass(frozen=True)
-class Upload:
-    image: bytes
-    boxes: str | None = None
 
 
 async def read_upload(request: Request, limit: int, seconds: float, take: Take) -> Upload:
-    """A raw image body, or a form with the field `image` and perhaps `boxes`, sent within `seconds`.
+    """Read a raw image, or a form with the field `image` and perhaps `boxes`.
 
-    Raises Problem; ClientDisconnect if the client leaves; what `take` raises, which is told of every part's
-    bytes. Never holds more than `limit` bytes and a chunk.
+    The body may have `limit` bytes and must be complete after `seconds`; `take` is told the number of bytes of each
+    part before it is kept, and the body is in memory once. Raises Problem, ClientDisconnect if the client leaves, and
+    whatever `take` raises.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -39,15 +31,16 @@ async def read_upload(request: Request, limit: int, seconds: float, take: Take) 
 
 
 async def _read(request: Request, limit: int, take: Take) -> Upload:
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    header = request.headers.get("content-type", "")
+    content_type = header.partition(";")[0].strip().lower()
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         raise _too_many_bytes(limit)
-    limited = _limited(request, limit, take)
+    chunks = _limited(request, limit, take)
     if content_type == "multipart/form-data":
-        return await _form(limited)
+        return await read_form(header, chunks)
     if content_type.startswith("image/") or content_type == "application/octet-stream":
-        return Upload(await limited.body())
+        return Upload(await _joined(chunks))
     raise Problem(
         "unsupported-content-type",
         f"the content type is {content_type[:80]!r}; send image/*, application/octet-stream "
@@ -55,8 +48,29 @@ async def _read(request: Request, limit: int, take: Take) -> Upload:
     )
 
 
+async def _limited(request: Request, limit: int, take: Take) -> AsyncIterator[bytes]:
+    """Yield the body's parts. Raises Problem if it passes the limit, whatever its headers say."""
+    total = 0
+    async for chunk in request.stream():
+        total += len(chunk)
+        if total > limit:
+            raise _too_many_bytes(limit)
+        take(len(chunk))
+        yield chunk
+
+
+async def _joined(chunks: AsyncIterator[bytes]) -> bytes:
+    buffer = io.BytesIO()
+    async for chunk in chunks:
+        buffer.write(chunk)
+    return buffer.getvalue()  # takes over the buffer's memory, while joining a list would copy all of it
+
+
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result; cancels it and raises ClientDisconnect when the client leaves. The body must be read."""
+    """Return the result of the work; cancel it and raise ClientDisconnect as soon as the client leaves.
+
+    The request's body must have been read.
+    """
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(request))
     try:
@@ -73,41 +87,6 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _limited(request: Request, limit: int, take: Take) -> Request:
-    """The same request, whose body may not pass the limit, whatever its headers say."""
-    total = 0
-
-    async def receive() -> Message:
-        nonlocal total
-        message = await request.receive()
-        size = len(message.get("body", b""))
-        total += size
-        if total > limit:
-            raise _too_many_bytes(limit)
-        take(size)
-        return message
-
-    return Request(request.scope, receive)
-
-
-async def _form(request: Request) -> Upload:
-    try:
-        async with request.form(max_files=1, max_fields=len(FIELDS)) as form:
-            if unknown := sorted(set(form) - set(FIELDS)):
-                raise Problem(
-                    "bad-request",
-                    f"there is no form field {', '.join(unknown)[:80]!r}; allowed: {', '.join(FIELDS)}",
-                )
-            image, boxes = form.get("image"), form.get("boxes")
-            if not isinstance(image, UploadFile):
-                raise Problem("missing-image", "the form must have a file in the field image")
-            if isinstance(boxes, UploadFile):
-                raise Problem("bad-request", "the form field boxes must be text, not a file")
-            return Upload(await image.read(), boxes)
-    except HTTPException as error:  # what Starlette makes of a form that cannot be parsed
-        raise Problem("malformed-multipart", error.detail) from error
 
 
 def _too_many_bytes(limit: int) -> Problem:

@@ -1,0 +1,55 @@
+"""The parameter `boxes`: boxes to segment instead of detecting any."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from model.config.categories import Category
+from model.predict.predictor import Prompt
+from service.engine.errors import ParameterError
+
+MAX_BOXES = 1000
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+def parse_boxes(text: str, categories: Sequence[Category]) -> tuple[Prompt, ...]:
+    """Return the boxes in a JSON text. Raises ParameterError that names the first wrong one by its number."""
+    try:
+        boxes = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ParameterError("boxes", 'not JSON; send [[x0, y0, x1, y1, "class"?], …]') from error
+    if not isinstance(boxes, list):
+        raise ParameterError("boxes", 'must be a list: [[x0, y0, x1, y1, "class"?], …]')
+    if len(boxes) > MAX_BOXES:
+        raise ParameterError("boxes", f"at most {MAX_BOXES} are allowed, got {len(boxes)}")
+    return tuple(_box(box, number, categories) for number, box in enumerate(boxes, 1))
+
+
+def index_of(name: str, categories: Sequence[Category], parameter: str) -> int:
+    """Return the index of the category of this name. Raises ParameterError if there is none."""
+    names = [category.name for category in categories]
+    if name not in names:
+        raise ParameterError(parameter, f"there is no class {name[:80]!r}; allowed: {', '.join(names)}")
+    return names.index(name)
+
+
+def _box(box: Any, number: int, categories: Sequence[Category]) -> Prompt:
+    if not isinstance(box, list) or len(box) not in (4, 5):
+        raise ParameterError("boxes", f'box {number} must be [x0, y0, x1, y1] or [x0, y0, x1, y1, "class"]')
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in box[:4]):
+        raise ParameterError("boxes", f"box {number}: x0, y0, x1 and y1 must be numbers")
+    if not all(abs(v) <= _LARGEST and math.isfinite(v) for v in box[:4]):
+        raise ParameterError("boxes", f"box {number}: x0, y0, x1 and y1 must be finite")
+    x0, y0, x1, y1 = (float(v) for v in box[:4])
+    if x1 <= x0 or y1 <= y0:
+        raise ParameterError("boxes", f"box {number}: x1 must be above x0 and y1 above y0")
+    if len(box) == 4:
+        return Prompt((x0, y0, x1, y1))
+    if not isinstance(box[4], str):
+        raise ParameterError("boxes", f"box {number}: its class must be a name")
+    return Prompt((x0, y0, x1, y1), index_of(box[4], categories, "boxes"))

@@ -1,0 +1,53 @@
+"""Which exception becomes which answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from model.predict.images import ImageError
+from service.engine.errors import DeadlinePassed, ParameterError, Refused, Stopped
+from service.http import problems
+from service.http.middleware import CLIENT_GONE
+from service.http.parameters import explain
+from service.http.problems import Problem
+from service.observe.metrics import Metrics
+
+# The first base of an exception that is listed here decides.
+_PROBLEMS: Mapping[type[Exception], Callable[[Any], Problem]] = {
+    Problem: lambda error: error,
+    ImageError: lambda error: Problem(error.kind, str(error)),
+    ParameterError: lambda error: problems.from_parameters([error]),
+    RequestValidationError: lambda error: problems.from_parameters(explain(error.errors())),
+    Refused: problems.from_refusal,
+    DeadlinePassed: lambda error: Problem(error.kind, "not even coarse masks were ready; allow more time"),
+    Stopped: lambda error: Problem("stopped", "the model has stopped working; ask another replica"),
+    HTTPException: lambda error: problems.from_status(error.status_code, error.detail, error.headers),
+}
+
+
+def add_error_handlers(app: FastAPI, metrics: Metrics) -> None:
+    """Let the app answer known exceptions with problems, each of which is counted and named in the access log."""
+
+    def handler(explained: Callable[[Any], Problem]) -> Callable[[Request, Exception], Any]:
+        async def answer(request: Request, error: Exception) -> Response:
+            problem = explained(error)
+            metrics.requests.rejected(problem.kind)
+            request.state.problem = problem.kind
+            return problem.response(request)
+
+        return answer
+
+    for kind, explained in _PROBLEMS.items():
+        app.add_exception_handler(kind, handler(explained))
+
+    async def gone(request: Request, error: Exception) -> Response:
+        return Response(status_code=CLIENT_GONE)
+
+    app.add_exception_handler(ClientDisconnect, gone)

@@ -1,0 +1,78 @@
+"""From a request's parameters to the options of its model's task, with one parser for each task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from model.config.categories import Category
+from model.predict.instance import InstanceOptions, parse_resolution
+from model.predict.label_map import LabelMapOptions, parse_height
+from service.engine.errors import ParameterError
+from service.http.boxes import index_of, parse_boxes
+from service.http.parameters import SegmentQuery
+from service.output.formats import FORMATS, names
+
+T = TypeVar("T")
+
+
+def parse_options(
+    query: SegmentQuery, task: str, categories: Sequence[Category], boxes: str | None = None
+) -> Any:
+    """Return the options that a model of this task and with these categories is asked for.
+
+    `boxes` are those of the request's form, if it has any. Raises ParameterError that says what such a model allows.
+    """
+    if task not in FORMATS[query.format].tasks:
+        allowed = ", ".join(names(task))
+        raise ParameterError("format", f"of {task} models must be one of {allowed}, got {query.format!r}")
+    if boxes is not None and query.boxes is not None:
+        raise ParameterError("boxes", "given twice, in the query and in the form; send one")
+    return _PARSERS[task](query, categories, query.boxes if boxes is None else boxes)
+
+
+def _instance_options(
+    query: SegmentQuery, categories: Sequence[Category], boxes: str | None
+) -> InstanceOptions:
+    return InstanceOptions(
+        resolution=_parsed("resolution", parse_resolution, query.resolution),
+        points=query.points,
+        score=query.score,
+        max_instances=query.max_instances,
+        classes=_classes(query.classes, categories),
+        prompts=None if boxes is None else parse_boxes(boxes, categories),
+    )
+
+
+def _label_map_options(
+    query: SegmentQuery, categories: Sequence[Category], boxes: str | None
+) -> LabelMapOptions:
+    for name, value in (
+        ("boxes", boxes),
+        ("score", query.score),
+        ("max_instances", query.max_instances),
+    ):
+        if value != SegmentQuery.model_fields[name].default:
+            raise ParameterError(name, "is for masks of instances; this is a semantic model")
+    resolution = _parsed("resolution", parse_height, query.resolution)
+    return LabelMapOptions(resolution, query.points, _classes(query.classes, categories))
+
+
+_PARSERS: Mapping[str, Callable[[SegmentQuery, Sequence[Category], str | None], Any]] = {
+    "instance": _instance_options,
+    "semantic": _label_map_options,
+}
+
+
+def _parsed(name: str, parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ParameterError(name, str(error).removeprefix(f"{name} ")) from error
+
+
+def _classes(text: str | None, categories: Sequence[Category]) -> frozenset[int] | None:
+    """Return the indices of the named categories; None means all."""
+    if text is None:
+        return None
+    return frozenset(index_of(name.strip(), categories, "classes") for name in text.split(","))

@@ -1,0 +1,76 @@
+"""What the routes work with, and how each of them gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from service.engine.engine import Engine
+from service.engine.errors import ParameterError, Starting
+from service.engine.workers import Workers
+from service.http.auth import Keys
+from service.http.body_limits import BodyBudget
+from service.http.problems import Problem
+from service.observe.metrics import Metrics
+from service.settings import Settings
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service: its settings, its engines by name (the default first), and what they share.
+
+    The app has it as `app.state.service`.
+    """
+
+    settings: Settings
+    engines: Mapping[str, Engine]
+    workers: Workers
+    bodies: BodyBudget
+    metrics: Metrics
+    keys: Keys
+
+    def engine(self, name: str | None) -> Engine:
+        """Return the engine of this model, or of the default.
+
+        Raises ParameterError if there is no such model, Starting or Problem if it cannot serve.
+        """
+        chosen = next(iter(self.engines)) if name is None else name
+        if chosen not in self.engines:
+            raise ParameterError(
+                "model", f"there is no model {chosen[:80]!r}; loaded: {', '.join(self.engines)}"
+            )
+        engine = self.engines[chosen]
+        if engine.failure is not None:
+            raise Problem("unhealthy", f"model {chosen!r} cannot serve: {engine.failure}")
+        if not engine.ready:
+            raise Starting(f"model {chosen!r} is warming up")
+        return engine
+
+    def check_health(self) -> None:
+        """Raise Problem if a model's worker has ended or is stuck, or if a model failed to warm up."""
+        for name, engine in self.engines.items():
+            if engine.failure is not None:
+                raise Problem("unhealthy", f"model {name!r} cannot serve: {engine.failure}")
+            if not engine.alive:
+                raise Problem("unhealthy", f"the worker of {name!r} is not running, or stuck")
+
+
+async def service_of(request: Request) -> Service:
+    """Return the service that a request came to."""
+    service: Service = request.app.state.service
+    return service
+
+
+CurrentService = Annotated[Service, Depends(service_of)]
+
+
+async def check_key(request: Request, service: CurrentService) -> None:
+    """Raise Problem unless the request has a valid API key, or none is needed."""
+    service.keys.check(request.headers)
+
+
+NEEDS_KEY = Depends(check_key)

@@ -1,0 +1,80 @@
+"""Metrics of what the service and its models are and how they are: most are read only when Prometheus asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Protocol
+
+from prometheus_client import Gauge
+
+from export.manifest import Manifest
+from service.engine.admission import Admission
+from service.engine.request import Stage
+from service.observe.registry import Registry
+
+
+class ModelState(Protocol):
+    """An engine, as far as gauges show it."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+    @property
+    def providers(self) -> tuple[str, ...]: ...
+    @property
+    def alive(self) -> bool: ...
+    @property
+    def ready(self) -> bool: ...
+    @property
+    def admission(self) -> Admission: ...
+    @property
+    def depth(self) -> Mapping[Stage, int]: ...
+
+
+class StateMetrics:
+    """Shows the build, and the state of each model."""
+
+    def __init__(self, registry: Registry) -> None:
+        make = registry.make
+        self._build = make(Gauge, "build_info", "Always 1.", ("version", "device"))
+        self._threads = make(Gauge, "threads", "Threads that the work on the device may use.")
+        self._info = make(Gauge, "model_info", "Always 1.", ("model", "task", "providers", "checkpoint"))
+        self._alive = make(
+            Gauge, "model_alive", "Whether the model's worker runs and is not stuck.", ("model",)
+        )
+        self._ready = make(Gauge, "model_ready", "Whether the model is warmed up.", ("model",))
+        self._depth = make(
+            Gauge, "queue_requests", "Requests that the scheduler has, by stage.", ("model", "stage")
+        )
+        self._backlog = make(Gauge, "queue_seconds", "Predicted work of the requests inside.", ("model",))
+        self._limit = make(
+            Gauge, "queue_limit_seconds", "Predicted work from which on requests are refused.", ("model",)
+        )
+        self._fullness = make(
+            Gauge,
+            "queue_fullness",
+            "Share of the queue that is taken, by work or by number, whichever is larger.",
+            ("model",),
+        )
+
+    def show_build(self, version: str, device: str, threads: int) -> None:
+        """Show what runs."""
+        self._build.labels(version, device).set(1)
+        self._threads.set(threads)
+
+    def watch(self, model: ModelState, queue_seconds: float) -> None:
+        """Show a model from now on; `queue_seconds` is the limit of its queue."""
+        name, task = model.manifest.name, model.manifest.task
+        checkpoint = model.manifest.source.get("sha256", "")
+        self._info.labels(name, task, ",".join(model.providers), checkpoint).set(1)
+        self._limit.labels(name).set(queue_seconds)
+        self._alive.labels(name).set_function(lambda: float(model.alive))
+        self._ready.labels(name).set_function(lambda: float(model.ready))
+        self._backlog.labels(name).set_function(lambda: model.admission.backlog)
+        self._fullness.labels(name).set_function(lambda: model.admission.pressure)
+        for stage in model.depth:
+            self._depth.labels(name, stage).set_function(partial(_requests, model, stage))
+
+
+def _requests(model: ModelState, stage: Stage) -> float:
+    return float(model.depth[stage])
