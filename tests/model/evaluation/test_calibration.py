@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from model.evaluation.instance import predict
 from model.networks.build import build_network
 from model.predict.instance import InstanceOptions
 from tests.model import tiny
+from tests.model.command import run
 
 
 def found(image: int, score: float, *box: float, category: int = 1) -> dict[str, Any]:
@@ -118,9 +117,7 @@ def test_several_classes_keep_their_order() -> None:
     assert (after < before).float().mean() > 0.5
 
 
-def test_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command(tmp_path: Path) -> None:
     """Every second image is what the network says, the others show nothing; masks play no part."""
     file, given, out = tiny.write_data(tmp_path, 8), tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     checkpoint = tiny_checkpoint(2)
@@ -145,14 +142,11 @@ def test_the_command(
     ]
     file.write_text(json.dumps(data))
     files = {"checkpoint": given, "data": file, "images": tmp_path, "out": out}
-    arguments = [part for name, path in files.items() for part in (f"--{name}", str(path))]
-    monkeypatch.setattr(sys, "argv", ["model", "calibrate", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_module("model", run_name="__main__")
-    assert ended.value.code in (0, None)
+    ended = run("calibrate", *(part for name, path in files.items() for part in (f"--{name}", path)))
+    assert ended.code == 0
     scores, hits = match_detections(data, boxes)
     platt, calibrated = fit(scores, hits), open_checkpoint(out)
     assert hits.any() and not hits.all()
-    assert f"sigmoid({platt.scale:.3f} · logit + {platt.shift:.3f})" in capsys.readouterr().out
+    assert f"sigmoid({platt.scale:.3f} · logit + {platt.shift:.3f})" in ended.out
     assert calibrated.notes["calibration"] == f"scale {platt.scale:.4f}, shift {platt.shift:.4f}"
     assert calibrated.config.mask_score

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from timm import layers
-from torch import nn
 
 from model.checkpoints.checkpoint import open_checkpoint
 from model.checkpoints.eager import eager_predictor
 from model.config.instance import MaskRCNNConfig
-from model.config.presets import PRESETS
 from model.data.coco import CocoDataset, load_coco
 from model.data.fields import DataError
 from model.data.instance_samples import InstanceTrainingSet, collate_instances
@@ -27,29 +22,20 @@ from model.networks.build import build_network
 from model.networks.mask_rcnn import MaskRCNN
 from model.predict.instance import InstanceOptions
 from model.predict.preprocess import network_input
-from model.training import instance as training
 from model.training.distributed import Process
-from model.training.instance import train
-from model.training.losses import losses
-from model.training.optimizer import lr_factor, optimizer
-from model.training.recipe import InstanceRecipe, recipe
-from model.training.run_files import TrainingError
+from model.training.errors import TrainingError
+from model.training.instance import InstanceStep, InstanceTask
+from model.training.loop import train
+from model.training.losses.instance import instance_losses
+from model.training.optimizer import lr_factor
+from model.training.recipe import InstanceRecipe
 from tests.model import tiny
-from tests.paths import ROOT
 
 
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.write_data(tmp_path_factory.mktemp("discs") / "data")
-
-
-@pytest.fixture(scope="module")
-def data(file: Path) -> CocoDataset:
-    return load_coco(file, file.parent)
-
-
-def run(data: CocoDataset, recipe: InstanceRecipe, out: Path, **more: object) -> Path:
-    path = train(tiny.network(), [data], recipe, out, workers=0, **more)  # type: ignore[arg-type]
+def run(
+    data: CocoDataset, recipe: InstanceRecipe, out: Path, network: MaskRCNN | None = None, **more: Any
+) -> Path:
+    path = train(InstanceTask(network or tiny.network(), [data], recipe), out, **{"workers": 0} | more)
     assert path is not None
     return path
 
@@ -64,7 +50,7 @@ def test_frozen_norms_keep_their_statistics_and_train_their_scale(
     norm = network.backbone.fpn.output[0][1]
     mean, scale = norm.running_mean.clone(), norm.weight.detach().clone()
     plan = dataclasses.replace(tiny.RECIPE, steps=2, freeze_norms=freeze, empty_images=True)
-    train(network, [data], plan, tmp_path, workers=0)
+    run(data, plan, tmp_path, network)
     assert torch.equal(norm.running_mean, mean) == freeze
     assert not torch.equal(norm.weight, scale)
 
@@ -76,8 +62,8 @@ def test_a_mask_head_over_a_finished_detector(
     with_norm = dataclasses.replace(config, fpn=dataclasses.replace(config.fpn, norm=True))
     network = tiny.network(with_norm)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    plan = dataclasses.replace(tiny.RECIPE, mask_only=True)
-    train(network, [data], plan, tmp_path, workers=0)
+    plan = dataclasses.replace(tiny.RECIPE, mask_only=True, steps=2)
+    run(data, plan, tmp_path, network)
     changed = {name for name, tensor in network.state_dict().items() if not tensor.equal(before[name])}
     assert changed == {name for name in before if name.startswith("mask_head.")}
 
@@ -88,7 +74,7 @@ def test_a_mask_head_alone_sees_images_with_masks_only(
     plan = dataclasses.replace(tiny.RECIPE, mask_only=True, empty_images=True, box_only_every=1, steps=1)
     file = tiny.write_data(tmp_path / "mixed", 4, box_only=[1, 2])
     mixed = load_coco(file, file.parent)
-    train(tiny.network(), [mixed], plan, tmp_path / "run", workers=0)
+    run(mixed, plan, tmp_path / "run")
     said = capsys.readouterr().out
     assert (
         "data: 2 images with masks, 0 with boxes only, 2 left out" in said
@@ -96,7 +82,7 @@ def test_a_mask_head_alone_sees_images_with_masks_only(
     )
     file = tiny.write_data(tmp_path / "boxes", 2, box_only=[1, 2])
     with pytest.raises(TrainingError, match="not one instance has a mask"):
-        train(tiny.network(), [load_coco(file, file.parent)], plan, tmp_path / "none", workers=0)
+        InstanceTask(tiny.network(), [load_coco(file, file.parent)], plan)
 
 
 def test_mask_losses_may_weigh_more(data: CocoDataset) -> None:
@@ -104,85 +90,13 @@ def test_mask_losses_may_weigh_more(data: CocoDataset) -> None:
     images, sizes = network_input(batch.images, tiny.CONFIG.preprocessing)
     network, found = tiny.network(), []
     for weight in (1.0, 2.5):
-        step = training.TrainingStep(network, dataclasses.replace(tiny.RECIPE, mask_weight=weight))
+        step = InstanceStep(network, dataclasses.replace(tiny.RECIPE, mask_weight=weight))
         found.append(step(images, sizes, batch.targets, torch.Generator().manual_seed(0)))
     for name, value in found[0].items():
         factor = 2.5 if name in ("mask_coarse", "mask_point") else 1.0
         torch.testing.assert_close(found[1][name], value * factor)
     assert len(found[0]) == 6
 
-
-# Rates
-
-
-def test_warm_up_is_linear_from_its_factor() -> None:
-    plan = InstanceRecipe(steps=1000, warmup_steps=100, warmup_factor=0.1)
-    assert lr_factor(0, plan) == pytest.approx(0.1)
-    assert lr_factor(50, plan) == pytest.approx(0.55)
-    assert lr_factor(100, plan) == lr_factor(600, plan) == 1
-    assert lr_factor(0, dataclasses.replace(plan, warmup_steps=0)) == 1
-
-
-def test_steps_fall_to_a_tenth_at_each_milestone() -> None:
-    plan = InstanceRecipe(steps=900, warmup_steps=0, milestones=(2 / 3, 8 / 9))
-    assert [lr_factor(s, plan) for s in (599, 600, 799, 800, 899)] == pytest.approx([1, 0.1, 0.1, 0.01, 0.01])
-
-
-def test_the_published_schedule() -> None:
-    found = [lr_factor(s, recipe("pointrend_rcnn_r50_fpn")) for s in (0, 1000, 59_999, 60_000, 80_000)]
-    assert found == pytest.approx([0.001, 1, 1, 0.1, 0.01])
-
-
-def test_cosine_ends_at_zero_and_multiplies_the_warm_up() -> None:
-    plan = InstanceRecipe(steps=200, warmup_steps=100, warmup_factor=0, schedule="cosine")
-    assert [lr_factor(s, plan) for s in (100, 200, 300)] == pytest.approx([0.5, 0, 0])
-    assert lr_factor(50, plan) == pytest.approx(0.5 * 0.5 * (1 + math.cos(math.pi / 4)))
-
-
-def test_every_preset_has_a_recipe() -> None:
-    assert all(recipe(name).steps > 0 for name in PRESETS)
-
-
-def test_norms_do_not_decay_and_the_trunk_has_its_own_rate() -> None:
-    config = dataclasses.replace(tiny.CONFIG, fpn=dataclasses.replace(tiny.CONFIG.fpn, norm=True))
-    network = tiny.network(config)
-    groups = optimizer(network, InstanceRecipe(lr=0.1, backbone_lr=0.5, weight_decay=0.3)).param_groups
-    settings = {
-        id(p): (group["lr"], group["weight_decay"], group["base_lr"])
-        for group in groups
-        for p in group["params"]
-    }
-    trainable = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    assert set(settings) == {id(p) for p in trainable.values()}
-    assert not any(name.startswith(("backbone.trunk.stem", "backbone.trunk.res2")) for name in trainable)
-    assert settings[id(network.backbone.fpn.lateral[0][1].weight)] == (0.1, 0.0, 0.1)
-    assert settings[id(network.backbone.trunk.res3[0].conv1.conv.weight)] == (0.05, 0.3, 0.05)
-    assert settings[id(network.rpn.conv.bias)] == (0.1, 0.3, 0.1)
-
-
-@pytest.mark.parametrize(
-    "norm", [nn.LayerNorm(4), nn.GroupNorm(2, 4), layers.LayerNorm2d(4), layers.RmsNorm(4)]
-)
-def test_no_kind_of_norm_decays(norm: nn.Module) -> None:
-    network = tiny.network()
-    network.add_module("extra", norm)
-    decays = {
-        id(p): g["weight_decay"]
-        for g in optimizer(network, InstanceRecipe()).param_groups
-        for p in g["params"]
-    }
-    assert {decays[id(p)] for p in norm.parameters()} == {0.0}
-
-
-def test_the_groups_of_the_people_preset() -> None:
-    """A state that a run was stopped with can be loaded only into the same ones."""
-    groups = optimizer(MaskRCNN(PRESETS["people"]), recipe("people")).param_groups
-    assert [len(group["params"]) for group in groups] == [39, 78, 40, 16]
-    assert [group["weight_decay"] for group in groups] == [0.05, 0, 0.05, 0]
-    assert [group["base_lr"] for group in groups] == pytest.approx([2e-4, 2e-4, 4e-4, 4e-4])
-
-
-# Runs
 
 LEARN = dataclasses.replace(tiny.RECIPE, steps=40, warmup_steps=5, schedule="cosine")
 
@@ -202,7 +116,7 @@ def test_training_lowers_the_loss(trained: Path, data: CocoDataset) -> None:
     for network in (tiny.network(), build_network(opened.config, opened.tensors)):
         inputs = network_input(batch.images, tiny.CONFIG.preprocessing)
         with torch.no_grad():
-            found = losses(
+            found = instance_losses(
                 network.train(), *inputs, batch.targets, tiny.SAMPLING, torch.Generator().manual_seed(0)
             )
         totals.append(sum(value.item() for value in found.values()))
@@ -231,8 +145,9 @@ def test_the_checkpoint_predicts(trained: Path, file: Path) -> None:
     assert opened.config == tiny.CONFIG and opened.notes == {"data": "discs"}
     assert [(c.id, c.name) for c in opened.categories] == [(1, "dark"), (2, "bright")]
     image = np.asarray(Image.open(file.parent / "1.png"))
-    regions = eager_predictor(opened)(image, InstanceOptions(score=0.0, resolution=28))
-    assert regions and all(r.render.done for r in regions)
+    assert opened.config.task == "instance"
+    found = eager_predictor(opened)(image, InstanceOptions(score=0.0, resolution=28))
+    assert found.renders and all(render.done for render in found.renders)
 
 
 @pytest.mark.parametrize("box_only", [(3, 4), (1, 2, 3, 4)])
@@ -273,7 +188,7 @@ def test_a_picture_that_breaks_later_is_named_in_one_line(workers: int, tmp_path
     data, picture = load_coco(file, file.parent), file.parent / "1.png"
     picture.write_bytes(picture.read_bytes()[:500])
     with pytest.raises(DataError) as raised:
-        train(tiny.network(), [data], tiny.RECIPE, tmp_path / "out", workers=workers)
+        run(data, tiny.RECIPE, tmp_path / "out", workers=workers)
     message = str(raised.value)
     assert message.startswith(f"image 1 ({picture}): ") and "\n" not in message
 
@@ -283,37 +198,18 @@ def test_a_loss_that_is_not_finite_stops_the_run(data: CocoDataset, tmp_path: Pa
     with torch.no_grad():
         network.box_head.cls_score.bias.fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"not finite at step 0 \(.*box_class nan.*lower learning rate"):
-        train(network, [data], tiny.RECIPE, tmp_path, workers=0)
+        run(data, tiny.RECIPE, tmp_path, network)
     assert not (tmp_path / "last.pt").exists()
 
 
-DIVERGE = """
-import dataclasses, sys
-from pathlib import Path
-from model.training.run_files import TrainingError
-from model.training.instance import train
-from tests.model import tiny
-
-file, out = map(Path, sys.argv[1:])
-plan = dataclasses.replace(tiny.RECIPE, optimizer="sgd", lr=1e12, clip_norm=0.0, steps=5)
-try:
-    train(tiny.network(), [load_coco(file, file.parent)], plan, out, workers=0)
-except TrainingError as error:
-    print(error)
-"""
-
-
-def test_a_diverging_run_stops_with_its_reason(file: Path, tmp_path: Path) -> None:
-    """In a process of its own: boxes that are not numbers must not reach native code."""
-    done = subprocess.run(
-        [sys.executable, "-c", DIVERGE, str(file), str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-500:]
-    assert "the loss is not finite at step" in done.stdout
+def test_a_diverging_run_stops_with_its_reason(data: CocoDataset, tmp_path: Path) -> None:
+    """Boxes that are not numbers never reach native code, which would read out of bounds."""
+    plan = dataclasses.replace(tiny.RECIPE, optimizer="sgd", lr=1e12, clip_norm=0.0, steps=5)
+    with pytest.raises(TrainingError, match="the loss is not finite at step"):
+        run(data, plan, tmp_path)
 
 
 def test_batches_must_divide_among_processes(data: CocoDataset, tmp_path: Path) -> None:
-    dataset = InstanceTrainingSet([data], tiny.RECIPE.augmentation)
+    task = InstanceTask(tiny.network(), [data], tiny.RECIPE)
     with pytest.raises(TrainingError, match="batch size 2 does not divide by 3"):
-        training.training_batches(dataset, tiny.RECIPE, Process(0, 3), 0, 0)
+        task.batches(Process(0, 3), 0, 0)

@@ -17,7 +17,7 @@ from model.config.categories import Category
 from model.data.coco import Annotation, CocoDataset, Record, load_coco
 from model.data.fields import DataError
 from model.predict.instance import InstancePredictor
-from model.training.pseudo_label import label, with_masks
+from model.training.pseudo_label import label_boxes, with_masks
 from tests.model import tiny
 
 CLASSES = (Category(1, "dark"), Category(2, "bright"))
@@ -35,7 +35,7 @@ def labelled(
     data = json.loads(file.read_text()) | change
     file.write_text(json.dumps(data))
     found: dict[int, Any] = {}
-    for masks in label(predictor, load_coco(file, file.parent), least_side, certainty):
+    for masks in label_boxes(predictor, load_coco(file, file.parent), least_side, certainty):
         found |= masks
     return data, with_masks(data, found), len(found)
 
@@ -77,7 +77,7 @@ def test_a_box_and_its_mirror_image_may_round_to_different_levels(tmp_path: Path
     Image.new("RGB", (640, 480)).save(tmp_path / "a.png")
     box = Annotation(1, 0, (300.0, 0.0, 412.01, 60.0), None)
     data = CocoDataset(CLASSES, (Record(1, tmp_path / "a.png", 640, 480, (box,)),))
-    (masks,) = label(predictor, data, 0, 0)
+    (masks,) = label_boxes(predictor, data, 0, 0)
     assert set(masks) <= {1}
 
 
@@ -87,7 +87,7 @@ def test_what_was_found_before_a_damaged_picture_comes_out(
     file = tiny.write_data(tmp_path, 2, box_only=(1, 2))
     dataset = load_coco(file, file.parent)
     (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:500])
-    found = label(predictor, dataset, 0, 0)
+    found = label_boxes(predictor, dataset, 0, 0)
     assert isinstance(next(found), dict)
     with pytest.raises(DataError):
         next(found)

@@ -9,13 +9,27 @@ import pytest
 
 from model.config.instance import PointRendConfig
 from model.config.presets import PRESETS
-from model.training.recipe import InstanceRecipe, recipe
+from model.training.recipe import InstanceRecipe
+from model.training.recipes import INSTANCE_RECIPES, RECIPES, SEMANTIC_RECIPES, STREET
 
 CITYSCAPES = ("pointrend_rcnn_r50_fpn_cityscapes", "mask_rcnn_r50_fpn_cityscapes")
 
 
+def test_every_preset_has_a_recipe_of_its_task() -> None:
+    tasks = {"instance": INSTANCE_RECIPES, "semantic": SEMANTIC_RECIPES}
+    assert set(RECIPES) == set(PRESETS)
+    assert all(preset in tasks[config.task] for preset, config in PRESETS.items())
+
+
+def test_street_presets_share_their_recipe() -> None:
+    assert {name for name, plan in RECIPES.items() if plan is STREET} == {
+        name for name in PRESETS if name.startswith("street_")
+    }
+    assert SEMANTIC_RECIPES["semantic_fpn_r101_cityscapes"].points == 2048
+
+
 def test_the_published_recipe() -> None:
-    plan = recipe("pointrend_rcnn_x101_fpn")
+    plan = INSTANCE_RECIPES["pointrend_rcnn_x101_fpn"]
     assert (plan.steps, plan.batch_size, plan.optimizer, plan.lr) == (90_000, 16, "sgd", 0.02)
     assert [share * plan.steps for share in plan.milestones] == [60_000, 80_000]
     assert plan.augmentation.short_edges == (640, 672, 704, 736, 768, 800)
@@ -23,7 +37,7 @@ def test_the_published_recipe() -> None:
 
 @pytest.mark.parametrize("preset", CITYSCAPES)
 def test_the_published_recipe_for_cityscapes(preset: str) -> None:
-    plan = recipe(preset)
+    plan = INSTANCE_RECIPES[preset]
     assert (plan.steps, plan.batch_size, plan.lr) == (24_000, 8, 0.01)
     assert [share * plan.steps for share in plan.milestones] == [18_000]
     assert plan.augmentation.short_edges == (800, 832, 864, 896, 928, 960, 992, 1024)
@@ -31,21 +45,26 @@ def test_the_published_recipe_for_cityscapes(preset: str) -> None:
 
 
 def test_only_pointrend_trains_masks_in_predicted_boxes() -> None:
-    for preset, config in PRESETS.items():
-        assert recipe(preset).sampling.predicted_boxes == isinstance(config.mask, PointRendConfig)
+    for preset, plan in INSTANCE_RECIPES.items():
+        config = PRESETS[preset]
+        assert config.task == "instance"
+        assert plan.sampling.predicted_boxes == isinstance(config.mask, PointRendConfig)
 
 
 def test_twins_differ_in_nothing_else() -> None:
-    for preset in PRESETS:
+    for preset in INSTANCE_RECIPES:
         if not preset.startswith("mask_rcnn"):
-            plan = recipe(preset)
+            plan = INSTANCE_RECIPES[preset]
             twin = preset.replace("pointrend_rcnn", "mask_rcnn") if preset != "people" else "mask_rcnn_people"
             sampling = dataclasses.replace(plan.sampling, predicted_boxes=False)
-            assert recipe(twin) == dataclasses.replace(plan, sampling=sampling)
+            assert INSTANCE_RECIPES[twin] == dataclasses.replace(plan, sampling=sampling)
 
 
 def test_only_people_learns_from_empty_images() -> None:
-    assert {preset for preset in PRESETS if recipe(preset).empty_images} == {"people", "mask_rcnn_people"}
+    assert {preset for preset in INSTANCE_RECIPES if INSTANCE_RECIPES[preset].empty_images} == {
+        "people",
+        "mask_rcnn_people",
+    }
 
 
 @pytest.mark.parametrize(

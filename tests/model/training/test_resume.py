@@ -13,23 +13,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.config.categories import Category
-from model.data.coco import CocoDataset, load_coco
+from model.data.coco import CocoDataset
 from model.networks.mask_rcnn import MaskRCNN
 from model.training import loop
-from model.training.instance import train
-from model.training.optimizer import optimizer
+from model.training.errors import TrainingError
+from model.training.instance import InstanceTask
+from model.training.loop import train
+from model.training.optimizer import lr_factor, optimizer, rates
 from model.training.recipe import InstanceRecipe
-from model.training.run_files import Log, TrainingError, restore, store
+from model.training.reports.log import Log
+from model.training.state import restore, store
 from tests.model import tiny
 
 ONE_STEP = dataclasses.replace(tiny.RECIPE, steps=1)
 CLASSES = (Category(1, "dark"), Category(2, "bright"))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> CocoDataset:
-    file = tiny.write_data(tmp_path_factory.mktemp("discs") / "data")
-    return load_coco(file, file.parent)
 
 
 def saved(out: Path) -> dict[str, Any]:
@@ -54,7 +51,7 @@ def test_a_resumed_run_is_an_uninterrupted_one(
 ) -> None:
     """Killed after its third of six steps, and gone on with by a network of other weights."""
     plan = dataclasses.replace(tiny.RECIPE, optimizer=kind)  # type: ignore[arg-type]
-    train(noisy(), [data], plan, tmp_path / "straight", workers=0)
+    train(InstanceTask(noisy(), [data], plan), tmp_path / "straight", workers=0)
 
     def killed(*state: Any) -> None:
         store(*state)
@@ -63,12 +60,12 @@ def test_a_resumed_run_is_an_uninterrupted_one(
     with monkeypatch.context() as patch:
         patch.setattr(loop, "store", killed)
         with pytest.raises(KeyboardInterrupt):
-            train(noisy(), [data], plan, tmp_path / "resumed", workers=0, checkpoint_every=3)
+            train(InstanceTask(noisy(), [data], plan), tmp_path / "resumed", workers=0, checkpoint_every=3)
     assert saved(tmp_path / "resumed")["step"] == 3
     assert not (tmp_path / "resumed" / "model.safetensors").exists()
     with (tmp_path / "resumed" / "log.jsonl").open("a") as log:
         log.write('{"step": 5}\n{"step"')  # past the state, and cut off
-    train(noisy(seed=7), [data], plan, tmp_path / "resumed", workers=0, resume=True)
+    train(InstanceTask(noisy(seed=7), [data], plan), tmp_path / "resumed", workers=0, resume=True)
     one, other = saved(tmp_path / "straight"), saved(tmp_path / "resumed")
     assert one["step"] == other["step"] == 6
     for name, tensor in one["network"].items():
@@ -81,7 +78,7 @@ def test_a_resumed_run_is_an_uninterrupted_one(
 def test_resuming_without_a_state_says_so_and_starts_anew(
     data: CocoDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(tiny.network(), [data], ONE_STEP, tmp_path, workers=0, resume=True)
+    train(InstanceTask(tiny.network(), [data], ONE_STEP), tmp_path, workers=0, resume=True)
     assert saved(tmp_path)["step"] == 1
     assert f"there is no {tmp_path / 'last.pt'} to resume from: starting anew" in capsys.readouterr().out
 
@@ -89,7 +86,7 @@ def test_resuming_without_a_state_says_so_and_starts_anew(
 def test_a_run_is_not_overwritten(data: CocoDataset, tmp_path: Path) -> None:
     (tmp_path / "last.pt").write_bytes(b"precious")
     with pytest.raises(TrainingError, match=r"last\.pt is there already: add --resume .*another folder"):
-        train(tiny.network(), [data], ONE_STEP, tmp_path, workers=0)
+        train(InstanceTask(tiny.network(), [data], ONE_STEP), tmp_path, workers=0)
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
     assert (tmp_path / "last.pt").read_bytes() == b"precious"
 
@@ -122,9 +119,9 @@ def test_the_given_rates_count(more: dict[str, float], tmp_path: Path) -> None:
     path = write_state(tmp_path)
     network = tiny.network()
     optimiser = optimizer(network, dataclasses.replace(ONE_STEP, lr=0.7, **more))  # type: ignore[arg-type]
-    given = [(g["lr"], g["base_lr"], g["weight_decay"]) for g in optimiser.param_groups]
+    given = [(g["lr"], g["initial_lr"], g["weight_decay"]) for g in optimiser.param_groups]
     assert restore(path, network, CLASSES, optimiser) == 17
-    assert [(g["lr"], g["base_lr"], g["weight_decay"]) for g in optimiser.param_groups] == given
+    assert [(g["lr"], g["initial_lr"], g["weight_decay"]) for g in optimiser.param_groups] == given
     assert max(rate for rate, *_ in given) == 0.7 and optimiser.state
 
 
@@ -161,6 +158,20 @@ def test_a_state_without_configuration_and_classes_is_resumed(tmp_path: Path) ->
     """Runs that were started before these were stored."""
     path, network = write_state(tmp_path, ONE_STEP, "config", "categories"), tiny.network()
     assert restore(path, network, CLASSES, optimizer(network, ONE_STEP)) == 17
+
+
+def test_a_state_of_an_older_version_is_resumed(tmp_path: Path) -> None:
+    """Its optimiser has the peak rate of each group under another name."""
+    path, network = write_state(tmp_path), tiny.network()
+    state = saved(tmp_path)
+    for group in state["optimizer"]["param_groups"]:
+        group["base_lr"] = group.pop("initial_lr")
+    torch.save(state, path)
+    optimiser = optimizer(network, ONE_STEP)
+    assert restore(path, network, CLASSES, optimiser) == 17
+    scheduler = rates(optimiser, ONE_STEP, 17)
+    peaks = [group["initial_lr"] for group in optimiser.param_groups]
+    assert scheduler.get_last_lr() == [peak * lr_factor(17, ONE_STEP) for peak in peaks]
 
 
 def test_a_damaged_state_is_refused_in_one_line(tmp_path: Path) -> None:

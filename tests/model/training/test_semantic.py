@@ -1,31 +1,32 @@
-"""Training on made-up label maps: it learns, resumes exactly, measures itself; and the commands for it."""
+"""Training on made-up label maps: it learns, resumes exactly, measures itself."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import runpy
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from model.checkpoints.checkpoint import of_task, open_checkpoint, save
+from model.checkpoints.checkpoint import Checkpoint, of_task, open_checkpoint
 from model.checkpoints.eager import eager_predictor
 from model.config.semantic import SemanticConfig
 from model.data.label_augment import LabelAugmentation
 from model.data.label_map_samples import LabelMapTrainingSet, collate_label_maps
 from model.data.label_maps import LabelMaps
-from model.evaluation.semantic import check_classes, measure
+from model.evaluation.label_maps import check_classes, measure
 from model.predict.label_map import LabelMapOptions
 from model.predict.preprocess import network_input
 from model.training import loop
-from model.training import semantic as semantic_train
+from model.training.batches import batch_per_process
 from model.training.distributed import Process
-from model.training.loop import batch_per_process
-from model.training.run_files import TrainingError, store
-from model.training.semantic_recipe import STREET, SemanticRecipe, semantic_recipe
+from model.training.errors import TrainingError
+from model.training.loop import train
+from model.training.recipe import SemanticRecipe
+from model.training.semantic import SemanticStep, SemanticTask
+from model.training.state import store
 from tests.model import label_files, tiny_semantic
 
 RECIPE = SemanticRecipe(
@@ -48,9 +49,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> LabelMaps:
 
 def test_it_learns_and_says_so(data: LabelMaps, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = dataclasses.replace(RECIPE, steps=48, lr=2e-3, ema=0.9)
-    path = semantic_train.train(
-        tiny_semantic.network(), data, plan, tmp_path, workers=0, validation=data, validate_every=24
-    )
+    task = SemanticTask(tiny_semantic.network(), data, plan, data, Path("data.json"))
+    path = train(task, tmp_path, workers=0, validate_every=24)
     said = capsys.readouterr().out
     assert "data: 4 images with label maps" in said and "validation: 4 images with label maps" in said
     assert path == tmp_path / "model.safetensors"
@@ -71,20 +71,20 @@ def test_it_learns_and_says_so(data: LabelMaps, tmp_path: Path, capsys: pytest.C
 def test_a_resumed_run_is_an_uninterrupted_one(
     data: LabelMaps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def train(out: str, seed: int = 0, **more: object) -> None:
+    def run(out: str, seed: int = 0, **more: Any) -> None:
         network = tiny_semantic.network(tiny_semantic.DEEPLAB, seed)  # has dropout, so draws at random
-        semantic_train.train(network, data, RECIPE, tmp_path / out, workers=0, **more)  # type: ignore[arg-type]
+        train(SemanticTask(network, data, RECIPE), tmp_path / out, workers=0, **more)
 
     def killed(*state: object) -> None:
         store(*state)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
-    train("straight")
+    run("straight")
     with monkeypatch.context() as patch:
         patch.setattr(loop, "store", killed)
         with pytest.raises(KeyboardInterrupt):
-            train("resumed", checkpoint_every=2)
-    train("resumed", seed=5, resume=True)
+            run("resumed", checkpoint_every=2)
+    run("resumed", seed=5, resume=True)
     one, other = (
         torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("straight", "resumed")
     )
@@ -97,12 +97,12 @@ def test_a_point_head_over_a_finished_base(data: LabelMaps, tmp_path: Path) -> N
     network = tiny_semantic.network(tiny_semantic.DEEPLAB)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     plan = dataclasses.replace(RECIPE, point_only=True)
-    semantic_train.train(network, data, plan, tmp_path, workers=0)
+    train(SemanticTask(network, data, plan), tmp_path, workers=0)
     changed = {name for name, tensor in network.state_dict().items() if not tensor.equal(before[name])}
     assert changed and all(name.startswith("point.") for name in changed)
     alone = tiny_semantic.network(dataclasses.replace(tiny_semantic.DEEPLAB, point=None))
     with pytest.raises(TrainingError, match="no point head to train"):
-        semantic_train.train(alone, data, plan, tmp_path / "alone", workers=0)
+        SemanticTask(alone, data, plan)
 
 
 @pytest.mark.parametrize("refined", [False, True])
@@ -110,7 +110,7 @@ def test_a_point_head_over_a_finished_base(data: LabelMaps, tmp_path: Path) -> N
 def test_every_layer_that_trains_has_a_gradient(base: SemanticConfig, refined: bool, data: LabelMaps) -> None:
     """Several processes wait for each of them."""
     network = tiny_semantic.network(base if refined else dataclasses.replace(base, point=None)).train()
-    step = semantic_train.SemanticStep(network, RECIPE)
+    step = SemanticStep(network, RECIPE)
     batch = collate_label_maps([LabelMapTrainingSet(data, RECIPE.augmentation, 0)[i] for i in range(2)])
     images = network_input(batch.images, network.config.preprocessing)[0]
     sum(step(images, batch.labels, torch.Generator().manual_seed(0)).values()).backward()
@@ -121,57 +121,17 @@ def test_every_layer_that_trains_has_a_gradient(base: SemanticConfig, refined: b
     assert any(name.startswith("backbone.fpn.output.0") for name in still) is alone_from_p3
 
 
-def test_crops_must_fit_the_network(data: LabelMaps, tmp_path: Path) -> None:
+def test_crops_must_fit_the_network(data: LabelMaps) -> None:
     plan = dataclasses.replace(RECIPE, augmentation=LabelAugmentation((30, 64)))
     with pytest.raises(TrainingError, match=r"augmentation\.crop must be multiples of 32"):
-        semantic_train.train(tiny_semantic.network(), data, plan, tmp_path, workers=0)
+        SemanticTask(tiny_semantic.network(), data, plan)
     with pytest.raises(TrainingError, match="does not divide by 3 processes"):
         batch_per_process(RECIPE, Process(0, 3))
 
 
-def test_street_presets_have_their_recipe() -> None:
-    assert semantic_recipe("street_deeplab_os8") is STREET
-    assert semantic_recipe("semantic_fpn_r101_cityscapes").points == 2048
-
-
-def test_other_classes_are_not_measured(data: LabelMaps, tmp_path: Path) -> None:
+def test_other_classes_are_not_measured(data: LabelMaps) -> None:
     network = tiny_semantic.network()
     classes = data.labelling.classes[::-1]
     checkpoint = Checkpoint(network.config, classes, network.state_dict())
     with pytest.raises(ValueError, match=r"classes \(bar, disc, ground\) are not the data's \(ground, disc"):
         check_classes(eager_predictor(checkpoint), data)
-
-
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> object:
-    monkeypatch.setattr(sys, "argv", ["model", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        runpy.run_module("model", run_name="__main__")
-    return stopped.value.code
-
-
-def test_the_commands_choose_the_task_themselves(
-    data: LabelMaps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = data.pairs[0].image.parents[1]
-    given = ("--data", folder / "data.json", "--images", folder)
-    calls: list[dict[str, object]] = []
-    monkeypatch.setattr("model.training.job.train_semantic", lambda *_, **more: calls.append(more))
-    asked = ("--preset", "street_fpn", "--set", "network.base.channels=32", "--out", tmp_path / "run")
-    assert command(monkeypatch, "train", *given, *asked, "--val-images", folder) == 0
-    assert len(calls[0]["validation"].pairs) == 4  # type: ignore[attr-defined]
-    code = command(monkeypatch, "train", *given, *asked, "--val-data", folder / "data.json")
-    assert code == "error: --val-data needs --val-images"
-
-    network = tiny_semantic.network()
-    path, out = tmp_path / "model.safetensors", tmp_path / "found.json"
-    save(
-        path,
-        Checkpoint(network.config, data.labelling.classes, network.state_dict()),
-    )
-    capsys.readouterr()
-    assert command(monkeypatch, "evaluate", *given, "--checkpoint", path, "--out", out, "--limit", 2) == 0
-    said = capsys.readouterr().out
-    assert "ground" in said and "points" in said
-    assert set(json.loads(out.read_text())) == {"metrics", "cost"}
-    wrong = command(monkeypatch, "evaluate", *given, "--checkpoint", path, "--resolution", "no")
-    assert str(wrong).startswith("error: resolution must be native or a height")

@@ -5,42 +5,29 @@ from __future__ import annotations
 import json
 import os
 import re
-import runpy
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 import torch.distributed as dist
 
 from model.checkpoints.checkpoint import open_checkpoint
-from model.training import instance as training
+from model.cli.train import strip_paths
+from model.training import loop
 from model.training.distributed import Process
-from model.training.run_files import bare
-from tests.model import tiny
+from tests.model import label_files
+from tests.model.command import run as command
 from tests.paths import ROOT
 
 
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.write_data(tmp_path_factory.mktemp("discs") / "data")
-
-
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str:
-    """Run `python -m model` here; returns what it exits with."""
-    monkeypatch.setattr(sys, "argv", ["model", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        runpy.run_module("model", run_name="__main__")
-    return str(stopped.value.code)
-
-
-def test_data_and_images_must_pair_up(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_and_images_must_pair_up(file: Path, tmp_path: Path) -> None:
     arguments = ("train", "--data", file, "--data", file, "--images", file.parent, "--out", tmp_path / "out")
-    assert command(monkeypatch, *arguments) == (
-        "error: 2 --data but 1 --images: give one folder for each file"
-    )
+    found = command(*arguments).error
+    assert found == "error: 2 --data but 1 --images: give one folder for each file"
     assert not (tmp_path / "out").exists()
 
 
@@ -57,36 +44,33 @@ def test_data_and_images_must_pair_up(file: Path, tmp_path: Path, monkeypatch: p
         ({"--lr": "0"}, "error: lr must be a positive number, got 0"),
     ],
 )
-def test_mistakes_end_in_one_line(
-    changes: dict[str, str], message: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mistakes_end_in_one_line(changes: dict[str, str], message: str, file: Path, tmp_path: Path) -> None:
     given = {"--data": str(file), "--images": str(file.parent), "--out": str(tmp_path / "out")} | changes
-    found = command(monkeypatch, "train", *(part for pair in given.items() for part in pair))
-    assert re.match(message, found) and "\n" not in found
+    found = command("train", *(part for pair in given.items() for part in pair)).error
+    assert re.match(message, found)
 
 
-def test_a_wrong_folder_is_named(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_folder_is_named(file: Path, tmp_path: Path) -> None:
     arguments = ("--data", file, "--out", tmp_path / "out", "--images")
-    found = command(monkeypatch, "train", *arguments, tmp_path / "nowhere")
+    found = command("train", *arguments, tmp_path / "nowhere").error
     assert found == f"error: {file}: its images are looked for in {tmp_path / 'nowhere'}, which is no folder"
-    found = command(monkeypatch, "train", *arguments, tmp_path)
+    found = command("train", *arguments, tmp_path).error
     assert found == (
         f"error: {file}: none of its 6 images is in {tmp_path}; the first would be {tmp_path / '1.png'}"
     )
 
 
 def test_validation_data_that_do_not_fit_are_refused_before_anything_starts(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: Path, tmp_path: Path
 ) -> None:
     arguments = ("train", "--data", file, "--images", file.parent, "--out", tmp_path / "out")
-    assert command(monkeypatch, *arguments, "--val-data", file) == (
-        "error: give --val-data and --val-images, or neither"
-    )
+    found = command(*arguments, "--val-data", file).error
+    assert found == "error: give --val-data and --val-images, or neither"
     content = json.loads(file.read_text())
     content["categories"][1]["name"] = "light"
-    other = file.with_name("other.json")
+    other = tmp_path / "other.json"
     other.write_text(json.dumps(content))
-    found = command(monkeypatch, *arguments, "--val-data", other, "--val-images", file.parent)
+    found = command(*arguments, "--val-data", other, "--val-images", file.parent).error
     assert found == (
         f"error: {other}: other categories than the training data: it lacks bright, it has besides light"
     )
@@ -106,59 +90,91 @@ def test_ctrl_c_ends_in_one_line(
     file: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:
         if stored:
             (tmp_path / "last.pt").touch()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "train", interrupted)
+    monkeypatch.setattr(loop, "train", interrupted)
     arguments = ("--data", file, "--images", file.parent, "--out", tmp_path)
-    assert command(monkeypatch, "train", *arguments) == "130"
-    assert capsys.readouterr().out.splitlines()[-1] == says.format(out=tmp_path)
+    ended = command("train", *arguments)
+    assert ended.code == 130 and ended.out.splitlines()[-1] == says.format(out=tmp_path)
+
+
+class Trained(NamedTuple):
+    """What the command handed to the loop."""
+
+    task: Any
+    options: dict[str, Any]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Trained]:
+    """The runs that were asked for; none is made, each "writes" the checkpoint of its folder."""
+    found: list[Trained] = []
+
+    def train(task: Any, out: Path, **options: Any) -> Path:
+        found.append(Trained(task, options))
+        return out / "model.safetensors"
+
+    monkeypatch.setattr(loop, "train", train)
+    return found
 
 
 def test_it_ends_with_the_next_commands(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: list[Trained]
 ) -> None:
     path = tmp_path / "my run" / "model.safetensors"
-    calls: list[dict[str, Any]] = []
-    monkeypatch.setattr(training, "train", lambda *_, **more: calls.append(more) or path)
     monkeypatch.setattr(sys, "orig_argv", ["python3", "-m", "model"])
     arguments = ["train", "--data", file, "--images", file.parent, "--out", path.parent]
     measured = ["--val-data", file, "--val-images", file.parent, "--validate-every", "7"]
     for more, data, images in ((measured, file, file.parent), ([], "…", "…")):
-        assert command(monkeypatch, *arguments, *more) == "0"
-        assert capsys.readouterr().out.splitlines()[1:] == [
+        ended = command(*arguments, *more)
+        assert ended.code == 0
+        assert ended.out.splitlines()[1:] == [
             f"{path} is the result. Next:",
             f"  python3 -m model evaluate --checkpoint '{path}' --data {data} --images {images}",
             f"  python3 -m export --checkpoint '{path}' --out 'bundles/my run'",
             "  python3 -m service serve --bundle 'bundles/my run'",
         ]
-    assert calls[0]["validation"].annotations == file and calls[0]["validate_every"] == 7
-    assert calls[1]["validation"] is calls[1]["validate_every"] is None
+    assert calls[0].task.validation.annotations == file and calls[0].options["validate_every"] == 7
+    assert calls[1].task.validation is calls[1].options["validate_every"] is None
 
 
 @pytest.mark.parametrize("resumed", [False, True])
 def test_a_random_trunk_that_is_frozen_gets_a_warning(
-    resumed: bool,
-    file: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    resumed: bool, file: Path, tmp_path: Path, calls: list[Trained]
 ) -> None:
-    calls: list[dict[str, Any]] = []
-    monkeypatch.setattr(training, "train", lambda *_, **more: calls.append(more))
     arguments = ["--data", file, "--images", file.parent, "--out", tmp_path]
     if resumed:
         (tmp_path / "last.pt").touch()
         arguments.append("--resume")
-    assert command(monkeypatch, "train", *arguments) == "0"
-    assert calls[0]["resume"] is resumed
-    said = capsys.readouterr().out.splitlines()
-    assert len(said) == (0 if resumed else 1)
-    assert resumed or said[0].startswith("warning: the trunk starts from random weights")
+    ended = command("train", *arguments)
+    assert ended.code == 0 and calls[0].options["resume"] is resumed
+    assert ("warning: the trunk starts from random weights" in ended.out) is not resumed
+
+
+def test_a_bug_is_not_called_a_mistake(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("shapes differ")
+
+    monkeypatch.setattr(loop, "train", broken)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    said = command("train", "--data", file, "--images", file.parent, "--out", tmp_path).error
+    assert said.startswith("internal error: ValueError: shapes differ") and str(tmp_path) in said
+
+
+def test_the_preset_decides_the_task(tmp_path: Path, calls: list[Trained]) -> None:
+    folder = tmp_path / "data"
+    given = ("--data", label_files.write(folder), "--images", folder)
+    asked = ("--preset", "street_fpn", "--set", "network.base.channels=32", "--out", tmp_path / "run")
+    assert command("train", *given, *asked, "--val-images", folder).code == 0
+    task = calls[0].task
+    assert len(task.validation.pairs) == 4 and task.validation_file == folder / "data.json"
+    assert task.network.config.base.channels == 32 and task.network.config.num_classes == 3
+    found = command("train", *given, *asked, "--val-data", folder / "data.json").error
+    assert found == "error: --val-data needs --val-images"
 
 
 def test_the_group_is_joined_on_the_own_device_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,4 +222,4 @@ def test_two_processes_train_together(file: Path, tmp_path: Path) -> None:
 
 def test_a_checkpoint_does_not_tell_its_authors_folders() -> None:
     given = ["train", "--data", "/data/my.json", "--preset", "people", "--lr", "0.1", "--out", "runs/x"]
-    assert bare(given) == "train --data my.json --preset people --lr 0.1 --out x"
+    assert strip_paths(given) == "train --data my.json --preset people --lr 0.1 --out x"

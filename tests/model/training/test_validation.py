@@ -15,13 +15,16 @@ from model.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from model.config.parts import TimmConfig
 from model.data.coco import CocoDataset, load_coco
 from model.data.fields import DataError
-from model.evaluation.coco_ap import evaluate, match_classes, predict
+from model.evaluation.coco_ap import HEADLINE, average_precision
+from model.evaluation.instance import match_classes, predict
 from model.networks.mask_rcnn import MaskRCNN
 from model.predict.instance import InstanceOptions
-from model.training import validation as measuring
-from model.training.instance import train
-from model.training.run_files import read_lines
-from model.training.validation import evaluating, open_validation, validate
+from model.training import instance_validation
+from model.training.instance import InstanceTask
+from model.training.instance_validation import measure_instances, open_validation
+from model.training.loop import evaluating, train
+from model.training.reports.log import read_lines
+from model.training.reports.validation import record
 from tests.model import tiny
 
 
@@ -55,13 +58,12 @@ def measured(file: Path, data: CocoDataset, tmp_path_factory: pytest.TempPathFac
     """A run of five steps with norms that train, measured after steps 2, 4 and 5."""
     out = tmp_path_factory.mktemp("measured")
     validation = open_validation(file, file.parent, data.categories)
-    plain = {"workers": 0, "validate_every": 2}
-    train(tiny.network(NORMS), [data], PLAN, out, validation=validation, **plain)  # type: ignore[arg-type]
+    train(InstanceTask(tiny.network(NORMS), [data], PLAN, validation), out, workers=0, validate_every=2)
     return out
 
 
 def test_a_measured_run_trains_as_any_other(measured: Path, data: CocoDataset, tmp_path: Path) -> None:
-    train(tiny.network(NORMS), [data], PLAN, tmp_path, workers=0, validate_every=0)
+    train(InstanceTask(tiny.network(NORMS), [data], PLAN), tmp_path, workers=0, validate_every=0)
     one, other = saved(measured), saved(tmp_path)
     for part in ("network", "average"):
         for name, tensor in one[part].items():
@@ -87,7 +89,7 @@ def test_the_figures_are_those_of_the_exported_weights(measured: Path, file: Pat
         torch.testing.assert_close(opened.tensors[name], tensor, atol=1e-4, rtol=1e-3)
     whole = Checkpoint(opened.config, opened.categories, state["average"])  # not rounded to half precision
     found = predict(whole, data, match_classes(whole, data.categories), InstanceOptions())
-    metrics = evaluate(file, found.entries, found.category_ids, found.image_ids)
+    metrics = average_precision(file, found.entries, found.category_ids, found.image_ids)
     last = read_lines(measured / "validation.jsonl")[-1]
     assert {name: last[name] for name in metrics} == {
         name: None if value != value else round(value, 5) for name, value in metrics.items()
@@ -105,7 +107,8 @@ def test_one_line_says_it(file: Path, data: CocoDataset, tmp_path: Path) -> None
     other = changed(file, "boxes.json", annotations=boxes, categories=categories)
     validation = open_validation(other, file.parent, data.categories)
     assert [c.id for c in validation.categories] == [8, 7]
-    said = validate(tiny.network(), validation, tmp_path, 12, 3.25)
+    network = tiny.network().eval()
+    said = record(tmp_path, 12, 3.25, measure_instances(network, validation), HEADLINE)
     assert said.startswith("step 12, epoch 3.2: box AP 0.") and said.endswith(", mask AP –, boundary AP –")
     (line,) = read_lines(tmp_path / "validation.jsonl")
     assert line["mask/AP"] is None and line["box/AP"] is not None
@@ -115,14 +118,15 @@ def test_a_resumed_run_drops_what_was_measured_beyond_its_state(
     file: Path, data: CocoDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     validation = open_validation(file, file.parent, data.categories)
-    monkeypatch.setattr(measuring, "coco_results", lambda *_: [])
+    monkeypatch.setattr(instance_validation, "coco_results", lambda *_: [])
     short = dataclasses.replace(PLAN, steps=2)
-    plain = {"workers": 0, "validate_every": 1, "validation": validation}
-    train(tiny.network(), [data], short, tmp_path, **plain)  # type: ignore[arg-type]
+    first = InstanceTask(tiny.network(), [data], short, validation)
+    train(first, tmp_path, workers=0, validate_every=1)
     with (tmp_path / "validation.jsonl").open("a") as lines:
         lines.write('{"step": 3}\n{"st')
     longer = dataclasses.replace(PLAN, steps=3)
-    train(tiny.network(), [data], longer, tmp_path, resume=True, **plain)  # type: ignore[arg-type]
+    second = InstanceTask(tiny.network(), [data], longer, validation)
+    train(second, tmp_path, resume=True, workers=0, validate_every=1)
     found = read_lines(tmp_path / "validation.jsonl")
     assert [line["step"] for line in found] == [1, 2, 3] and len(found[2]) == 20
 

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from model.data.coco import load_coco
+from model.evaluation.coco_ap import HEADLINE
 from model.masks.overlay import colour
-from model.training.curves import draw_curves
-from model.training.pictures import CAPTION, GAP, SIDE, compare
+from model.training.reports.curves import draw_curves
+from model.training.reports.instance_pictures import CAPTION, GAP, SIDE, compare_instances
 from tests.model import tiny
 from tests.model.coco_files import bitmap, compressed
 
@@ -29,7 +30,7 @@ def test_the_truth_on_the_left_and_what_was_found_on_the_right(tmp_path: Path) -
     """Of the first picture its masks, of the second, which has boxes only, their outlines."""
     file = tiny.write_data(tmp_path / "data", 2, box_only=[2])
     data = load_coco(file, file.parent)
-    sheet = np.asarray(compare(data, [result(1, 0.5), result(2, 0.49)]))
+    sheet = np.asarray(compare_instances(data, [result(1, 0.5), result(2, 0.49)]))
     assert sheet.shape == (SHEET[1], 2 * SHEET[0] + 4 * GAP, 3)
     pair = sheet[CAPTION:-GAP, : SHEET[0]]
     truth, found = pair[:, :SIDE], pair[:, SIDE + GAP :]
@@ -50,7 +51,7 @@ def test_at_most_eight_pictures_that_have_instances(tmp_path: Path) -> None:
     content["annotations"] = [a for a in content["annotations"] if a["image_id"] != 1]
     file.write_text(json.dumps(content))
     data = load_coco(file, file.parent)
-    assert compare(data, []).height == 4 * SHEET[1]
+    assert compare_instances(data, []).height == 4 * SHEET[1]
 
 
 @pytest.mark.parametrize(
@@ -58,12 +59,12 @@ def test_at_most_eight_pictures_that_have_instances(tmp_path: Path) -> None:
 )
 def test_curves(measured: str, tmp_path: Path) -> None:
     """Also of a run that has not logged anything yet."""
-    draw_curves(tmp_path)
+    draw_curves(tmp_path, HEADLINE)
     empty = (tmp_path / "curves.png").read_bytes()
     lines = [{"step": i, "lr": 0.1 / i, "images_per_second": 3.0, "mask_point": 1 / i} for i in (1, 2)]
     (tmp_path / "log.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     (tmp_path / "validation.jsonl").write_text(measured)
-    draw_curves(tmp_path)
+    draw_curves(tmp_path, HEADLINE)
     assert (tmp_path / "curves.png").read_bytes() != empty
     with Image.open(tmp_path / "curves.png") as drawn:
         assert drawn.size == (1200, 320)
