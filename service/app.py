@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from export.bundle import Bundle, Execution, open_bundle
+from export.bundle import Bundle, open_bundle
+from export.session import Execution
 from service.engine.batching import BatchLimits
 from service.engine.engine import Engine, EngineConfig, serving
 from service.engine.observer import Observer, Observers

@@ -111,10 +111,11 @@ class Engine:
         await self._workers.device.run(lambda: self._inference.warm_up(images))
         file = io.BytesIO()
         Image.fromarray(golden.picture()).save(file, "PNG")
-        request = Request("warm-up", file.getvalue(), self._task.golden_options)
+        name, task = self.manifest.name, self.manifest.task
+        request = Request("warm-up", file.getvalue(), golden.GOLDENS[task].OPTIONS)
         request.arrived = asyncio.get_running_loop().time()
         await self._process(request)
-        self._task.check_golden(request.result)
+        golden.check(name, task, self.manifest.model.golden, request.result)
         self.ready = True
 
     def _predict_cost(self, request: Request) -> None:

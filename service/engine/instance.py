@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from export import golden
 from export.bundle import Bundle
 from model.pointrend.levels import SIDES, START, total_work
-from model.predict.instance import InstanceOptions, Instances
+from model.predict.instance import InstanceOptions
 from service.engine.instance_work import InstanceWork, check_boxes, check_work
 from service.engine.request import Request
 from service.engine.task_card import TaskCard
@@ -18,12 +17,11 @@ DEGRADED_SIDE = 112  # the paper's AP is the same there as at 224 (Table 3)
 class InstanceTask:
     """Instance segmentation by one model."""
 
-    golden_options = golden.InstanceGolden.OPTIONS
     degraded_side = DEGRADED_SIDE
 
     def __init__(self, bundle: Bundle) -> None:
         assert bundle.manifest.model.task == "instance"
-        self._name, self._model = bundle.manifest.name, bundle.manifest.model
+        self._model = bundle.manifest.model
         self._work = InstanceWork()
 
     def check(self, options: InstanceOptions, max_points: int) -> None:
@@ -44,10 +42,6 @@ class InstanceTask:
         self._work.learn(
             request.options, [total_work(render.target, points) for render in request.prediction.renders]
         )
-
-    def check_golden(self, result: Instances) -> None:
-        """Raise RuntimeError unless this is the mask that the export saw in the golden picture's box."""
-        golden.check(self._name, self._model.task, self._model.golden, result)
 
     def card(self) -> TaskCard:
         """Return the sides that may be asked for, and the limits of detection."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from export import golden
 from export.bundle import Bundle
 from model.pointrend.label_map_levels import Size, total_points, total_work
-from model.predict.label_map import LabelMap, LabelMapOptions, LabelMapPrediction, target_size
+from model.predict.label_map import LabelMapOptions, LabelMapPrediction, target_size
 from model.predict.preprocess import resized_size
 from service.engine.cost import Mean
 from service.engine.errors import ParameterError
@@ -23,11 +22,9 @@ _Total = Callable[[Size, Size, Size, int | None], int]
 class SemanticTask:
     """Semantic segmentation by one model."""
 
-    golden_options = golden.SemanticGolden.OPTIONS
-
     def __init__(self, bundle: Bundle) -> None:
         assert bundle.manifest.model.task == "semantic"
-        self._name, self._model = bundle.manifest.name, bundle.manifest.model
+        self._model = bundle.manifest.model
         self._pixels = bundle.manifest.preprocessing
         self.degraded_side = self._pixels.short_edge // 2  # a level above the stride of 4
         # Points of a label map in its image's own size. The guess is a photograph's of the network's largest input.
@@ -71,10 +68,6 @@ class SemanticTask:
         if request.options.resolution == "native" and request.options.points is None:
             render = cast("LabelMapPrediction", request.prediction).render
             self._native.add(self._total(total_work, render.extent, render.target_size, None))
-
-    def check_golden(self, result: LabelMap) -> None:
-        """Raise RuntimeError unless this is the label map that the export saw in the golden picture."""
-        golden.check(self._name, self._model.task, self._model.golden, result)
 
     def card(self) -> TaskCard:
         """Return the colours of the classes."""

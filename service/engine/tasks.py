@@ -16,12 +16,7 @@ from service.engine.task_card import TaskCard
 
 
 class Task(WorkEstimate, Protocol):
-    """One model's task. Options are those of the task, results those that its predictions finish with."""
-
-    @property
-    def golden_options(self) -> Any:
-        """The options with which the model must see in the golden picture what its export saw."""
-        ...
+    """What is special about serving one model. `options` are those of its task."""
 
     @property
     def degraded_side(self) -> int:
@@ -34,10 +29,6 @@ class Task(WorkEstimate, Protocol):
 
     def check_size(self, options: Any, width: int, height: int, max_points: int) -> None:
         """Raise ParameterError if the options do not fit an image of this size, or need more work than `max_points`."""
-        ...
-
-    def check_golden(self, result: Any) -> None:
-        """Raise RuntimeError unless this is what the export saw in the golden picture."""
         ...
 
     def card(self) -> TaskCard:
