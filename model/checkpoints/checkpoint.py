@@ -19,7 +19,8 @@ from safetensors.torch import save as serialised
 from torch import Tensor
 from typing_extensions import TypeVar
 
-from model.checkpoints.detectron2.arrays import convert, read_arrays
+from model.checkpoints.detectron2.arrays import read_arrays
+from model.checkpoints.detectron2.convert import convert
 from model.checkpoints.errors import CheckpointError
 from model.checkpoints.shapes import fit, network_shapes
 from model.config.categories import Category, default_categories

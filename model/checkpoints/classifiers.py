@@ -10,7 +10,8 @@ from typing import cast
 import numpy as np
 import torch
 
-from model.checkpoints.detectron2.arrays import Array, read_arrays, reference_tensors
+from model.checkpoints.detectron2.arrays import Array, read_arrays
+from model.checkpoints.detectron2.convert import reference_tensors
 from model.checkpoints.shapes import fitting
 from model.errors import UserError
 from model.networks.build import Network

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from model.checkpoints.checkpoint import REFERENCE_SUFFIXES, Checkpoint, load
 from model.checkpoints.class_axes import Pairs, class_axes, copy_classes, count_classes
-from model.checkpoints.detectron2.arrays import read_arrays, reference_tensors
+from model.checkpoints.detectron2.arrays import read_arrays
+from model.checkpoints.detectron2.convert import reference_tensors
 from model.checkpoints.errors import CheckpointError
 from model.checkpoints.shapes import fitting, listed
 from model.config.categories import Category, numbered

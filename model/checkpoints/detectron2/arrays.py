@@ -1,6 +1,6 @@
-"""Reading the reference implementation's (detectron2's) checkpoints: files → arrays → our tensors.
+"""Read the files of the reference implementation's (detectron2's) checkpoints as arrays, without running their code.
 
-Pickles run code when they are loaded. The unpickler here never calls anything a file names: each admitted
+Pickles run code when they are loaded. The unpickler here never calls anything that a file names: each admitted
 name stands for a small substitute in this module, and the arrays are rebuilt from plain bytes.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.checkpoints.detectron2.names import POINT, rename
 from model.checkpoints.errors import CheckpointError
-from model.checkpoints.shapes import Shape, fit
-from model.config.network import NetworkConfig
-from model.networks.boxes import cell_anchors
 
 Array = NDArray[Any]
 
 _NUMBER = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
 
-_TRUNK = "backbone.trunk."  # the part whose norms have fixed statistics
-
 
 def read_arrays(path: str | Path) -> dict[str, Array]:
-    """The arrays of a `.pkl` (numpy) or `.pth` (torch) file by name, from under "model" or the top.
+    """Return the arrays of a `.pkl` (numpy) or `.pth` (torch) file by name, from under "model" or the top.
 
     Raises CheckpointError if the file is damaged, asks for anything but arrays, or holds something else.
     """
@@ -52,79 +45,6 @@ def read_arrays(path: str | Path) -> dict[str, Array]:
             raise CheckpointError(f"{path.name} holds {name!r}, which is no array")
         arrays[name] = array
     return arrays
-
-
-def convert(
-    arrays: Mapping[str, Array], config: NetworkConfig, expected: Mapping[str, Shape]
-) -> dict[str, Tensor]:
-    """The reference's arrays as float32 tensors under our names, exactly those of `expected`.
-
-    Buffers that restate the configuration are compared with it and dropped. BatchNorm without running
-    statistics (Caffe2's files) gets mean 0 and variance 1. Raises CheckpointError that names whatever is
-    missing, unexpected, misshapen or contrary to the configuration.
-    """
-    tensors: dict[str, Tensor] = {}
-    buffers = _restated(config)
-    for original, array in arrays.items():
-        name = original.removeprefix("module.")  # left by training on several GPUs
-        if name in buffers:
-            _check_buffer(name, array, buffers[name])
-            continue
-        if name.endswith(".norm.num_batches_tracked"):
-            continue
-        name = rename(name)
-        if name in tensors:
-            raise CheckpointError(f"two arrays stand for {name}; the second is {original}")
-        is_conv1d = name.startswith(POINT) and array.ndim == 3 and array.shape[2] == 1
-        values = array[..., 0] if is_conv1d else array
-        tensors[name] = torch.from_numpy(np.array(values, dtype=np.float32, order="C"))  # copied: writable
-    tensors |= _missing_statistics(tensors)
-    fit(tensors, expected)
-    return tensors
-
-
-def reference_tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
-    """Return the reference's arrays as float32 tensors under our names."""
-    tensors = {}
-    for name, array in arrays.items():
-        ours = rename(name.removeprefix("module."))
-        is_conv1d = ours.startswith(POINT) and array.ndim == 3
-        tensors[ours] = torch.from_numpy(np.array(array[..., 0] if is_conv1d else array, dtype=np.float32))
-    return tensors
-
-
-def _missing_statistics(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Mean 0 and variance 1 of every norm that has weight and bias but neither of the two."""
-    filled: dict[str, Tensor] = {}
-    for name, weight in tensors.items():
-        prefix = name.removesuffix("weight")
-        mean, var = prefix + "running_mean", prefix + "running_var"
-        if (
-            name.startswith(_TRUNK)
-            and name.endswith(".norm.weight")
-            and prefix + "bias" in tensors
-            and not {mean, var} & tensors.keys()
-        ):
-            filled |= {mean: torch.zeros_like(weight), var: torch.ones_like(weight)}
-    return filled
-
-
-def _restated(config: NetworkConfig) -> dict[str, Array]:
-    """Buffers of older files that hold no trained value: what they must be under this configuration."""
-    pixels = config.preprocessing
-    buffers = {"pixel_mean": np.array(pixels.mean), "pixel_std": np.array(pixels.std)}
-    if config.task == "instance":
-        for i, size in enumerate(config.rpn.anchor_sizes):
-            anchors = cell_anchors(size, config.rpn.aspect_ratios).numpy()
-            buffers[f"proposal_generator.anchor_generator.cell_anchors.{i}"] = anchors
-    return buffers
-
-
-def _check_buffer(name: str, array: Array, expected: Array) -> None:
-    if array.size != expected.size or not np.allclose(array.reshape(expected.shape), expected, rtol=1e-4):
-        raise CheckpointError(
-            f"{name} is {array.ravel().tolist()}, but the configuration says {expected.ravel().tolist()}"
-        )
 
 
 def _as_array(value: object) -> Array | None:

@@ -1,4 +1,4 @@
-"""The reference implementation's (detectron2's) YAML configuration as a `MaskRCNNConfig` or a `SemanticConfig`.
+"""The reference implementation's (detectron2's) YAML configuration as a configuration of ours.
 
 Every key is one of three: it configures our network, it must have a value that our network has built in, or
 it cannot change a prediction. Anything else is refused, so that no setting is dropped silently.
@@ -6,90 +6,36 @@ it cannot change a prediction. Anything else is refused, so that no setting is d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from model.checkpoints.detectron2 import keys, semantic_keys
-from model.checkpoints.detectron2.yaml_file import ReferenceConfigError, foreign, is_number, read, settle
-from model.config.instance import BoxHeadConfig, ConvHeadConfig, MaskRCNNConfig, PointRendConfig, RPNConfig
+from model.checkpoints.detectron2 import instance_keys, semantic_keys
+from model.checkpoints.detectron2.keys import ARCHITECTURE
+from model.checkpoints.detectron2.yaml_file import ReferenceConfigError, read
 from model.config.network import NetworkConfig
-from model.config.parts import FPNConfig, Preprocessing
+
+Given = Mapping[str, Any]  # keys with dots → values as they stand in the file
+
+# By META_ARCHITECTURE: the values of all keys that count, with what is wrong; and the network of values without faults.
+_READERS: Mapping[
+    str, tuple[Callable[[Given], tuple[dict[str, Any], list[str]]], Callable[[Given], NetworkConfig]]
+] = {
+    instance_keys.NAME: (instance_keys.settled, instance_keys.config),
+    semantic_keys.NAME: (semantic_keys.settled, semantic_keys.config),
+}
 
 
 def config_from_yaml(path: str | Path) -> NetworkConfig:
-    """The network that the reference builds from this file; keys left out have the reference's defaults.
+    """Return the network that the reference builds from this file; keys left out have the reference's defaults.
 
     Raises ReferenceConfigError that lists everything our network cannot do, by name and value.
     """
     path = Path(path)
     given = read(path)
-    if given.get(keys.ARCHITECTURE) == semantic_keys.NAME:
-        values, problems = settle(given, semantic_keys.USED, semantic_keys.BUILT_IN, semantic_keys.IGNORED)
-        problems += semantic_keys.conflicts(values)
-    else:
-        built_in = keys.BUILT_IN | keys.POINTREND_BUILT_IN | keys.CONV_BUILT_IN
-        values, problems = settle(given, keys.USED, built_in, keys.IGNORED)
-        problems += _conflicts(values)
+    # An unknown architecture is among the faults that the instance reader lists.
+    settled, config = _READERS.get(str(given.get(ARCHITECTURE)), _READERS[instance_keys.NAME])
+    values, problems = settled(given)
     if problems:
         raise ReferenceConfigError(f"{path.name} cannot be used: " + "; ".join(problems))
-    return (
-        semantic_keys.config(values) if values[keys.ARCHITECTURE] == semantic_keys.NAME else _config(values)
-    )
-
-
-def _per_level(value: Any) -> tuple[tuple[float, ...], ...]:
-    """One tuple of numbers for each of P2–P6, given for each or once for all; () if it is anything else."""
-    rows = value if isinstance(value, tuple) and all(isinstance(row, tuple) for row in value) else (value,)
-    rows = rows * 5 if len(rows) == 1 else rows
-    right = len(rows) == 5 and all(
-        isinstance(row, tuple) and row and all(map(is_number, row)) for row in rows
-    )
-    return rows if right else ()
-
-
-def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
-    """Values that our network has not built in, and values that contradict each other."""
-    heads = (values[keys.ROI_HEADS], values[keys.MASK_HEAD])
-    built_in = dict(keys.BUILT_IN)
-    if heads == keys.CONV_HEADS:
-        built_in |= keys.CONV_BUILT_IN
-        if values["MODEL.ROI_MASK_HEAD.NUM_CONV"] == 0:
-            yield "MODEL.ROI_MASK_HEAD.NUM_CONV = 0 is not supported with MaskRCNNConvUpsampleHead"
-    elif heads in keys.POINTREND_HEADS:
-        built_in |= keys.POINTREND_BUILT_IN
-        if values[keys.CLASSES] != values[keys.POINT_CLASSES]:
-            head, box = values[keys.POINT_CLASSES], values[keys.CLASSES]
-            yield f"{keys.POINT_CLASSES} = {head!r}, but {keys.CLASSES} = {box!r}"
-    else:
-        yield f"{keys.ROI_HEADS} = {heads[0]!r} with {keys.MASK_HEAD} = {heads[1]!r} is not supported"
-    if heads == keys.FIRST_POINTREND_HEADS:
-        del built_in["MODEL.ROI_MASK_HEAD.POOLER_TYPE"]
-    yield from foreign(values, built_in)
-    sizes, ratios = keys.RPN["anchor_sizes"][0], keys.RPN["aspect_ratios"][0]
-    if {len(row) for row in _per_level(values[sizes])} != {1}:
-        yield f"{sizes} = {values[sizes]!r} is not one size for each level"
-    if len(set(_per_level(values[ratios]))) != 1:
-        yield f"{ratios} = {values[ratios]!r} is not the same list on every level"
-
-
-def _config(values: Mapping[str, Any]) -> MaskRCNNConfig:
-    def fields(table: keys.Fields) -> dict[str, Any]:
-        return {field: values[key] for field, (key, _) in table.items()}
-
-    rpn = RPNConfig(**fields(keys.RPN))
-    conv = (values[keys.ROI_HEADS], values[keys.MASK_HEAD]) == keys.CONV_HEADS
-    return MaskRCNNConfig(
-        backbone=keys.resnet(values),
-        num_classes=values[keys.CLASSES],
-        fpn=FPNConfig(**fields(keys.FPN)),
-        rpn=replace(
-            rpn,
-            anchor_sizes=tuple(size for (size,) in _per_level(rpn.anchor_sizes)),
-            aspect_ratios=_per_level(rpn.aspect_ratios)[0],
-        ),
-        box=BoxHeadConfig(**fields(keys.BOX)),
-        mask=ConvHeadConfig(**fields(keys.CONV)) if conv else PointRendConfig(**fields(keys.POINTREND)),
-        preprocessing=Preprocessing(**fields(keys.PIXELS)),
-    )
+    return config(values)

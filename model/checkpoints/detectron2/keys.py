@@ -1,4 +1,4 @@
-"""The keys of the reference's YAML: which of ours each one sets, which must have a built-in value, which are neutral.
+"""Keys of the reference's YAML: which of our fields each sets, which must have a built-in value, which are neutral.
 
 Names and defaults are those of the reference's own configuration.
 """
@@ -151,6 +151,6 @@ MAY_BE_ZERO = ("MODEL.BACKBONE.FREEZE_AT", "MODEL.ROI_MASK_HEAD.NUM_CONV")
 
 
 def resnet(values: Mapping[str, Any]) -> ResNetConfig:
-    """The trunk of either task; the reference counts a 3×3 convolution's width by group."""
+    """Return the trunk of either task; the reference counts a 3×3 convolution's width by group."""
     fields = {field: values[key] for field, (key, _) in RESNET.items()}
     return ResNetConfig(**fields | {"bottleneck": fields["bottleneck"] * fields["groups"]})

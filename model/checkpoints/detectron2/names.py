@@ -45,7 +45,7 @@ _NAMES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 
 def rename(name: str) -> str:
-    """Our name of the reference's parameter; a name that is not theirs is returned as it is."""
+    """Return our name of the reference's parameter; a name that is not theirs is returned as it is."""
     for pattern, template in _NAMES:
         if match := pattern.fullmatch(name):
             parts = match.groupdict()

@@ -1,4 +1,4 @@
-"""The keys of the reference's YAML for semantic segmentation; see `reference_keys`."""
+"""The keys of the reference's YAML for semantic segmentation; see `config_from_yaml`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from model.checkpoints.detectron2 import keys
-from model.checkpoints.detectron2.yaml_file import foreign
+from model.checkpoints.detectron2.yaml_file import foreign, settle
 from model.config.parts import FPNConfig, Preprocessing
 from model.config.semantic import SemanticConfig, SemanticFPNConfig, SemanticPointConfig
 
@@ -48,8 +48,14 @@ IGNORED = [
 ]
 
 
-def conflicts(values: Mapping[str, Any]) -> Iterator[str]:
-    """Values that our network has not built in, and values that contradict each other."""
+def settled(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the values of all keys that count, and what is wrong with the file."""
+    values, problems = settle(given, USED, BUILT_IN, IGNORED)
+    return values, [*problems, *_conflicts(values)]
+
+
+def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
+    """Name values that our network has not built in, and values that contradict each other."""
     pointrend = values[HEAD] == POINT_HEAD
     yield from foreign(
         values, {key: value for key, value in BUILT_IN.items() if pointrend or key not in POINT_BUILT_IN}
@@ -63,7 +69,7 @@ def conflicts(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def config(values: Mapping[str, Any]) -> SemanticConfig:
-    """The network of values without conflicts."""
+    """Return the network of values without faults."""
 
     def fields(table: keys.Fields) -> dict[str, Any]:
         return {field: values[key] for field, (key, _) in table.items()}

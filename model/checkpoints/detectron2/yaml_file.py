@@ -30,7 +30,7 @@ _Loader.add_constructor("tag:yaml.org,2002:python/tuple", _Loader.sequence)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Dotted keys → values as they stand in the file."""
+    """Return the file's keys, joined with dots, with their values as they stand there. Raises ReferenceConfigError."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -54,7 +54,7 @@ def _flat(section: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def _decoded(value: Any) -> Any:
-    """Sequences as tuples; text that spells a Python literal, "(10.0, 5.0)", as the reference reads it."""
+    """Return sequences as tuples, and text that spells a Python literal, "(10.0, 5.0)", as the reference reads it."""
     if isinstance(value, str):
         try:
             value = ast.literal_eval(value)
@@ -66,9 +66,9 @@ def _decoded(value: Any) -> Any:
 def settle(
     given: Mapping[str, Any], used: Mapping[str, Any], built_in: Mapping[str, Any], ignored: Iterable[str]
 ) -> tuple[dict[str, Any], list[str]]:
-    """The values of all keys that count, from the file or by default, and what is wrong with the file.
+    """Return the values of all keys that count, from the file or by default, and what is wrong with the file.
 
-    `used`: key → default. `built_in`: key → default, what is admitted. `ignored`: patterns of neutral keys.
+    `used`: key → default. `built_in`: key → default, admitted values. `ignored`: patterns of neutral keys.
     """
     values = {key: default for key, (default, _) in built_in.items()} | dict(used)
     problems = [
@@ -86,14 +86,14 @@ def settle(
 
 
 def foreign(values: Mapping[str, Any], built_in: Mapping[str, Any]) -> Iterator[str]:
-    """Values that our network has not built in."""
+    """Name values that our network has not built in."""
     for key, (_, admitted) in built_in.items():
         if values[key] not in admitted:
             yield f"{key} = {values[key]!r} is not supported, only {' or '.join(map(repr, admitted))}"
 
 
 def _usable(key: str, value: Any, default: Any) -> bool:
-    """Whether a key that configures has the type of its default; sizes are at least 1, thresholds 0 to 1."""
+    """Return whether a value has the type of its key's default; sizes are at least 1, thresholds within 0 to 1."""
     if key in keys.CHOICES:
         return value in keys.CHOICES[key]
     match default:
@@ -104,7 +104,7 @@ def _usable(key: str, value: Any, default: Any) -> bool:
         case float():
             return is_number(value) and 0 <= value <= 1
     if key.startswith("MODEL.ANCHOR_GENERATOR."):
-        return True  # judged by level, in _conflicts
+        return True  # checked level by level (instance_keys)
     if not (isinstance(value, tuple) and len(value) == 3 and all(map(is_number, value))):
         return False
     return key != keys.STD or min(value) > 0

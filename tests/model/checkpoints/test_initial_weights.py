@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from model.checkpoints.checkpoint import Checkpoint, save
-from model.checkpoints.detectron2.arrays import convert, read_arrays
+from model.checkpoints.detectron2.arrays import read_arrays
 from model.checkpoints.detectron2.config import config_from_yaml
+from model.checkpoints.detectron2.convert import convert
 from model.checkpoints.errors import CheckpointError
 from model.checkpoints.initial_weights import from_checkpoint
 from model.config.categories import Category, numbered
