@@ -16,8 +16,9 @@ from model.data.images import Pixels
 from model.data.label_augment import LabelAugmentation
 from model.data.label_map_samples import LabelMapTrainingSet, collate_label_maps
 from model.data.label_maps import load_label_maps, together
-from model.data.labelling import VOID, read_labelling
+from model.data.labelling import read_labelling
 from model.data.samplers import Draw
+from model.masks.palette import VOID
 from tests.model import label_files
 from tests.paths import ROOT
 

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 
-from model.data.labelling import VOID
 from model.evaluation.iou import (
     area_overlap,
     band_width,
@@ -18,6 +17,7 @@ from model.evaluation.iou import (
     mean,
     overlap,
 )
+from model.masks.palette import VOID
 
 
 def maps(*rows: str) -> np.ndarray:
