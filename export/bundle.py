@@ -17,7 +17,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from export.manifest import MANIFEST, BundleError, Manifest, read_manifest
+from export.errors import BundleError
+from export.manifest import MANIFEST, Manifest, read_manifest
 from export.session import Execution, GraphPass, open_session
 from model.pointrend.point_head import PointHead
 from model.predict.instance import InstancePredictor

@@ -6,22 +6,88 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
-from onnxscript import opset18
+from onnxscript import opset18, optimizer
 from torch import Tensor, nn
 
-from model.networks.coarse_pass import InstancePass, SemanticPass
-from model.predict.coarse import InstanceCoarse, LabelMapCoarse
+from export.stages import StagedPass, named, public_names
+from model.networks.build import CoarsePass
 
 OPSET = 18
 op: Any = opset18  # its stubs type every constant as a union of all types
-OUTPUTS = InstanceCoarse._fields
 _MOST = 2**31 - 1
+
+_BATCH = torch.export.Dim("batch", min=1, max=64)
+_ROWS = torch.export.Dim("rows", min=2, max=512)
+_COLUMNS = torch.export.Dim("columns", min=2, max=512)
+_PROMPTS = torch.export.Dim("prompts", min=0, max=100_000)
+_SHAPES: Mapping[str, dict[int, Any]] = {
+    "image": {0: _BATCH, 2: 32 * _ROWS, 3: 32 * _COLUMNS},
+    "size": {0: _BATCH},
+    "prompts": {0: _PROMPTS},
+    "prompt_batch": {0: _PROMPTS},
+    "prompt_class": {0: _PROMPTS},
+}
+
+
+def example(height: int = 256, width: int = 320) -> dict[str, Tensor]:
+    """Return inputs with which a pass is traced. The sides, multiples of 32, stand for all others."""
+    return {
+        "image": torch.rand(2, 3, height, width),
+        "size": torch.tensor([[height, width], [height - 7, width - 9]], dtype=torch.float32),
+        "prompts": torch.tensor([[8.0, 8, 90, 120], [40, 30, 200, 160], [5, 5, 60, 60]]),
+        "prompt_batch": torch.tensor([0, 1, 1]),
+        "prompt_class": torch.tensor([-1, 0, -1]),
+    }
+
+
+def export_staged(coarse: CoarsePass, path: Path) -> list[str]:
+    """Write the graph of a pass with its intermediate results as further outputs. Return its own outputs' names."""
+    given = example()
+    inputs = {name: given[name] for name in coarse.inputs}
+    with torch.inference_mode():
+        steps = coarse.steps(**inputs)
+    shapes = {"inputs": tuple(_SHAPES[name] for name in inputs)}
+    export_graph(StagedPass(coarse), path, inputs, shapes, list(named(steps)))
+    return public_names(steps)
+
+
+def prune(staged: Path, path: Path, outputs: Sequence[str]) -> None:
+    """Write the graph at `staged` again with these outputs alone, and without what only the others needed."""
+    model = onnx.load(staged)
+    for output in [each for each in model.graph.output if each.name not in outputs]:
+        model.graph.output.remove(output)
+    optimizer.remove_unused_nodes(model)
+    onnx.save(model, path)
+
+
+def export_graph(
+    module: nn.Module,
+    path: Path,
+    inputs: Mapping[str, Tensor],
+    shapes: dict[str, Any],
+    outputs: Sequence[str],
+) -> None:
+    """Write a module of positional tensors as ONNX; the names of `inputs` become those of the graph."""
+    translations: dict[Any, Any] = {torch.ops.pointrend.nms_rows.default: _nms_rows}
+    with _quiet():
+        torch.onnx.export(
+            module,
+            tuple(inputs.values()),
+            path,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=shapes,
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            custom_translation_table=translations,
+        )
 
 
 def _nms_rows(boxes: Any, scores: Any, iou_threshold: float, min_score: float) -> Any:
@@ -42,68 +108,9 @@ def _nms_rows(boxes: Any, scores: Any, iou_threshold: float, min_score: float) -
     return op.ScatterND(none, places, kept)
 
 
-def export_coarse(coarse: InstancePass, path: Path, height: int = 256, width: int = 320) -> None:
-    """Write the graph. height and width are those of the example only (multiples of 32)."""
-    example = {
-        "image": torch.rand(2, 3, height, width),
-        "size": torch.tensor([[height, width], [height - 7, width - 9]], dtype=torch.float32),
-        "prompts": torch.tensor([[8.0, 8, 90, 120], [40, 30, 200, 160], [5, 5, 60, 60]]),
-        "prompt_batch": torch.tensor([0, 1, 1]),
-        "prompt_class": torch.tensor([-1, 0, -1]),
-    }
-    batch = torch.export.Dim("batch", min=1, max=64)
-    rows = torch.export.Dim("rows", min=1, max=512)
-    columns = torch.export.Dim("columns", min=1, max=512)
-    prompts = torch.export.Dim("prompts", min=0, max=100_000)
-    shapes = {
-        "image": {0: batch, 2: 32 * rows, 3: 32 * columns},
-        "size": {0: batch},
-        "prompts": {0: prompts},
-        "prompt_batch": {0: prompts},
-        "prompt_class": {0: prompts},
-    }
-    translations: dict[Any, Any] = {torch.ops.pointrend.nms_rows.default: _nms_rows}
-    export_graph(coarse, path, example, shapes, list(OUTPUTS), translations)
-
-
-def export_semantic(coarse: SemanticPass, path: Path, height: int = 256, width: int = 320) -> None:
-    """Write the graph of a semantic network: image → coarse logits, and the projected fine map if it has a head."""
-    batch = torch.export.Dim("batch", min=1, max=64)
-    rows = torch.export.Dim("rows", min=2, max=512)
-    columns = torch.export.Dim("columns", min=2, max=512)
-    outputs = list(LabelMapCoarse._fields[: 1 if coarse.network.point is None else 2])
-    example = {"image": torch.rand(2, 3, height, width)}
-    export_graph(coarse, path, example, {"image": {0: batch, 2: 32 * rows, 3: 32 * columns}}, outputs)
-
-
-def export_graph(
-    coarse: nn.Module,
-    path: Path,
-    example: dict[str, Tensor],
-    shapes: dict[str, Any],
-    outputs: list[str],
-    translations: dict[Any, Any] | None = None,
-) -> None:
-    """Write the module as ONNX, with the example's names as its inputs'."""
-    with _quiet():
-        torch.onnx.export(
-            coarse,
-            (),
-            path,
-            kwargs=example,
-            input_names=list(example),
-            output_names=outputs,
-            dynamic_shapes=shapes,
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            custom_translation_table=translations,
-        )
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter prints its progress and warns about its own internals."""
+    """Silence the exporter, which prints its progress and warns about its own internals."""
     level = logging.getLogger("torch.onnx").level
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:

@@ -13,22 +13,18 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
+from export.errors import BundleError
 from export.golden import InstanceGolden, SemanticGolden
 from model.config.categories import Category
 from model.config.instance import PointRendConfig
 from model.config.parts import Preprocessing
 from model.config.semantic import SemanticPointConfig
-from model.errors import UserError
 from model.masks.palette import Colour
 
 SCHEMA = 2
 MANIFEST = "bundle.json"
 _CHECKED = ConfigDict(extra="forbid", strict=True)
 _Channel = Annotated[int, Field(ge=0, le=255)]
-
-
-class BundleError(UserError):
-    """A bundle is missing, damaged, foreign, or of another schema than this version reads. The message is one line."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)

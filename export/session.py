@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from export.cuda import check_installed_cuda
-from export.manifest import BundleError
+from export.errors import BundleError
 
 _ELEMENTS = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
 _SMALLEST = {"batch": 1, "prompts": 0}  # of the graphs' dimensions; the others are sides of images
