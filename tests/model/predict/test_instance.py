@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from export.parity import picture
+from export.trials import picture
 from model.checkpoints.eager import eager_predictor
 from model.config.categories import Category
 from model.pointrend.levels import SIDES

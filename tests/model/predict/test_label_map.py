@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from export.parity import picture
+from export.trials import picture
 from model.config.categories import numbered
 from model.config.semantic import SemanticConfig
 from model.masks import rle
