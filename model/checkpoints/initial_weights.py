@@ -61,7 +61,8 @@ def _summary(
     initial = [name for name in names if name not in copied]
     text = f"{len(copied) - len(parts)} of {len(names)} tensors from {path.name}"
     if parts:
-        known = f"with the classes {listed(classes)}" if classes else "without any class"
+        plural = "class" if len(classes) == 1 else "classes"
+        known = f"with the {plural} {listed(classes)}" if classes else "without any class"
         text += f"; {len(parts)} in part, {known}: {listed(parts)}"
     return text + (f"; {len(initial)} begin anew: {listed(initial)}" if initial else "")
 

@@ -28,7 +28,7 @@ _PEOPLE = MaskRCNNConfig(
     fpn=FPNConfig(channels=128, norm=True),
     rpn=RPNConfig(
         anchor_sizes=(20, 40, 80, 160, 320), aspect_ratios=(1.0, 2.0, 3.0), pre_nms=500, post_nms=250
-    ),  # people stand
+    ),  # standing people are taller than wide
     box=BoxHeadConfig(fc_dim=512),
     mask=PointRendConfig(conv_dim=64, fc_dim=512, point_dim=128),
     preprocessing=Preprocessing("RGB", (127.0,) * 3, (128.0,) * 3, short_edge=512, long_edge=640),

@@ -44,7 +44,7 @@ RECIPE = InstanceRecipe(
 
 
 def network(config: MaskRCNNConfig = CONFIG, seed: int = 0) -> MaskRCNN:
-    """With random weights; residual branches are damped, as no trained norm does it."""
+    """Return a network with random weights; residual branches are damped, because no trained norm does it here."""
     torch.manual_seed(seed)
     net = MaskRCNN(config)
     for name, buffer in net.named_buffers():
@@ -54,7 +54,7 @@ def network(config: MaskRCNNConfig = CONFIG, seed: int = 0) -> MaskRCNN:
 
 
 def targets(height: int, width: int, boxes: Sequence[Sequence[float]], *, masks: bool = True) -> Target:
-    """Ellipses that fill their boxes; the classes take turns."""
+    """Return ellipses that fill their boxes, with classes in turn."""
     places = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     x0, y0, x1, y1 = places[:, :, None, None].unbind(1)
@@ -63,14 +63,14 @@ def targets(height: int, width: int, boxes: Sequence[Sequence[float]], *, masks:
 
 
 def images(count: int, height: int = 64, width: int = 96, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Normalised noise and its sizes, as `network_input` gives them."""
+    """Return normalised noise and its sizes, as `network_input` does."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(count, 3, height, width, generator=generator)
     return noise, torch.tensor([[height, width]] * count, dtype=torch.float32)
 
 
 def write_data(folder: Path, count: int = 6, *, box_only: Sequence[int] = ()) -> Path:
-    """A COCO file of `count` pictures of 64×64, each with a bright disc and a dark one, and the pictures."""
+    """Write a COCO file of `count` pictures of 64×64, each with a bright disc and a dark one, and the pictures."""
     rng = np.random.default_rng(0)
     angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     y, x = np.mgrid[0:64, 0:64]

@@ -28,7 +28,7 @@ FROM_P3 = dataclasses.replace(
 
 
 def network(config: SemanticConfig = CONFIG, seed: int = 0) -> SemanticNet:
-    """With random weights; residual branches are damped, as no trained norm does it."""
+    """Return a network with random weights; residual branches are damped, because no trained norm does it here."""
     torch.manual_seed(seed)
     net = build_network(config)
     for name, buffer in net.named_buffers():
