@@ -33,7 +33,7 @@ from model.training.reports.validation import Measurement
 from model.training.task import TrainingFiles
 
 
-class InstanceStep(nn.Module):
+class InstanceTrainingStep(nn.Module):
     """The losses of one batch, as a module so that DistributedDataParallel can wrap it."""
 
     def __init__(self, network: MaskRCNN, recipe: InstanceRecipe) -> None:
@@ -58,7 +58,7 @@ class InstanceStep(nn.Module):
         return {name: value * weight if name.startswith("mask_") else value for name, value in found.items()}
 
 
-class InstanceTask:
+class InstanceTraining:
     """A Mask R-CNN with its data and recipe (see `TrainingTask`)."""
 
     headline = HEADLINE
@@ -79,7 +79,7 @@ class InstanceTask:
         self.datasets = datasets
         self.samples = InstanceTrainingSet(used, recipe.augmentation, recipe.seed, empty=recipe.empty_images)
         self.categories = self.samples.categories
-        self.step = InstanceStep(network, recipe)
+        self.step = InstanceTrainingStep(network, recipe)
         self.epoch = math.ceil(len(self.samples) / recipe.batch_size)
 
     @property
@@ -137,7 +137,9 @@ class InstanceTask:
         return measure_instances(network, self.validation)
 
 
-def open_instance_task(config: MaskRCNNConfig, recipe: InstanceRecipe, files: TrainingFiles) -> InstanceTask:
+def open_instance_task(
+    config: MaskRCNNConfig, recipe: InstanceRecipe, files: TrainingFiles
+) -> InstanceTraining:
     """Return the task of COCO-format files; the classes are the first file's. Raises UserError, DataError."""
     if (files.val_data is None) != (files.val_images is None):
         raise UserError("give --val-data and --val-images, or neither")
@@ -147,7 +149,7 @@ def open_instance_task(config: MaskRCNNConfig, recipe: InstanceRecipe, files: Tr
     if files.val_data and files.val_images:
         validation = open_validation(files.val_data, files.val_images, classes)
     network = MaskRCNN(dataclasses.replace(config, num_classes=len(classes)))
-    return InstanceTask(network, datasets, recipe, validation)
+    return InstanceTraining(network, datasets, recipe, validation)
 
 
 def _with_masks(dataset: CocoDataset) -> CocoDataset:

@@ -35,7 +35,7 @@ from model.training.reports.validation import Measurement
 from model.training.task import TrainingFiles
 
 
-class SemanticStep(nn.Module):
+class SemanticTrainingStep(nn.Module):
     """The losses of one batch, as a module so that DistributedDataParallel can wrap it."""
 
     def __init__(self, network: SemanticNet, recipe: SemanticRecipe) -> None:
@@ -78,7 +78,7 @@ def _unread_layers(network: SemanticNet) -> Iterator[nn.Module]:
             yield backbone.fpn.output[level]
 
 
-class SemanticTask:
+class SemanticTraining:
     """A semantic segmentation network with its data and recipe (see `TrainingTask`)."""
 
     headline = HEADLINE
@@ -101,7 +101,7 @@ class SemanticTask:
         self.validation, self.validation_file = validation, validation_file
         self.categories, self.palette = data.labelling.classes, data.labelling.palette
         self.samples = LabelMapTrainingSet(data, recipe.augmentation, recipe.seed)
-        self.step = SemanticStep(network, recipe)
+        self.step = SemanticTrainingStep(network, recipe)
         self.epoch = math.ceil(len(self.samples) / recipe.batch_size)
 
     def batches(self, process: Process, start: int, workers: int) -> Iterator[LabelMapBatch]:
@@ -150,7 +150,9 @@ class SemanticTask:
         return Measurement(metrics, compare_label_maps(predictor, self.validation))
 
 
-def open_semantic_task(config: SemanticConfig, recipe: SemanticRecipe, files: TrainingFiles) -> SemanticTask:
+def open_semantic_task(
+    config: SemanticConfig, recipe: SemanticRecipe, files: TrainingFiles
+) -> SemanticTraining:
     """Return the task of label maps; validation has the same classes unless it has a file of its own.
 
     Raises UserError, DataError.
@@ -163,4 +165,4 @@ def open_semantic_task(config: SemanticConfig, recipe: SemanticRecipe, files: Tr
     if val_data and files.val_images:
         validation = together([load_label_maps(val_data, files.val_images)], like=data.labelling)
     network = SemanticNet(dataclasses.replace(config, num_classes=len(data.labelling.classes)))
-    return SemanticTask(network, data, recipe, validation, val_data)
+    return SemanticTraining(network, data, recipe, validation, val_data)

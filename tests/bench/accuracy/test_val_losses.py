@@ -11,7 +11,7 @@ import pytest
 from bench.accuracy.val_losses import image_losses, main, table
 from model.checkpoints.checkpoint import Checkpoint, save
 from model.data.coco import CocoDataset, load_coco
-from model.training.instance import InstanceTask
+from model.training.instance import InstanceTraining
 from model.training.loop import train
 from tests.model import tiny
 
@@ -25,7 +25,7 @@ def checkpoint(data: CocoDataset, folder: Path, *, steps: int) -> Checkpoint:
     network = tiny.network()
     if steps:
         plan = dataclasses.replace(tiny.RECIPE, steps=steps)
-        assert train(InstanceTask(network, [data], plan), folder, workers=0)
+        assert train(InstanceTraining(network, [data], plan), folder, workers=0)
     return Checkpoint(network.config, data.categories, dict(network.state_dict()))
 
 

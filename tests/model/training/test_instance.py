@@ -24,7 +24,7 @@ from model.predict.instance import InstanceOptions
 from model.predict.preprocess import network_input
 from model.training.distributed import Process
 from model.training.errors import TrainingError
-from model.training.instance import InstanceStep, InstanceTask
+from model.training.instance import InstanceTraining, InstanceTrainingStep
 from model.training.loop import train
 from model.training.losses.instance import instance_losses
 from model.training.optimizer import lr_factor
@@ -35,7 +35,7 @@ from tests.model import tiny
 def run(
     data: CocoDataset, recipe: InstanceRecipe, out: Path, network: MaskRCNN | None = None, **more: Any
 ) -> Path:
-    path = train(InstanceTask(network or tiny.network(), [data], recipe), out, **{"workers": 0} | more)
+    path = train(InstanceTraining(network or tiny.network(), [data], recipe), out, **{"workers": 0} | more)
     assert path is not None
     return path
 
@@ -82,7 +82,7 @@ def test_a_mask_head_alone_sees_images_with_masks_only(
     )
     file = tiny.write_data(tmp_path / "boxes", 2, box_only=[1, 2])
     with pytest.raises(TrainingError, match="not one instance has a mask"):
-        InstanceTask(tiny.network(), [load_coco(file, file.parent)], plan)
+        InstanceTraining(tiny.network(), [load_coco(file, file.parent)], plan)
 
 
 def test_mask_losses_may_weigh_more(data: CocoDataset) -> None:
@@ -90,7 +90,7 @@ def test_mask_losses_may_weigh_more(data: CocoDataset) -> None:
     images, sizes = network_input(batch.images, tiny.CONFIG.preprocessing)
     network, found = tiny.network(), []
     for weight in (1.0, 2.5):
-        step = InstanceStep(network, dataclasses.replace(tiny.RECIPE, mask_weight=weight))
+        step = InstanceTrainingStep(network, dataclasses.replace(tiny.RECIPE, mask_weight=weight))
         found.append(step(images, sizes, batch.targets, torch.Generator().manual_seed(0)))
     for name, value in found[0].items():
         factor = 2.5 if name in ("mask_coarse", "mask_point") else 1.0
@@ -210,6 +210,6 @@ def test_a_diverging_run_stops_with_its_reason(data: CocoDataset, tmp_path: Path
 
 
 def test_batches_must_divide_among_processes(data: CocoDataset, tmp_path: Path) -> None:
-    task = InstanceTask(tiny.network(), [data], tiny.RECIPE)
+    task = InstanceTraining(tiny.network(), [data], tiny.RECIPE)
     with pytest.raises(TrainingError, match="batch size 2 does not divide by 3"):
         task.batches(Process(0, 3), 0, 0)

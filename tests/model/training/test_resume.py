@@ -17,7 +17,7 @@ from model.data.coco import CocoDataset
 from model.networks.mask_rcnn import MaskRCNN
 from model.training import loop
 from model.training.errors import TrainingError
-from model.training.instance import InstanceTask
+from model.training.instance import InstanceTraining
 from model.training.loop import train
 from model.training.optimizer import lr_factor, optimizer, rates
 from model.training.recipe import InstanceRecipe
@@ -51,7 +51,7 @@ def test_a_resumed_run_is_an_uninterrupted_one(
 ) -> None:
     """Killed after its third of six steps, and gone on with by a network of other weights."""
     plan = dataclasses.replace(tiny.RECIPE, optimizer=kind)  # type: ignore[arg-type]
-    train(InstanceTask(noisy(), [data], plan), tmp_path / "straight", workers=0)
+    train(InstanceTraining(noisy(), [data], plan), tmp_path / "straight", workers=0)
 
     def killed(*state: Any) -> None:
         store(*state)
@@ -60,12 +60,14 @@ def test_a_resumed_run_is_an_uninterrupted_one(
     with monkeypatch.context() as patch:
         patch.setattr(loop, "store", killed)
         with pytest.raises(KeyboardInterrupt):
-            train(InstanceTask(noisy(), [data], plan), tmp_path / "resumed", workers=0, checkpoint_every=3)
+            train(
+                InstanceTraining(noisy(), [data], plan), tmp_path / "resumed", workers=0, checkpoint_every=3
+            )
     assert saved(tmp_path / "resumed")["step"] == 3
     assert not (tmp_path / "resumed" / "model.safetensors").exists()
     with (tmp_path / "resumed" / "log.jsonl").open("a") as log:
         log.write('{"step": 5}\n{"step"')  # past the state, and cut off
-    train(InstanceTask(noisy(seed=7), [data], plan), tmp_path / "resumed", workers=0, resume=True)
+    train(InstanceTraining(noisy(seed=7), [data], plan), tmp_path / "resumed", workers=0, resume=True)
     one, other = saved(tmp_path / "straight"), saved(tmp_path / "resumed")
     assert one["step"] == other["step"] == 6
     for name, tensor in one["network"].items():
@@ -78,7 +80,7 @@ def test_a_resumed_run_is_an_uninterrupted_one(
 def test_resuming_without_a_state_says_so_and_starts_anew(
     data: CocoDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(InstanceTask(tiny.network(), [data], ONE_STEP), tmp_path, workers=0, resume=True)
+    train(InstanceTraining(tiny.network(), [data], ONE_STEP), tmp_path, workers=0, resume=True)
     assert saved(tmp_path)["step"] == 1
     assert f"there is no {tmp_path / 'last.pt'} to resume from: starting anew" in capsys.readouterr().out
 
@@ -86,7 +88,7 @@ def test_resuming_without_a_state_says_so_and_starts_anew(
 def test_a_run_is_not_overwritten(data: CocoDataset, tmp_path: Path) -> None:
     (tmp_path / "last.pt").write_bytes(b"precious")
     with pytest.raises(TrainingError, match=r"last\.pt is there already: add --resume .*another folder"):
-        train(InstanceTask(tiny.network(), [data], ONE_STEP), tmp_path, workers=0)
+        train(InstanceTraining(tiny.network(), [data], ONE_STEP), tmp_path, workers=0)
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
     assert (tmp_path / "last.pt").read_bytes() == b"precious"
 

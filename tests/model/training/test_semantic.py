@@ -25,7 +25,7 @@ from model.training.distributed import Process
 from model.training.errors import TrainingError
 from model.training.loop import train
 from model.training.recipe import SemanticRecipe
-from model.training.semantic import SemanticStep, SemanticTask
+from model.training.semantic import SemanticTraining, SemanticTrainingStep
 from model.training.state import store
 from tests.model import label_files, tiny_semantic
 
@@ -49,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> LabelMaps:
 
 def test_it_learns_and_says_so(data: LabelMaps, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = dataclasses.replace(RECIPE, steps=48, lr=2e-3, ema=0.9)
-    task = SemanticTask(tiny_semantic.network(), data, plan, data, Path("data.json"))
+    task = SemanticTraining(tiny_semantic.network(), data, plan, data, Path("data.json"))
     path = train(task, tmp_path, workers=0, validate_every=24)
     said = capsys.readouterr().out
     assert "data: 4 images with label maps" in said and "validation: 4 images with label maps" in said
@@ -73,7 +73,7 @@ def test_a_resumed_run_is_an_uninterrupted_one(
 ) -> None:
     def run(out: str, seed: int = 0, **more: Any) -> None:
         network = tiny_semantic.network(tiny_semantic.DEEPLAB, seed)  # has dropout, so draws at random
-        train(SemanticTask(network, data, RECIPE), tmp_path / out, workers=0, **more)
+        train(SemanticTraining(network, data, RECIPE), tmp_path / out, workers=0, **more)
 
     def killed(*state: object) -> None:
         store(*state)  # type: ignore[arg-type]
@@ -97,12 +97,12 @@ def test_a_point_head_over_a_finished_base(data: LabelMaps, tmp_path: Path) -> N
     network = tiny_semantic.network(tiny_semantic.DEEPLAB)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     plan = dataclasses.replace(RECIPE, point_only=True)
-    train(SemanticTask(network, data, plan), tmp_path, workers=0)
+    train(SemanticTraining(network, data, plan), tmp_path, workers=0)
     changed = {name for name, tensor in network.state_dict().items() if not tensor.equal(before[name])}
     assert changed and all(name.startswith("point.") for name in changed)
     alone = tiny_semantic.network(dataclasses.replace(tiny_semantic.DEEPLAB, point=None))
     with pytest.raises(TrainingError, match="no point head to train"):
-        SemanticTask(alone, data, plan)
+        SemanticTraining(alone, data, plan)
 
 
 @pytest.mark.parametrize("refined", [False, True])
@@ -110,7 +110,7 @@ def test_a_point_head_over_a_finished_base(data: LabelMaps, tmp_path: Path) -> N
 def test_every_layer_that_trains_has_a_gradient(base: SemanticConfig, refined: bool, data: LabelMaps) -> None:
     """Several processes wait for each of them."""
     network = tiny_semantic.network(base if refined else dataclasses.replace(base, point=None)).train()
-    step = SemanticStep(network, RECIPE)
+    step = SemanticTrainingStep(network, RECIPE)
     batch = collate_label_maps([LabelMapTrainingSet(data, RECIPE.augmentation, 0)[i] for i in range(2)])
     images = network_input(batch.images, network.config.preprocessing)[0]
     sum(step(images, batch.labels, torch.Generator().manual_seed(0)).values()).backward()
@@ -124,7 +124,7 @@ def test_every_layer_that_trains_has_a_gradient(base: SemanticConfig, refined: b
 def test_crops_must_fit_the_network(data: LabelMaps) -> None:
     plan = dataclasses.replace(RECIPE, augmentation=LabelAugmentation((30, 64)))
     with pytest.raises(TrainingError, match=r"augmentation\.crop must be multiples of 32"):
-        SemanticTask(tiny_semantic.network(), data, plan)
+        SemanticTraining(tiny_semantic.network(), data, plan)
     with pytest.raises(TrainingError, match="does not divide by 3 processes"):
         batch_per_process(RECIPE, Process(0, 3))
 

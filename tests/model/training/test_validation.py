@@ -20,7 +20,7 @@ from model.evaluation.instance import match_classes, predict
 from model.networks.mask_rcnn import MaskRCNN
 from model.predict.instance import InstanceOptions
 from model.training import instance_validation
-from model.training.instance import InstanceTask
+from model.training.instance import InstanceTraining
 from model.training.instance_validation import measure_instances, open_validation
 from model.training.loop import evaluating, train
 from model.training.reports.log import read_lines
@@ -58,12 +58,12 @@ def measured(file: Path, data: CocoDataset, tmp_path_factory: pytest.TempPathFac
     """A run of five steps with norms that train, measured after steps 2, 4 and 5."""
     out = tmp_path_factory.mktemp("measured")
     validation = open_validation(file, file.parent, data.categories)
-    train(InstanceTask(tiny.network(NORMS), [data], PLAN, validation), out, workers=0, validate_every=2)
+    train(InstanceTraining(tiny.network(NORMS), [data], PLAN, validation), out, workers=0, validate_every=2)
     return out
 
 
 def test_a_measured_run_trains_as_any_other(measured: Path, data: CocoDataset, tmp_path: Path) -> None:
-    train(InstanceTask(tiny.network(NORMS), [data], PLAN), tmp_path, workers=0, validate_every=0)
+    train(InstanceTraining(tiny.network(NORMS), [data], PLAN), tmp_path, workers=0, validate_every=0)
     one, other = saved(measured), saved(tmp_path)
     for part in ("network", "average"):
         for name, tensor in one[part].items():
@@ -120,12 +120,12 @@ def test_a_resumed_run_drops_what_was_measured_beyond_its_state(
     validation = open_validation(file, file.parent, data.categories)
     monkeypatch.setattr(instance_validation, "coco_results", lambda *_: [])
     short = dataclasses.replace(PLAN, steps=2)
-    first = InstanceTask(tiny.network(), [data], short, validation)
+    first = InstanceTraining(tiny.network(), [data], short, validation)
     train(first, tmp_path, workers=0, validate_every=1)
     with (tmp_path / "validation.jsonl").open("a") as lines:
         lines.write('{"step": 3}\n{"st')
     longer = dataclasses.replace(PLAN, steps=3)
-    second = InstanceTask(tiny.network(), [data], longer, validation)
+    second = InstanceTraining(tiny.network(), [data], longer, validation)
     train(second, tmp_path, resume=True, workers=0, validate_every=1)
     found = read_lines(tmp_path / "validation.jsonl")
     assert [line["step"] for line in found] == [1, 2, 3] and len(found[2]) == 20

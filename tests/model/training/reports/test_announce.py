@@ -15,7 +15,7 @@ from model.data import label_maps
 from model.data.augment import Augmentation
 from model.data.coco import load_coco
 from model.data.instance_samples import InstanceTrainingSet
-from model.training.instance import InstanceTask
+from model.training.instance import InstanceTraining
 from model.training.instance_validation import InstanceValidation, open_validation
 from model.training.recipe import InstanceRecipe
 from model.training.reports import announce
@@ -65,7 +65,7 @@ def test_it_says_whether_and_when_it_measures(tmp_path: Path) -> None:
     data = load_coco(file, file.parent)
 
     def said(measured: InstanceValidation | None, every: int) -> list[str]:
-        return InstanceTask(tiny.network(), [data], tiny.RECIPE, measured).describe_validation(every)
+        return InstanceTraining(tiny.network(), [data], tiny.RECIPE, measured).describe_validation(every)
 
     measured = open_validation(file, file.parent, data.categories)
     when = "every 50 steps and after the last one"
