@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from export.bundle import Bundle, open_bundle
 from export.session import Execution
+from model.errors import UserError
 from service.engine.batching import BatchLimits
 from service.engine.engine import Engine, EngineConfig, serving
 from service.engine.observer import Observer, Observers
@@ -41,7 +42,7 @@ def create_app(
     """Return the app that serves these bundles, or those of the settings.
 
     `traces` are the app's traces; without them, the settings decide whether there are any. Raises BundleError, and
-    ValueError if there is no model to serve.
+    UserError if there is no model to serve.
     """
     if bundles is None:
         execution = Execution(settings.device, settings.thread_budget)
@@ -89,9 +90,9 @@ def create_app(
 def _service(settings: Settings, bundles: Sequence[Bundle], traces: Traces | None) -> Service:
     names = [bundle.manifest.name for bundle in bundles]
     if not names:
-        raise ValueError("there is no model to serve: give --bundle DIR or set POINTREND_BUNDLES")
+        raise UserError("there is no model to serve: give --bundle DIR or set POINTREND_BUNDLES")
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"two bundles have the same name: {', '.join(twice)}")
+        raise UserError(f"two bundles have the same name: {', '.join(twice)}")
     workers, metrics = Workers(settings.thread_budget, settings.stuck_seconds), Metrics()
     metrics.state.show_build(_version(), settings.device, settings.thread_budget)
     config = _engine_config(settings)
@@ -118,11 +119,11 @@ def _engine_config(settings: Settings) -> EngineConfig:
 
 
 def _traces() -> Traces:
-    """Return traces that are sent. Raises ValueError if their packages are not installed."""
+    """Return traces that are sent. Raises UserError if their packages are not installed."""
     try:
         from service.observe.traces import Traces
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             f"traces: {error.name} is not installed: in the repository, .venv/bin/pip install -e '.[traces]'"
         ) from error
     return Traces()

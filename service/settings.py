@@ -18,6 +18,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from model.command_line import DEBUG
+from model.errors import UserError
 from service.threads import available
 
 PREFIX = "POINTREND_"
@@ -163,32 +165,32 @@ class Settings(BaseSettings):
 
 
 def read_settings(**given: object) -> Settings:
-    """Settings, None meaning not given. Raises ValueError with a line for each mistake."""
+    """Settings, None meaning not given. Raises UserError with a line for each mistake."""
     values = {name: value for name, value in given.items() if value is not None}
     path = values.get("config") or os.environ.get(f"{PREFIX}CONFIG")
     if path is not None and not Path(str(path)).is_file():
-        raise ValueError(f"config: there is no file {path}")
+        raise UserError(f"config: there is no file {path}")
     try:
         return Settings(**values)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise ValueError("\n".join(_line(found) for found in error.errors())) from error
+        raise UserError("\n".join(_line(found) for found in error.errors())) from error
     except ValueError as error:  # the TOML file cannot be parsed
-        raise ValueError(f"config: {path}: {error}") from error
+        raise UserError(f"config: {path}: {error}") from error
 
 
 def check_environment() -> None:
-    """Raises ValueError with a line for each variable of the environment that no setting reads.
+    """Raises UserError with a line for each variable of the environment that no setting reads.
 
     POINTREND_API_KEY is a client's, so it is one of them.
     """
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {DEBUG}
     lines = []
     for name in sorted(os.environ):
         if name.upper().startswith(PREFIX) and name.upper() not in known:
             near = difflib.get_close_matches(name.upper(), known, 1)
             lines.append(f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else ""))
     if lines:
-        raise ValueError("\n".join(lines))
+        raise UserError("\n".join(lines))
 
 
 def _line(found: object) -> str:

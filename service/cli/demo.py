@@ -1,4 +1,4 @@
-"""One image through a real server: start it, wait until it is ready, post, show, stop."""
+"""One image through a real server: start it, wait until it is ready, post the image, show the answer, stop it."""
 
 from __future__ import annotations
 
@@ -15,39 +15,40 @@ from typing import IO, Any
 
 import httpx
 
+from model.errors import UserError
 from model.masks.overlay import Layer, draw
+from model.masks.paste import Crop
 from model.predict.images import decode
-from service.output.answer import Json, crops
+from service.client.results import parse
+from service.output.format import Json
 from service.settings import Settings
 
-PATIENCE = 180.0  # s, for the server to become ready and for its answer
+PATIENCE = 180.0  # seconds for the server to become ready, and for its answer
 
 
 def run(bundles: Sequence[Path], image: Path, out: Path, score: float) -> None:
-    """Serve the bundles and ask the first, of instance masks. Print a table; write masks.json and overlay.png.
+    """Serve the bundles and ask the first for instance masks. Print a table; write masks.json and overlay.png.
 
-    Raises ValueError, OSError with one line.
+    Raises UserError, OSError.
     """
     data = image.read_bytes()
     pixels = decode(data, max_pixels=Settings().max_pixels).pixels
     out.mkdir(parents=True, exist_ok=True)
     with _server(bundles) as client:
         print(f"server ready at {client.base_url}; POST /segment with {image.name}")
-        try:
-            answered = _post(client, data, score)
-        except httpx.HTTPError as error:
-            raise ValueError(f"the server does not answer: {error!r}") from error
-    print(table(answered))
-    instances = answered["instances"]
+        answer = _post(client, data, score)
+    print(table(answer))
     masks, overlay = out / "masks.json", out / "overlay.png"
-    masks.write_text(json.dumps(answered, ensure_ascii=False, indent=1), encoding="utf-8")
-    labels = [f"{instance['category']} {instance['score']:.2f}" for instance in instances]
-    draw(pixels, [Layer(*pair) for pair in zip(crops(instances), labels, strict=True)]).save(overlay)
+    masks.write_text(json.dumps(answer, ensure_ascii=False, indent=1), encoding="utf-8")
+    layers = [
+        Layer(Crop(0, 0, each.mask), f"{each.category} {each.score:.2f}") for each in parse(answer).instances
+    ]
+    draw(pixels, layers).save(overlay)
     print(f"masks    {masks}\noverlay  {overlay}")
 
 
-def table(answered: Json) -> str:
-    """The instances and timings of an answer, for people."""
+def table(answer: Json) -> str:
+    """Return the instances and timings of an answer as a table for people."""
     rows = [("category", "score", "box (x, y, w, h)", "area", "resolution")] + [
         (
             instance["category"],
@@ -56,10 +57,10 @@ def table(answered: Json) -> str:
             f"{instance['area']} px",
             f"{instance['resolution']} × {instance['resolution']}",
         )
-        for instance in answered["instances"]
+        for instance in answer["instances"]
     ]
-    timings = " · ".join(f"{stage} {value:.0f}" for stage, value in answered["timings_ms"].items())
-    head = f"{answered['model']}: {len(rows) - 1} instances in {answered['width']} × {answered['height']}"
+    timings = " · ".join(f"{stage} {value:.0f}" for stage, value in answer["timings_ms"].items())
+    head = f"{answer['model']}: {len(rows) - 1} instances in {answer['width']} × {answer['height']}"
     return "\n".join(["", head, "", *_aligned(rows), "", f"milliseconds: {timings}", ""])
 
 
@@ -70,18 +71,21 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _post(client: httpx.Client, data: bytes, score: float) -> Json:
     headers = {"content-type": "application/octet-stream"}
-    response = client.post(
-        "/segment", params={"score": score}, content=data, headers=headers, timeout=PATIENCE
-    )
-    answered: Any = response.json()
+    try:
+        response = client.post(
+            "/segment", params={"score": score}, content=data, headers=headers, timeout=PATIENCE
+        )
+    except httpx.HTTPError as error:
+        raise UserError(f"the server does not answer: {error!r}") from error
+    answer: Any = response.json()
     if response.is_error:
-        raise ValueError(f"the server answers {response.status_code}: {answered['detail']}")
-    return dict(answered)
+        raise UserError(f"the server answers {response.status_code}: {answer['detail']}")
+    return dict(answer)
 
 
 @contextmanager
 def _server(bundles: Sequence[Path]) -> Iterator[httpx.Client]:
-    """A client of a server that is ready."""
+    """Start a server, and yield a client of it once it is ready."""
     port = _free_port()
     named = [part for bundle in bundles for part in ("--bundle", str(bundle))]
     command = [sys.executable, "-m", "service", "serve", *named, "--port", str(port)]
@@ -92,27 +96,28 @@ def _server(bundles: Sequence[Path]) -> Iterator[httpx.Client]:
         try:
             # Proxies of the environment are for other hosts.
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-                _wait(client, process, log)
+                _wait_until_ready(client, process, log)
                 yield client
         finally:
             process.terminate()
             process.wait(timeout=30)
 
 
-def _wait(client: httpx.Client, process: subprocess.Popen[str], log: IO[str]) -> None:
+def _wait_until_ready(client: httpx.Client, process: subprocess.Popen[str], log: IO[str]) -> None:
+    """Return when the server is ready. Raises UserError with the last line of its log if it ends before."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if process.poll() is not None:
             log.seek(0)
             lines = log.read().strip().splitlines() or ["it says nothing"]
-            raise ValueError(f"the server does not start: {lines[-1].removeprefix('error: ')}")
+            raise UserError(f"the server does not start: {lines[-1].removeprefix('error: ')}")
         try:
             if client.get("/readyz", timeout=5).is_success:
                 return
         except httpx.TransportError:
             pass
         time.sleep(0.1)
-    raise ValueError(f"the server is not ready after {PATIENCE:.0f} s")
+    raise UserError(f"the server is not ready after {PATIENCE:.0f} s")
 
 
 def _free_port() -> int:

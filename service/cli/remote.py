@@ -3,46 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from tqdm import tqdm
+import httpx
 
-from service.cli.offline import NotListed
+from model.errors import UserError
+from service.cli.files import ImageFile, NotListed
+from service.cli.progress import progress
 from service.client import AsyncClient, ClientError
 from service.client.parameters import Parameters
-from service.http.parameters import Ask
+from service.output.format import Content
+from service.output.formats import DEFAULT, FORMATS
 
-CONCURRENCY = 4  # requests at once: enough to keep a server's device busy while others decode
+CONCURRENCY = 4  # requests at once: enough to keep a server's device busy while it decodes other images
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A server, and what to ask of it for every file."""
+    """A server, and what it is asked for every file."""
 
     url: str
     api_key: str | None
     parameters: Parameters
 
-    async def segment(self, work: Sequence[tuple[Path, Ask | None]]) -> list[Any | Exception]:
-        """For each file the answer as JSON (or a picture's bytes), or why there is none."""
+    async def segment(self, files: Sequence[ImageFile]) -> list[Content | Exception]:
+        """Return the answer for each file, or why there is none. Raises UserError if the address is no URL."""
         places = asyncio.Semaphore(CONCURRENCY)
-        async with AsyncClient(self.url, api_key=self.api_key) as client:
-            with tqdm(total=len(work), unit="image", disable=len(work) == 1) as progress:
+        try:
+            async with AsyncClient(self.url, api_key=self.api_key) as client:
+                with progress(len(files)) as advance:
+                    work = (self._one(client, places, file, advance) for file in files)
+                    return list(await asyncio.gather(*work))
+        except httpx.InvalidURL as error:
+            raise UserError(f"--url: {error}") from error
 
-                async def one(file: Path, ask: Ask | None) -> Any | Exception:
-                    async with places:
-                        try:
-                            if ask is None:
-                                raise NotListed(f"{file.name} is not in the annotations")
-                            parameters: Parameters = {**self.parameters, "image_id": ask.image_id}
-                            response = await client.post(file, **parameters)
-                            return response.content if parameters.get("format") == "png" else response.json()
-                        except (ClientError, NotListed, OSError) as error:  # this file's own trouble
-                            return error
-                        finally:
-                            progress.update()
-
-                return list(await asyncio.gather(*(one(*each) for each in work)))
+    async def _one(
+        self, client: AsyncClient, places: asyncio.Semaphore, file: ImageFile, advance: Callable[[], None]
+    ) -> Content | Exception:
+        async with places:
+            try:
+                parameters: Parameters = {**self.parameters, "image_id": file.listed_id()}
+                response = await client.post(file.path, **parameters)
+            except ClientError as error:
+                return UserError(str(error))
+            except (NotListed, OSError) as error:  # concerns this file alone
+                return error
+            finally:
+                advance()
+        if not FORMATS[parameters.get("format", DEFAULT)].is_json:
+            return response.content
+        payload: Content = response.json()
+        return payload

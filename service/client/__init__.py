@@ -1,16 +1,9 @@
 """A client of the service: `Client`, and `AsyncClient` for asyncio. It needs nothing of the server's packages."""
 
-from service.client.client import (
-    AGAIN,
-    AsyncClient,
-    Client,
-    ClientError,
-    Instance,
-    Refused,
-    Retries,
-    Segmentation,
-    Unavailable,
-)
+from service.client.client import AsyncClient, Client
+from service.client.errors import ClientError, Refused, Unavailable
+from service.client.results import Instance, Segmentation
+from service.client.retries import AGAIN, Retries
 
 __all__ = [
     "AGAIN",

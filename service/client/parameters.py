@@ -1,27 +1,29 @@
-"""What a client may ask for, as keyword arguments that a type checker knows (README.md explains each)."""
+"""What a client may ask for, as keyword arguments that a type checker knows (README.md explains each).
+
+Type checkers read literals only, so these are written out here; a test compares them with what the service knows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Literal, TypedDict
 
-# The client needs nothing of the server's, torch above all: so these are not read from `options.py`; a test compares.
-Format = Literal["rle", "rle_list", "polygon", "coco", "png"]
-Box = Sequence[float | str]  # x0, y0, x1, y1 in pixels, and perhaps a class
+FormatName = Literal["rle", "rle_list", "polygon", "coco", "png"]
+Box = Sequence[float | str]  # x0, y0, x1, y1 in image pixels, and perhaps the name of a class
 
 
 class LabelMap(TypedDict, total=False):
-    """Of every request. None is as good as absent."""
+    """Parameters of every request. None means the same as leaving it out."""
 
     model: str | None
-    resolution: int | str  # "native", or a side; of a label map its height
+    resolution: int | str  # "native", or the side of masks; of a label map its height
     points: int | str  # "auto", or points per level
-    classes: str | Sequence[str] | None  # names, as a list or comma-separated
+    classes: str | Sequence[str] | None  # names, as a list or separated by commas
     deadline_ms: int | None
 
 
 class Masks(LabelMap, total=False):
-    """Of a request for masks of instances."""
+    """Parameters of a request for masks of instances."""
 
     score: float
     max_instances: int
@@ -29,7 +31,7 @@ class Masks(LabelMap, total=False):
 
 
 class Parameters(Masks, total=False):
-    """All there are."""
+    """All parameters."""
 
-    format: Format
+    format: FormatName
     image_id: int

@@ -1,4 +1,4 @@
-"""What a client gets: an answer of format `rle`, with masks that are decoded when they are asked for."""
+"""What a client gets: an answer of format `rle`, whose masks are decoded only when they are asked for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Instance:
-    """One instance; `mask` is decoded when it is asked for."""
+    """One instance and its mask."""
 
     category: str
     category_id: int
@@ -33,7 +33,7 @@ class Instance:
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """[height, width] of the whole image."""
+        """The mask [height, width] of the whole image, decoded anew each time."""
         height, width = self.size
         return rle.decode(rle.decompress(self.counts), width, height)
 
@@ -51,11 +51,11 @@ class Segmentation:
     timings_ms: Mapping[str, float]
 
     def masks(self) -> NDArray[np.bool_]:
-        """All of them, [N, height, width]."""
+        """Return all masks, [N, height, width]."""
         return np.array([i.mask for i in self.instances], bool).reshape(-1, self.height, self.width)
 
     def detections(self) -> supervision.Detections:
-        """For the library `supervision`, which must be installed."""
+        """Return the instances for the library `supervision`, which must be installed."""
         from supervision import Detections
 
         corners = [(x, y, x + w, y + h) for x, y, w, h in (i.bbox for i in self.instances)]
@@ -69,7 +69,7 @@ class Segmentation:
 
 
 def parse(answer: Mapping[str, Any]) -> Segmentation:
-    """An answer of format `rle`."""
+    """Return an answer of format `rle`, given as its JSON, as objects."""
     instances = tuple(
         Instance(
             category=each["category"],
@@ -96,6 +96,6 @@ def parse(answer: Mapping[str, Any]) -> Segmentation:
 
 
 def read_label_map(picture: bytes) -> NDArray[np.uint8]:
-    """An answer of format `png`: its palette's indices, [height, width]."""
+    """Return the label map [height, width] of an answer of format `png`: the indices into its palette."""
     with Image.open(io.BytesIO(picture)) as image:
         return np.array(image)

@@ -19,10 +19,12 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+from model.errors import UserError
+
 LONGEST_WAIT = 60  # s; a prediction beyond it says little
 
 
-class ParameterError(ValueError):
+class ParameterError(UserError):
     """A parameter's value is not allowed; the message says what is."""
 
     kind: ClassVar[str] = "invalid-parameter"

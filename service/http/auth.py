@@ -10,6 +10,7 @@ from pathlib import Path
 
 from starlette.datastructures import Headers
 
+from model.errors import UserError
 from service.http.problems import Problem
 from service.settings import Settings
 
@@ -22,7 +23,7 @@ class Keys:
 
     @staticmethod
     def of(settings: Settings) -> Keys:
-        """Return the keys of the settings and of the file that they name. Raises ValueError, OSError."""
+        """Return the keys of the settings and of the file that they name. Raises UserError, OSError."""
         texts = [key.get_secret_value() for key in settings.api_keys]
         if settings.api_keys_file is not None:
             texts += _lines(settings.api_keys_file)
@@ -57,5 +58,5 @@ def _lines(path: Path) -> list[str]:
     keys = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     keys = [key for key in keys if key and not key.startswith("#")]
     if not keys or not all(key.isascii() for key in keys):
-        raise ValueError(f"{path} must have an API key a line, of ASCII characters")
+        raise UserError(f"{path} must have an API key a line, of ASCII characters")
     return keys

@@ -21,9 +21,7 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": "A problem, explained", "content": content} for status in statuses}
 
 
-SEGMENT_RESPONSES = problem_responses(
-    *sorted({status for status, _ in KINDS.values()} - {404, 405})
-) | {
+SEGMENT_RESPONSES = problem_responses(*sorted({status for status, _ in KINDS.values()} - {404, 405})) | {
     200: {
         "model": schemas.SegmentAnswer | schemas.LabelAnswer | list[schemas.CocoResult],
         "description": "The instances, best first; with given boxes, one for each in their order. Of a semantic "

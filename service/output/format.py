@@ -48,6 +48,7 @@ class Format:
     description: str
     encoders: Mapping[str, Encoder]
     media_type: str = "application/json"
+    suffix: str = ".json"  # of a file with one answer
     enveloped: bool = True
 
     @property

@@ -27,5 +27,6 @@ FORMAT = Format(
     "the label map as a PNG file with a colour for each class, and nothing else",
     {"semantic": encode},
     media_type="image/png",
+    suffix=".png",
     enveloped=False,
 )

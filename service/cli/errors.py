@@ -1,0 +1,16 @@
+"""How the commands of the service end when something goes wrong: with exit code 2, and one line that says why."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from model.command_line import one_line_errors
+from model.errors import UserError
+from model.predict.images import ImageError
+
+EXPECTED = (UserError, OSError, ImageError)  # all other errors are bugs, or failures of a library
+
+
+def expected_errors() -> AbstractContextManager[None]:
+    """Return a context that ends the process with exit code 2 and one line if something raises in it."""
+    return one_line_errors(*EXPECTED, exit_code=2)
