@@ -71,7 +71,7 @@ def train(
         Path | None, typer.Option(help="A checkpoint, also the reference's: what fits of it is the start.")
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from --out's last state.")] = False,
-    workers: Annotated[int, typer.Option(help="Processes that read images.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 1,
 ) -> None:
     """Train a preset on COCO-format data or label maps. With torchrun, on several processes."""
     # Imported here so that the help need not wait for PyTorch.

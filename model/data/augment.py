@@ -28,7 +28,7 @@ _LEAST_LEFT = 0.25  # a box of which less than this share stays in view is no lo
 _LEAST_SIDE = 2.0  # pixels
 
 
-class Rle(TypedDict):
+class CompressedRle(TypedDict):
     """A compressed COCO run-length encoding."""
 
     size: list[int]  # height, width
@@ -36,7 +36,7 @@ class Rle(TypedDict):
 
 
 Polygons = tuple[Floats, ...]  # each [P,2], x and y in pixels; together one object
-Shape = Polygons | Rle
+Shape = Polygons | CompressedRle
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if not self.short_edges or min(*self.short_edges, self.long_edge) < 1:
-            raise UserError(
-                f"edges must be at least 1 pixel: {self.short_edges}, long edge {self.long_edge}"
-            )
+            raise UserError(f"edges must be at least 1 pixel: {self.short_edges}, long edge {self.long_edge}")
         chances, least = (self.flip, self.crop, self.paste), (self.crop_least, self.paste_least)
         if not (all(0 <= p <= 1 for p in chances) and all(0 < p <= 1 for p in least)):
             raise UserError(

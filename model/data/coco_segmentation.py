@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_codec
 
-from model.data.augment import Rle, Shape
+from model.data.augment import CompressedRle, Shape
 from model.data.fields import DataError, are_finite, value
 
 Extent = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
@@ -53,7 +53,7 @@ def _polygon(points: Any, width: int, height: int) -> NDArray[np.float32]:
     return polygon
 
 
-def _rle(segmentation: dict[str, Any], width: int, height: int) -> Rle:
+def _rle(segmentation: dict[str, Any], width: int, height: int) -> CompressedRle:
     size, counts = value(segmentation, "size"), value(segmentation, "counts")
     if size != [height, width]:
         raise DataError(f"RLE is of size {size}, the image of {[height, width]} (height, width)")
@@ -66,9 +66,9 @@ def _rle(segmentation: dict[str, Any], width: int, height: int) -> Rle:
     if min(runs, default=-1) < 0 or sum(runs) != height * width:
         raise DataError(f"RLE counts cover {sum(runs)} pixels of {height * width}")
     if isinstance(counts, str):
-        return Rle(size=size, counts=counts.encode("ascii"))
+        return CompressedRle(size=size, counts=counts.encode("ascii"))
     packed = rle_codec.frPyObjects({"size": size, "counts": counts}, height, width)
-    return Rle(size=size, counts=packed["counts"])
+    return CompressedRle(size=size, counts=packed["counts"])
 
 
 def _run_lengths(counts: str) -> list[int]:

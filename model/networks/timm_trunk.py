@@ -50,7 +50,10 @@ class TimmTrunk(nn.Module):
         super().__init__()
         # Not every model knows the argument, so it is left out where nothing is dilated.
         dilated: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
-        self.net = cast(Any, timm.create_model(config.name, features_only=True, **dilated))
+        try:
+            self.net = cast(Any, timm.create_model(config.name, features_only=True, **dilated))
+        except RuntimeError as error:  # there is no such model
+            raise UserError(f"no timm backbone {config.name!r}: {error}") from error
         for name, part in list(self.net.named_modules()):
             if isinstance(part, Conv2dSame):
                 self.net.set_submodule(name, FixedSameConv.like(part))

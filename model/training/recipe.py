@@ -28,6 +28,9 @@ class Sampling:
     importance: float = 0.75
     predicted_boxes: bool = True  # masks train inside the boxes that the box head predicts
 
+    def __post_init__(self) -> None:
+        _check_points(self.points, self.oversample, self.importance)
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -54,6 +57,9 @@ class Schedule:
         least |= {"backbone_lr": 0, "weight_decay": 0, "warmup_factor": 0, "clip_norm": 0}
         for name, bound in least.items():
             _check_least(name, getattr(self, name), bound)
+        for name, allowed in {"optimizer": ("sgd", "adamw"), "schedule": ("cosine", "step")}.items():
+            if getattr(self, name) not in allowed:
+                raise UserError(f"{name} must be {' or '.join(allowed)}, got {getattr(self, name)!r}")
         if not 0 <= self.ema < 1:
             raise UserError(f"ema must be at least 0 and below 1, got {self.ema}")
         if not 0 < self.lr < math.inf:
@@ -91,6 +97,10 @@ class SemanticRecipe(Schedule):
         False  # the base model stays as it is: cheap steps for a point head over a finished one
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_points(self.points, self.oversample, self.importance)
+
 
 Recipe = InstanceRecipe | SemanticRecipe
 
@@ -98,3 +108,11 @@ Recipe = InstanceRecipe | SemanticRecipe
 def _check_least(name: str, value: float, bound: float) -> None:
     if not value >= bound:
         raise UserError(f"{name} must be at least {bound}, got {value}")
+
+
+def _check_points(points: int, oversample: float, importance: float) -> None:
+    """Check how training points are chosen (paper, section 3.2: N, k and β)."""
+    _check_least("points", points, 1)
+    _check_least("oversample", oversample, 1)
+    if not 0 <= importance <= 1:
+        raise UserError(f"importance must lie between 0 and 1, got {importance}")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from model.data.augment import Rle, View
+from model.data.augment import CompressedRle, View
 from model.data.coco import Annotation, CocoDataset, Record, read_image
 from model.masks.overlay import Layer, draw
 from model.masks.paste import Crop
@@ -75,5 +75,5 @@ def _crop(mask: NDArray[np.uint8]) -> Crop:
     return Crop(0, 0, mask.astype(bool))
 
 
-def _rle(segmentation: Mapping[str, Any]) -> Rle:
-    return Rle(size=list(segmentation["size"]), counts=segmentation["counts"].encode("ascii"))
+def _rle(segmentation: Mapping[str, Any]) -> CompressedRle:
+    return CompressedRle(size=list(segmentation["size"]), counts=segmentation["counts"].encode("ascii"))

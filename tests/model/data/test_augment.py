@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.data.augment import Augmentation, Rle, Shape, View, augment, tight_box
+from model.data.augment import Augmentation, CompressedRle, Shape, View, augment, tight_box
 from model.predict.preprocess import resized_size
 from tests import paths
 from tests.model.coco_files import bitmap, compressed
@@ -31,9 +31,9 @@ def polygon(
     return (np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=np.float32),)
 
 
-def rle(x: int, y: int, w: int, h: int) -> Rle:
+def rle(x: int, y: int, w: int, h: int) -> CompressedRle:
     packed = compressed(bitmap(x, y, w, h))
-    return Rle(size=packed["size"], counts=packed["counts"].encode())
+    return CompressedRle(size=packed["size"], counts=packed["counts"].encode())
 
 
 @pytest.mark.parametrize("case", GOLDEN["resize_shortest_edge"])

@@ -9,7 +9,8 @@ import pytest
 
 from model.config.instance import PointRendConfig
 from model.config.presets import PRESETS
-from model.training.recipe import InstanceRecipe
+from model.errors import UserError
+from model.training.recipe import InstanceRecipe, Sampling, SemanticRecipe
 from model.training.recipes import INSTANCE_RECIPES, RECIPES, SEMANTIC_RECIPES, STREET
 
 CITYSCAPES = ("pointrend_rcnn_r50_fpn_cityscapes", "mask_rcnn_r50_fpn_cityscapes")
@@ -77,8 +78,24 @@ def test_only_people_learns_from_empty_images() -> None:
         ({"lr": float("nan")}, "lr must be a positive number, got nan"),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0"),
         ({"seed": -1}, "seed must be at least 0"),
+        ({"optimizer": "adam"}, "optimizer must be sgd or adamw, got 'adam'"),
+        ({"schedule": "linear"}, "schedule must be cosine or step, got 'linear'"),
     ],
 )
 def test_impossible_recipes_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         InstanceRecipe(**change)
+
+
+@pytest.mark.parametrize("kind", [Sampling, SemanticRecipe])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"points": 0}, "points must be at least 1, got 0"),
+        ({"oversample": 0.5}, "oversample must be at least 1, got 0.5"),
+        ({"importance": 1.5}, "importance must lie between 0 and 1, got 1.5"),
+    ],
+)
+def test_impossible_choices_of_points_are_refused(kind: Any, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        kind(**change)
