@@ -48,13 +48,20 @@ def example(height: int = 256, width: int = 320) -> dict[str, Tensor]:
 
 def export_staged(coarse: CoarsePass, path: Path) -> list[str]:
     """Write the graph of a pass with its intermediate results as further outputs. Return its own outputs' names."""
+    program, outputs = trace_staged(coarse)
+    program.optimize()
+    program.save(path)
+    return outputs
+
+
+def trace_staged(coarse: CoarsePass) -> tuple[torch.onnx.ONNXProgram, list[str]]:
+    """Return what `export_staged` writes, before constants are folded: each weight still has its own name."""
     given = example()
     inputs = {name: given[name] for name in coarse.inputs}
     with torch.inference_mode():
         steps = coarse.steps(**inputs)
     shapes = {"inputs": tuple(_SHAPES[name] for name in inputs)}
-    export_graph(StagedPass(coarse), path, inputs, shapes, list(named(steps)))
-    return public_names(steps)
+    return trace(StagedPass(coarse), inputs, shapes, list(named(steps))), public_names(steps)
 
 
 def prune(staged: Path, path: Path, outputs: Sequence[str]) -> None:
@@ -66,28 +73,25 @@ def prune(staged: Path, path: Path, outputs: Sequence[str]) -> None:
     onnx.save(model, path)
 
 
-def export_graph(
-    module: nn.Module,
-    path: Path,
-    inputs: Mapping[str, Tensor],
-    shapes: dict[str, Any],
-    outputs: Sequence[str],
-) -> None:
-    """Write a module of positional tensors as ONNX; the names of `inputs` become those of the graph."""
+def trace(
+    module: nn.Module, inputs: Mapping[str, Tensor], shapes: dict[str, Any], outputs: Sequence[str]
+) -> torch.onnx.ONNXProgram:
+    """Return a module of positional tensors as an ONNX program; the names of `inputs` become those of the graph."""
     translations: dict[Any, Any] = {torch.ops.pointrend.nms_rows.default: _nms_rows}
     with _quiet():
-        torch.onnx.export(
+        program = torch.onnx.export(
             module,
             tuple(inputs.values()),
-            path,
             input_names=list(inputs),
             output_names=list(outputs),
             dynamic_shapes=shapes,
             opset_version=OPSET,
             dynamo=True,
-            external_data=False,
+            optimize=False,
             custom_translation_table=translations,
         )
+    assert program is not None  # it is returned where no file is written
+    return program
 
 
 def _nms_rows(boxes: Any, scores: Any, iou_threshold: float, min_score: float) -> Any:

@@ -8,7 +8,7 @@ have in common over all pictures. It is reported, and fails an export only when 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from export.measurements import Measurements, Report
 from export.stages import STAGES
-from export.trials import no_regions, trials
+from export.trials import no_regions
 from model.networks.build import CoarsePass
 from model.networks.eager import eager_run
 from model.pointrend.point_head import PointHead
@@ -25,16 +25,20 @@ from model.predict.predictor import Run
 
 @torch.inference_mode()
 def check(
-    coarse: CoarsePass, staged: Run, shipped: Run, head: PointHead | None, *, full_size: bool = True
+    coarse: CoarsePass,
+    staged: Run,
+    shipped: Run,
+    head: PointHead | None,
+    batches: Sequence[Mapping[str, Tensor]],
 ) -> Report:
     """Compare what was exported with the coarse pass of its network. Return the report of `Measurements`.
 
     `staged` runs the graph with its intermediate results. `shipped` runs the graph of the bundle, which must return
     exactly the same outputs; `head` is the point head as the bundle has it, which must be exactly the network's.
+    `batches` are the inputs of the passes that are compared (see export/trials.py).
     """
     network, found = coarse.network, Measurements()
     pixels = network.config.preprocessing
-    batches = trials(pixels, full_size)
     eager = eager_run(coarse)
     for given in tqdm(batches, desc="parity", unit="batch"):
         STAGES[network.config.task](network, given, staged(given), found)

@@ -18,6 +18,7 @@ from export.graph import OPSET, export_staged, prune
 from export.manifest import MANIFEST, InstancePart, Manifest, SemanticPart
 from export.measurements import Report
 from export.session import Execution, GraphPass, open_session
+from export.trials import trials
 from model.checkpoints.checkpoint import Checkpoint
 from model.config.instance import MaskRCNNConfig
 from model.config.semantic import SemanticConfig
@@ -80,7 +81,8 @@ def _compare(checkpoint: Checkpoint, draft: Path, staged: Path, full_size: bool)
     opened = open_bundle(draft, Execution()).predictor
     coarse = coarse_pass(build_network(checkpoint.config, checkpoint.tensors))
     run = GraphPass(open_session(staged, Execution()))
-    return parity.check(coarse, run, opened.run, opened.head, full_size=full_size)
+    batches = trials(checkpoint.config.preprocessing, full_size)
+    return parity.check(coarse, run, opened.run, opened.head, batches)
 
 
 def _instance_part(checkpoint: Checkpoint[MaskRCNNConfig]) -> InstancePart:
