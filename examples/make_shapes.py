@@ -28,14 +28,14 @@ Mask = NDArray[np.bool_]  # [H,W]
 
 
 def star(rng: np.random.Generator) -> list[Floats]:
-    """Thin spikes around a small body. Like the others: rings [P,2] within about -1 … 1; the second is a hole."""
+    """Return thin spikes around a small body: rings [P,2] within about -1 … 1, a second one is a hole."""
     spikes = int(rng.integers(5, 10))
     radii = np.tile([1.0, rng.uniform(0.25, 0.4)], spikes)
     return [_polar(radii, np.arange(2 * spikes) * np.pi / spikes)]
 
 
 def gear(rng: np.random.Generator) -> list[Floats]:
-    """Teeth around a disc with a hole."""
+    """Return teeth around a disc with a hole."""
     teeth, root = int(rng.integers(8, 17)), rng.uniform(0.72, 0.85)
     steps = (np.arange(teeth)[:, None] + np.array([0.0, 0.08, 0.42, 0.5])) * 2 * np.pi / teeth
     hole = _polar(np.full(60, rng.uniform(0.25, 0.5)), np.linspace(0, 2 * np.pi, 60, endpoint=False))
@@ -43,7 +43,7 @@ def gear(rng: np.random.Generator) -> list[Floats]:
 
 
 def comb(rng: np.random.Generator) -> list[Floats]:
-    """A bar with thin teeth on one side."""
+    """Return a bar with thin teeth on one side."""
     teeth, height, back = int(rng.integers(6, 14)), rng.uniform(0.4, 0.7), rng.uniform(0.12, 0.2)
     left = np.linspace(-1, 1, teeth, endpoint=False)
     width = 2 / teeth * rng.uniform(0.4, 0.6)
@@ -58,7 +58,7 @@ def _polar(radii: Floats, angles: Floats) -> Floats:
 
 
 def coverage(rings: list[Floats], size: int) -> Floats:
-    """How much of each pixel the rings (in pixels) cover: [H,W], 0 to 1."""
+    """Return how much of each pixel the rings (in pixels) cover: [H,W], 0 to 1."""
     canvas = Image.new("L", (size * SCALE, size * SCALE))
     pen = ImageDraw.Draw(canvas)
     for ring, fill in zip(rings, (255, 0), strict=False):
@@ -67,7 +67,7 @@ def coverage(rings: list[Floats], size: int) -> Floats:
 
 
 def placed(rings: list[Floats], size: int, rng: np.random.Generator) -> list[Floats]:
-    """The rings turned, scaled and moved to somewhere in the picture, perhaps partly outside."""
+    """Return the rings turned, scaled and moved to somewhere in the picture, perhaps partly outside."""
     angle, radius = rng.uniform(0, 2 * np.pi), size * rng.uniform(0.1, 0.3)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     centre = rng.uniform(0.1, 0.9, 2) * size
@@ -75,7 +75,7 @@ def placed(rings: list[Floats], size: int, rng: np.random.Generator) -> list[Flo
 
 
 def texture(size: int, rng: np.random.Generator) -> Floats:
-    """[H,W], about 0 to 1: noise of several sizes on top of each other."""
+    """Return noise of several sizes on top of each other: [H,W], about 0 to 1."""
     total = np.zeros((size, size))
     for cells, weight in ((3, 0.4), (12, 0.25), (50, 0.2), (size, 0.15)):
         noise = Image.fromarray(rng.random((cells, cells), np.float32))
@@ -84,7 +84,7 @@ def texture(size: int, rng: np.random.Generator) -> Floats:
 
 
 def coloured(size: int, rng: np.random.Generator) -> Floats:
-    """[H,W,3], 0 to 255: a texture between two random colours."""
+    """Return a texture between two random colours: [H,W,3], 0 to 255."""
     colours = [colorsys.hsv_to_rgb(rng.random(), *rng.uniform((0.2, 0.3), (0.9, 1.0))) for _ in range(2)]
     dark, light = np.array(colours) * 255
     mixed: Floats = dark + (light - dark) * texture(size, rng)[..., None]
@@ -92,7 +92,7 @@ def coloured(size: int, rng: np.random.Generator) -> Floats:
 
 
 def picture(size: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], list[tuple[int, Mask]]]:
-    """Pixels [H,W,3] and, from the lowest shape up, each class's index and what is visible."""
+    """Return pixels [H,W,3] and, from the lowest shape up, each class's index and what is visible."""
     pixels = coloured(size, rng)
     shapes: list[tuple[int, Mask, int]] = []  # class, visible part, pixels in all
     for kind in rng.integers(0, len(CLASSES), rng.integers(2, 6)).tolist():
@@ -115,7 +115,7 @@ def annotation(mask: Mask) -> dict[str, Any]:
 
 
 def write(out: Path, split: str, count: int, size: int, seed: int) -> None:
-    """`out`/{split}.json and its pictures."""
+    """Write `out`/{split}.json and its pictures."""
     data: dict[str, list[Any]] = {
         "images": [],
         "annotations": [],

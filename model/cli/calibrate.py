@@ -1,4 +1,4 @@
-"""`python -m model calibrate`: make the scores of boxes true probabilities."""
+"""`python -m model calibrate`: make the scores of boxes agree with how often they are right."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def calibrate(
     images: Annotated[Path, typer.Option(help="Folder of their images.")],
     out: Annotated[Path, typer.Option(help="The same model with calibrated scores.")],
 ) -> None:
-    """Make scores of boxes mean what they say: of those at 0.7, seven in ten shall be right.
+    """Calibrate the scores of boxes: of those at 0.7, seven in ten shall be right.
 
     With `mask_score` in its configuration the model still multiplies them by what it expects of the masks.
     """

@@ -45,7 +45,7 @@ def evaluate(
         typer.Option("--set", help="Change a part of the network, such as preprocessing.short_edge=448."),
     ] = None,
 ) -> None:
-    """How good a checkpoint is at its shipped inference settings, or given results: AP, or IoU of label maps."""
+    """Measure a checkpoint at its shipped inference settings, or given results: AP, or IoU of label maps."""
     # Imported here so that the help need not wait for PyTorch.
     from model.checkpoints.opening import open_named
     from model.config.overrides import override

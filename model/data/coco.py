@@ -57,6 +57,7 @@ class _Content:
     left_out: int = 0
 
     def attached_to(self, record: Record) -> Record:
+        """Return the record of the image with its annotations."""
         return replace(
             record,
             annotations=tuple(self.instances),

@@ -124,7 +124,7 @@ def fit(scores: NDArray[Any], hits: NDArray[Any]) -> Platt:
 
 
 def bake(checkpoint: Checkpoint[MaskRCNNConfig], platt: Platt) -> Checkpoint[MaskRCNNConfig]:
-    """The checkpoint with calibrated scores, and its threshold moved along, so that it finds the same boxes.
+    """Return the checkpoint with calibrated scores, its threshold moved along, so that it finds the same boxes.
 
     Exact for one class. With several, a class's logit against the background is scaled and shifted,
     which is the same as long as no two classes compete for a box.

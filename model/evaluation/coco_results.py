@@ -49,7 +49,7 @@ def read_results(path: Path) -> CocoResults:
 
 
 def read_truth(path: Path) -> dict[str, Any]:
-    """Return a COCO file whose entries have what is measured with. Raises DataError that names the first other one."""
+    """Return a COCO file, whose entries are checked to have what is measured with. Raises DataError."""
     data = read_json(path)
     for part, keys in _INTEGERS.items():
         if not isinstance(data, dict) or not isinstance(data.get(part), list):

@@ -90,7 +90,7 @@ def predict(
     options: InstanceOptions,
     limit: int | None = None,
 ) -> CocoResults:
-    """Return what a checkpoint finds of the given classes at its own score threshold, in the first images (None: all)."""
+    """Return what a checkpoint finds of the given classes, at its own threshold, in the first images (None: all)."""
     own = tuple(classes.get(i, category) for i, category in enumerate(checkpoint.categories))
     predictor = replace(eager_predictor(checkpoint), categories=own)
     options = replace(options, score=0.0, classes=frozenset(classes))

@@ -12,7 +12,7 @@ def _ignore(_: str) -> None:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """Resolution and points as a request has them: their values differ from task to task."""
+    """What an evaluation may choose. Resolution and points are as in a request: their values differ by task."""
 
     resolution: str = "native"
     points: str = "auto"

@@ -71,7 +71,7 @@ class InstanceTraining:
         recipe: InstanceRecipe,
         validation: InstanceValidation | None = None,
     ) -> None:
-        """The classes are those of the data sets. Raises TrainingError, and DataError if nothing can be trained on."""
+        """Take the classes from the data sets. Raises TrainingError, and DataError if nothing can be trained on."""
         used = [_with_masks(dataset) if recipe.mask_only else dataset for dataset in datasets]
         if recipe.mask_only and not any(dataset.records for dataset in used):
             raise TrainingError("mask_only: not one instance has a mask to train on")

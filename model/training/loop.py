@@ -139,7 +139,7 @@ def training_step(
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode; then every part back into its own mode, since frozen norms never train."""
+    """Put a network into evaluation mode, and afterwards each part back into its own: frozen norms never train."""
     modes = [(part, part.training) for part in network.modules()]
     network.eval()
     try:

@@ -24,7 +24,7 @@ def lr_factor(step: int, recipe: Schedule) -> float:
 
 
 def optimizer(network: nn.Module, recipe: Schedule) -> torch.optim.Optimizer:
-    """Return SGD or AdamW over what trains; no weight decay on norms, a rate of its own for the trunk."""
+    """Return SGD or AdamW over what trains: no weight decay on norms, a rate of its own for the trunk."""
     # By name: timm has norms of its own that share no class with torch's.
     norms = {
         id(parameter)

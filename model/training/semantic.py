@@ -91,7 +91,7 @@ class SemanticTraining:
         validation: LabelMaps | None = None,
         validation_file: Path | None = None,
     ) -> None:
-        """`validation_file` is where the classes of the validation data stand. Raises TrainingError."""
+        """Take the classes from the data; `validation_file` has those of the validation data. Raises TrainingError."""
         stride = network.config.preprocessing.stride
         if any(side % stride for side in recipe.augmentation.crop):
             raise TrainingError(

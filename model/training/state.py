@@ -27,7 +27,7 @@ def store(
     step: int,
     average: nn.Module | None = None,
 ) -> None:
-    """Write the state atomically, so that a run killed while writing can still be resumed. `average`: see `ema`."""
+    """Write the state atomically: a run killed while writing can still be resumed. `average`: see `Schedule.ema`."""
     state = {
         **({} if average is None else {"average": average.state_dict()}),
         "network": network.state_dict(),

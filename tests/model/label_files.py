@@ -16,7 +16,7 @@ DATA = {"classes": CLASSES, "ignore": [9]}
 
 
 def write(folder: Path, data: Any = DATA, count: int = 4, size: tuple[int, int] = (64, 96)) -> Path:
-    """`count` pictures (height, width) of a bright disc and a dark bar on grey, an ignored stripe at the right."""
+    """Write `count` pictures (height, width) of a bright disc and a dark bar; a stripe at the right is ignored."""
     rng = np.random.default_rng(0)
     for part in ("images", "labels"):
         (folder / part).mkdir(parents=True)
@@ -36,5 +36,6 @@ def write(folder: Path, data: Any = DATA, count: int = 4, size: tuple[int, int] 
 
 
 def load(folder: Path) -> LabelMaps:
+    """Write a data set and load it."""
     file = write(folder)
     return load_label_maps(file, folder)

@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Log:
-    """The file `log.jsonl`: running means of the losses and the speed, a line every now and then."""
+    """The file `log.jsonl`: running means of the losses, and the speed, at intervals of some steps."""
 
     def __init__(self, path: Path, start: int, batch_size: int) -> None:
         """Begin at step `start`; lines beyond it, of a run that was killed, are dropped."""
