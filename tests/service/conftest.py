@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from export.bundle import Bundle
 from service.app import create_app
+from tests.service.label_maps import street
 from tests.service.support import Discs, disc_bundle, settings, tiny_bundle, wait_for
 
 
@@ -32,6 +33,11 @@ def client(discs: Discs) -> Iterator[TestClient]:
 @pytest.fixture(scope="session")
 def tiny() -> Bundle:
     return tiny_bundle()
+
+
+@pytest.fixture(scope="session")
+def label_maps() -> Bundle:
+    return street()
 
 
 @pytest.fixture(scope="session")

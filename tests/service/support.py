@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import io
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +23,8 @@ from export.bundle import Bundle
 from export.manifest import InstancePart, Manifest
 from model.checkpoints.eager import eager_predictor
 from model.config.categories import Category
-from model.config.instance import PointRendConfig, Preprocessing
+from model.config.instance import PointRendConfig
+from model.config.parts import Preprocessing
 from model.predict.coarse import InstanceCoarse
 from model.predict.instance import InstancePredictor
 from service.app import create_app
@@ -33,6 +34,7 @@ from tests.parity.goldens import load_checkpoint
 
 CATEGORIES = (Category(1, "disc"), Category(7, "ring"))
 PIXELS = Preprocessing("RGB", (0.0,) * 3, (1.0,) * 3, short_edge=64, long_edge=128)
+PATIENCE = 60.0  # seconds that a test waits for an event before it fails, on the busiest machine
 POISON = (255, 0, 255)  # an image whose first pixel has this colour makes the coarse pass fail
 
 
@@ -47,28 +49,27 @@ class Discs:
     batches: list[int] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
 
-    def __call__(
-        self, image: Tensor, size: Tensor, prompts: Tensor, owners: Tensor, classes: Tensor
-    ) -> InstanceCoarse:
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        image, size, owners = inputs["image"], inputs["size"], inputs["prompt_batch"]
         self.batches.append(len(image))
-        assert self.gate.wait(20)
+        assert self.gate.wait(PATIENCE)
         if (image[:, :, 0, 0] == torch.tensor(POISON)).all(1).any():
             raise RuntimeError("the device trips over this image")
         seen = [i for i, each in enumerate(image) if each.max() > 0 for _ in CATEGORIES]
         quarter = torch.tensor([0.25, 0.25, 0.75, 0.75])
         boxes = [torch.stack([size[i, 1], size[i, 0]]).repeat(2) * quarter for i in seen]
         batch = torch.cat([torch.tensor(seen, dtype=torch.int64), owners])
-        kinds = torch.cat([torch.arange(len(seen)) % 2, classes.clamp(min=0)])
+        kinds = torch.cat([torch.arange(len(seen)) % 2, inputs["prompt_class"].clamp(min=0)])
         scores = torch.cat([torch.tensor([0.9, 0.6] * (len(seen) // 2)), torch.full((len(owners),), 0.8)])
         logits = [_disc(float(image[i].mean()), int(kind)) for i, kind in zip(batch, kinds, strict=True)]
         return InstanceCoarse(
-            torch.cat([torch.stack(boxes) if boxes else torch.zeros(0, 4), prompts]),
-            scores,
-            kinds,
-            batch,
-            torch.stack(logits) if logits else torch.zeros(0, 784, 1),
-            torch.zeros(len(image), 0, 0, 0),
-        )
+            boxes=torch.cat([torch.stack(boxes) if boxes else torch.zeros(0, 4), inputs["prompts"]]),
+            scores=scores,
+            classes=kinds,
+            batch=batch,
+            coarse=torch.stack(logits) if logits else torch.zeros(0, 784, 1),
+            fine=torch.zeros(len(image), 0, 0, 0),
+        )._asdict()
 
 
 def _disc(brightness: float, kind: int) -> Tensor:
@@ -141,10 +142,11 @@ def running(*bundles: Bundle, send_buffer: int | None = None, **changes: Any) ->
         yield address
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(PATIENCE)
 
 
-def wait_for(condition: Any, seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Return as soon as the condition holds; how long that takes is of no importance."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -155,7 +157,7 @@ def wait_for(condition: Any, seconds: float = 20) -> None:
 def beginning(url: str, length: int, query: str = "") -> Iterator[socket.socket]:
     """A connection on which a POST /segment has begun: its head is sent, of its `length` bytes of PNG none."""
     host, port = url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
         connection.sendall(
             f"POST /segment{query} HTTP/1.1\r\nHost: {host}\r\nContent-Type: image/png\r\n"
             f"Content-Length: {length}\r\n\r\n".encode()
@@ -164,8 +166,20 @@ def beginning(url: str, length: int, query: str = "") -> Iterator[socket.socket]
 
 
 def kill_device() -> None:
-    """The newest thread of a device ends where it waits for work, so what it is given next is lost."""
-    thread = [each for each in threading.enumerate() if each.name.startswith("device")][-1]
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit)
-    )
+    """Let the newest thread of a device end as soon as it is given work again, which is lost."""
+    thread: Any = [each for each in threading.enumerate() if each.name.startswith("device")][-1]
+    work_queue = thread._args[1]  # of concurrent.futures.thread._worker
+    work_queue.put(_Death(work_queue))
+
+
+class _Death:
+    """Work for a thread of an executor that ends the thread instead of returning to it."""
+
+    def __init__(self, work_queue: Any) -> None:
+        self.future: Future[None] = Future()
+        self._queue = work_queue
+
+    def run(self) -> None:
+        while self._queue.empty():
+            time.sleep(0.001)
+        raise SystemExit

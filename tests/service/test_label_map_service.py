@@ -19,103 +19,56 @@ from typer.testing import CliRunner
 
 import service.__main__ as cli
 from export.bundle import Bundle
-from export.manifest import Manifest, SemanticPart
-from model.checkpoints.semantic_eager import semantic_predictor_of
-from model.config.categories import Category
-from model.config.semantic import SemanticPointConfig
-from model.masks import rle
 from model.masks.palette import default_palette
-from model.predict.label_map import LabelMapOptions, label_map
+from model.predict.label_map import LabelMapOptions
 from service.app import create_app
 from service.cli.offline import segment_files
 from service.client import Client, Refused
 from service.client.results import read_label_map
 from service.http.parameters import SegmentQuery
-from tests.model import tiny_semantic
-from tests.service.support import Discs, disc_bundle, encoded, running, settings, wait_for
-
-CATEGORIES = (Category(4, "ground"), Category(0, "disc"), Category(2, "bar"))
-PICTURE = np.random.default_rng(0).integers(0, 256, (70, 100, 3)).astype(np.uint8)
-BODY = encoded(PICTURE)
-BINARY = {"content-type": "application/octet-stream"}
-
-
-def street() -> Bundle:
-    """An untrained network, run by PyTorch."""
-    network = tiny_semantic.network()
-    config = network.config
-    assert isinstance(config.point, SemanticPointConfig)
-    manifest = Manifest(
-        name="street",
-        categories=CATEGORIES,
-        preprocessing=config.preprocessing,
-        model=SemanticPart(
-            point_head=config.point, palette=default_palette(3), stride=config.base.stride
-        ),
-        fine_channels=16,
-        opset=18,
-        files={},
-    )
-    return Bundle(
-        manifest, semantic_predictor_of(network, CATEGORIES, manifest.palette), ("PyTorch",)
-    )
+from tests.service.label_maps import BODY, CATEGORIES, PICTURE, labels_of, post
+from tests.service.support import Discs, disc_bundle, running, settings, wait_for
 
 
 @pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    return street()
-
-
-@pytest.fixture(scope="module")
-def client(bundle: Bundle) -> Iterator[TestClient]:
+def client(label_maps: Bundle) -> Iterator[TestClient]:
     discs = Discs()
     discs.gate.set()
-    with TestClient(create_app(settings(max_points=200_000), [disc_bundle(discs), bundle])) as found:
+    with TestClient(create_app(settings(max_points=200_000), [disc_bundle(discs), label_maps])) as found:
         wait_for(lambda: found.get("/readyz").is_success)
         yield found
 
 
-def post(client: TestClient, body: bytes = BODY, **asked: Any) -> Any:
-    return client.post("/segment", params={"model": "street", **asked}, content=body, headers=BINARY)
+def labels(bundle: Bundle, options: LabelMapOptions, height: int = 70, width: int = 100) -> np.ndarray:
+    """What the predictor itself sees in the picture."""
+    found: np.ndarray = bundle.predictor(PICTURE, options).finish().labels(height, width)  # type: ignore[attr-defined]
+    return found
 
 
-def labels_of(answer: Any) -> np.ndarray:
-    """Class positions that the segments cover; 255 where none does."""
-    names = [category.name for category in CATEGORIES]
-    labels = np.full((answer["height"], answer["width"]), 255, np.uint8)
-    for segment in answer["segments"]:
-        mask = rle.decode(
-            rle.decompress(segment["segmentation"]["counts"]), answer["width"], answer["height"]
-        )
-        assert segment["area"] == mask.sum() and (labels[mask] == 255).all()
-        labels[mask] = names.index(segment["category"])
-    return labels
-
-
-def test_segments_are_the_predictors_label_map(client: TestClient, bundle: Bundle) -> None:
+def test_segments_are_the_predictors_label_map(client: TestClient, label_maps: Bundle) -> None:
     answer = post(client).json()
     assert (answer["width"], answer["height"], answer["resolution"]) == (100, 70, 70)
     assert answer["truncated"] is answer["degraded"] is False and answer["points"] == "auto"
-    expected = label_map(bundle.predictor(PICTURE, LabelMapOptions()), 70, 100)
+    expected = labels(label_maps, LabelMapOptions())
     np.testing.assert_array_equal(labels_of(answer), expected)
     by_name = {category.name: category.id for category in CATEGORIES}
     assert all(s["category_id"] == by_name[s["category"]] for s in answer["segments"])
 
 
-def test_a_label_map_is_a_picture_of_the_height_asked_for(client: TestClient, bundle: Bundle) -> None:
+def test_a_label_map_is_a_picture_of_the_height_asked_for(client: TestClient, label_maps: Bundle) -> None:
     response = post(client, format="png", resolution=210)
     assert response.headers["content-type"] == "image/png" and "coarse" in response.headers["server-timing"]
     image = Image.open(io.BytesIO(response.content))
     assert image.mode == "P" and image.size == (300, 210)
     assert tuple(image.getpalette()[:9]) == tuple(part for c in default_palette(3) for part in c)  # type: ignore[index]
-    expected = label_map(bundle.predictor(PICTURE, LabelMapOptions(210)), 210, 300)
+    expected = labels(label_maps, LabelMapOptions(210), 210, 300)
     np.testing.assert_array_equal(read_label_map(response.content), expected)
 
 
-def test_fewer_rows_than_the_image_has(client: TestClient, bundle: Bundle) -> None:
+def test_fewer_rows_than_the_image_has(client: TestClient, label_maps: Bundle) -> None:
     answer = post(client, resolution=35).json()
     assert (answer["resolution"], answer["height"], answer["truncated"]) == (35, 70, False)
-    expected = label_map(bundle.predictor(PICTURE, LabelMapOptions(35)), 70, 100)
+    expected = labels(label_maps, LabelMapOptions(35), 70, 100)
     np.testing.assert_array_equal(labels_of(answer), expected)
 
 
@@ -130,28 +83,36 @@ def test_only_the_classes_asked_for(client: TestClient) -> None:
     np.testing.assert_array_equal(picture, labels_of(some))
 
 
-def test_fewer_points_and_rle_lists(client: TestClient, bundle: Bundle) -> None:
+def test_fewer_points_and_rle_lists(client: TestClient, label_maps: Bundle) -> None:
     answer = post(client, points=10, format="rle_list").json()
     assert answer["points"] == 10
     assert sum(sum(s["segmentation"]["counts"][1::2]) for s in answer["segments"]) == 7000
     picture = read_label_map(post(client, points=10, format="png").content)
-    expected = label_map(bundle.predictor(PICTURE, LabelMapOptions(points=10)), 70, 100)
+    expected = labels(label_maps, LabelMapOptions(points=10), 70, 100)
     np.testing.assert_array_equal(picture, expected)
-    assert (label_map(bundle.predictor(PICTURE, LabelMapOptions()), 70, 100) != expected).any()
+    assert (labels(label_maps, LabelMapOptions()) != expected).any()
 
 
 @pytest.mark.parametrize(
     ("asked", "parameter", "says"),
     [
-        ({"format": "polygon"}, "format", "label maps come as rle, rle_list, png, got 'polygon'"),
+        (
+            {"format": "polygon"},
+            "format",
+            "of semantic models must be one of rle, rle_list, png, got 'polygon'",
+        ),
         ({"score": 0.3}, "score", "is for masks of instances; this is a semantic model"),
         ({"boxes": "[[1, 2, 30, 40]]"}, "boxes", "is for masks of instances; this is a semantic model"),
         ({"max_instances": 3}, "max_instances", "is for masks of instances; this is a semantic model"),
         ({"classes": "sky"}, "classes", "there is no class 'sky'; allowed: ground, disc, bar"),
         ({"resolution": 8000}, "resolution", "a label map of 11429×8000 is too large"),
-        ({"resolution": 0}, "resolution", "must be native or one of"),
+        ({"resolution": 0}, "resolution", "must be native or a height from 1 to 8192, got '0'"),
         ({"points": 100_000, "resolution": 1024}, "points", "a label map of 1463×1024 may take"),
-        ({"model": "discs", "format": "png"}, "format", "png is for semantic models"),
+        (
+            {"model": "discs", "format": "png"},
+            "format",
+            "of instance models must be one of rle, rle_list, polygon, coco, got 'png'",
+        ),
         ({"model": "discs", "resolution": 70}, "resolution", "must be native or one of 28, 56"),
     ],
 )
@@ -179,12 +140,12 @@ def test_heights_do_not_flood_the_metrics(client: TestClient) -> None:
     assert {line.split('side="')[1].split('"')[0] for line in masks} <= {"64", "128", "256"}
 
 
-def test_files_without_a_server(bundle: Bundle, tmp_path: Path) -> None:
+def test_files_without_a_server(label_maps: Bundle, tmp_path: Path) -> None:
     file, overlay = tmp_path / "a.png", tmp_path / "o.png"
     file.write_bytes(BODY)
     for format in ("rle", "png"):
         ask = SegmentQuery.model_validate({"format": format}).ask(CATEGORIES, task="semantic")
-        (found,) = asyncio.run(segment_files(bundle, settings(), [(file, ask)], overlay))
+        (found,) = asyncio.run(segment_files(label_maps, settings(), [(file, ask)], overlay))
         if format == "png":
             assert read_label_map(found).shape == (70, 100)
         else:
@@ -194,9 +155,9 @@ def test_files_without_a_server(bundle: Bundle, tmp_path: Path) -> None:
 
 
 def test_the_command_writes_a_picture(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    label_maps: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "open_bundle", lambda folder, execution: bundle)
+    monkeypatch.setattr(cli, "open_bundle", lambda folder, execution: label_maps)
     (tmp_path / "a.png").write_bytes(BODY)
     given = ["segment", "--bundle", "street", "--threads", "1", "--format", "png"]
 
@@ -209,9 +170,9 @@ def test_the_command_writes_a_picture(
 
 
 def test_the_command_writes_a_picture_for_each_image_of_a_folder(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    label_maps: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "open_bundle", lambda folder, execution: bundle)
+    monkeypatch.setattr(cli, "open_bundle", lambda folder, execution: label_maps)
     images, out = tmp_path / "images", tmp_path / "new" / "maps"
     images.mkdir()
     for name, body in (("a.PNG", BODY), ("b.jpg", BODY), ("c.png", b"no image")):
@@ -236,8 +197,8 @@ def test_the_command_writes_a_picture_for_each_image_of_a_folder(
     assert "a.PNG and a.tif would both become" in refused.stderr
 
 
-def test_the_client_reads_label_maps(bundle: Bundle) -> None:
-    with running(bundle) as address, Client(address) as client:
+def test_the_client_reads_label_maps(label_maps: Bundle) -> None:
+    with running(label_maps) as address, Client(address) as client:
         wait_for(lambda: httpx.get(f"{address}/readyz").is_success)
         labels = client.label_map(BODY, resolution=140)
         assert labels.shape == (140, 200) and labels.max() < 3

@@ -1,4 +1,4 @@
-"""Deadlines while another pass has the device, this model's or another's: it lasts until the test lets it end."""
+"""Deadlines, also while another pass has the device, of this model or of another. They come when the tests say so."""
 
 from __future__ import annotations
 
@@ -7,117 +7,212 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
-from service.engine.request import DeadlinePassed, Done, Wish
+from service.engine.batching import BatchLimits
+from service.engine.device import Device
+from service.engine.errors import DeadlinePassed
+from service.engine.request import Request
 from service.engine.scheduler import Scheduler
-from tests.service.engine.test_scheduler import WISH, Fake, Item, Piece, play, until
+from tests.service.engine.fakes import (
+    FOREVER,
+    FakeModel,
+    asked,
+    deadlines_by_hand,
+    levels,
+    play,
+    queued,
+    submitted,
+    until,
+)
+from tests.service.support import PATIENCE
 
 
 @dataclass(eq=False)
-class Second(Fake):
-    """Its second pass has a gate of its own."""
+class SecondGate(FakeModel):
+    """A model whose second pass has a gate of its own."""
 
-    second: threading.Event = field(default_factory=threading.Event)
+    second_gate: threading.Event = field(default_factory=threading.Event)
 
-    def begin(self, items: Sequence[Item]) -> list[list[Piece]]:
-        found = super().begin(items)
-        assert len(self.passes) == 1 or self.second.wait(10)
+    def begin(self, requests: Sequence[Request]) -> list[Any]:
+        found = super().begin(requests)
+        assert len(self.passes) == 1 or self.second_gate.wait(PATIENCE)
         return found
 
 
+@dataclass(eq=False)
+class StepByStep(FakeModel):
+    """A model each of whose steps waits until the test has allowed it."""
+
+    allowed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def advance(self, renders: Sequence[Any]) -> None:
+        super().advance(renders)
+        assert self.allowed.acquire(timeout=PATIENCE)
+
+
+def device_of(scheduler: Scheduler) -> Device:
+    return scheduler._device
+
+
 @asynccontextmanager
-async def another(scheduler: Scheduler[Item, Piece]) -> AsyncIterator[Fake]:
+async def another(scheduler: Scheduler) -> AsyncIterator[FakeModel]:
     """Another model on the same device, with a request that waits for its turn or has it."""
-    fake = Fake()
-    other = Scheduler[Item, Piece](scheduler.workers, scheduler.limits, fake, fake)
+    model = FakeModel()
+    model.step_gate.set()
+    other = Scheduler(device_of(scheduler), BatchLimits(0, 400, 300), model, model)
     serving = asyncio.create_task(other.serve())
-    waiting = asyncio.create_task(other.submit(Item("other"), WISH))
-    await asyncio.sleep(0.02)
+    (waiting,) = submitted(other, asked("other"))
+    await until(lambda: other.depth["queue"] or model.passes)
     try:
-        yield fake
+        yield model
         assert not waiting.done()
-        fake.gate.set()
+        model.pass_gate.set()
         await waiting
     finally:
-        fake.gate.set()
+        model.pass_gate.set()
         serving.cancel()
         await asyncio.gather(serving, waiting, return_exceptions=True)
 
 
-def soon(seconds: float) -> Wish:
-    return Wish((10, 10), 0.0, deadline=asyncio.get_running_loop().time() + seconds)
+def test_at_the_deadline_the_next_step_is_the_last() -> None:
+    async def scenario(scheduler: Scheduler) -> None:
+        mine = asked("mine", levels=60, renders=3, deadline=FOREVER)
+        (task,) = submitted(scheduler, mine)
+        for step in range(1, 5):
+            await until(lambda n=step: len(model.steps) == n)
+            if step < 4:
+                model.allowed.release()
+        mine.deadline_seconds = 0.0  # now, as far as the scheduler sees between two steps
+        model.allowed.release()
+        await task
+        assert levels(mine) == [7 * 2**3] * 3
+
+    play(scenario, model := StepByStep())
 
 
-def ask(scheduler: Scheduler[Item, Piece], wish: Wish, levels: int = 9999) -> asyncio.Task[Done[Piece]]:
-    return asyncio.create_task(scheduler.submit(Item("mine", levels=levels), wish))
+def test_a_deadline_that_comes_during_the_pass_gives_the_coarsest_mask() -> None:
+    async def scenario(scheduler: Scheduler) -> None:
+        with deadlines_by_hand() as deadlines:
+            (task,) = submitted(scheduler, mine := asked("mine", levels=9, deadline=FOREVER))
+            await until(lambda: model.passes)
+            deadlines.come(mine)
+            assert not task.done()
+            model.pass_gate.set()
+            await task
+            assert levels(mine) == [7]
+
+    play(scenario, model := FakeModel(), closed=["pass"])
 
 
-def test_the_finest_finished_level_is_answered_at_the_deadline() -> None:
-    async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
-        mine = ask(scheduler, soon(1))
-        await until(lambda: len(fake.steps) > 3)
-        async with another(scheduler) as other:
-            await until(lambda: other.passes)
-            finished = len(fake.steps)
-            assert [piece.level for piece in (await mine).pieces] == [7 * 2 ** (finished - 1)]
+def test_a_deadline_that_comes_before_the_pass_gives_nothing_and_costs_nothing() -> None:
+    async def scenario(scheduler: Scheduler) -> None:
+        first = submitted(scheduler, asked("first"))
+        await until(lambda: model.passes)
+        with pytest.raises(DeadlinePassed):
+            await scheduler.submit(asked("second", deadline=0.01))
+        with pytest.raises(DeadlinePassed):
+            await scheduler.submit(asked("third", deadline=-1))
+        model.pass_gate.set()
+        await asyncio.gather(*first)
 
-    play(scenario, fake := Fake(slow=0.01))
+    play(scenario, model := FakeModel(), closed=["pass"])
+    assert model.passes == ["f"]
 
 
-def test_who_waits_for_a_pass_is_told_at_the_deadline() -> None:
-    async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
+def test_a_finished_level_is_answered_before_a_pass_that_would_end_too_late() -> None:
+    async def scenario(scheduler: Scheduler) -> None:
+        # Its cost lets others pass it.
+        mine = asked("mine", levels=12, cost=FOREVER, deadline=FOREVER)
+        (task,) = submitted(scheduler, mine)
+        await until(lambda: model.steps)
+        (other,) = submitted(scheduler, asked("other", coarse_cost=2 * FOREVER))
+        await queued(scheduler, 1)
+        model.step_gate.set()
+        await task
+        assert levels(mine) == [7]
+        assert not other.done()
+        model.second_gate.set()
+        await other
+
+    play(scenario, model := SecondGate(), closed=["step"])
+    assert model.passes == ["m", "o"]
+
+
+def test_the_finest_finished_level_is_answered_at_the_deadline_while_another_model_has_the_device() -> None:
+    async def scenario(scheduler: Scheduler) -> None:
+        with deadlines_by_hand() as deadlines:
+            (task,) = submitted(scheduler, mine := asked("mine", levels=99, deadline=FOREVER))
+            await until(lambda: model.steps)
+            async with another(scheduler) as other:
+                while not other.passes:
+                    model.allowed.release()
+                    await asyncio.sleep(0.001)
+                finished = len(model.steps)
+                deadlines.come(mine)
+                await task
+                assert levels(mine) == [7 * 2 ** (finished - 1)]
+
+    play(scenario, model := StepByStep())
+
+
+def test_a_request_that_waits_for_a_pass_ends_at_the_deadline() -> None:
+    async def scenario(scheduler: Scheduler) -> None:
         async with another(scheduler) as other:
             await until(lambda: other.passes)
             with pytest.raises(DeadlinePassed):
-                await ask(scheduler, soon(0.05))
+                await scheduler.submit(asked("mine", deadline=0.01))
 
-    play(scenario, fake := Fake())
-    assert not fake.passes
+    play(scenario, model := FakeModel())
+    assert not model.passes
 
 
 def test_without_any_level_there_is_nothing_to_answer() -> None:
-    async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
-        mine = ask(scheduler, soon(1))
-        await until(lambda: fake.passes)
-        async with another(scheduler) as other:
-            fake.gate.set()
-            await until(lambda: other.passes)  # between the pass and the first step
-            with pytest.raises(DeadlinePassed):
-                await mine
+    async def scenario(scheduler: Scheduler) -> None:
+        with deadlines_by_hand() as deadlines:
+            (task,) = submitted(scheduler, mine := asked("mine", levels=9, deadline=FOREVER))
+            await until(lambda: model.passes)
+            async with another(scheduler) as other:
+                model.pass_gate.set()
+                await until(lambda: other.passes)  # between the pass and the first step
+                deadlines.come(mine)
+                with pytest.raises(DeadlinePassed):
+                    await task
 
-    play(scenario, fake := Fake(), open_gate=False)
-    assert not fake.steps
+    play(scenario, model := FakeModel(), closed=["pass"])
+    assert not model.steps
 
 
 def test_a_deadline_during_the_pass_gives_the_coarsest_mask_before_the_turn_goes_on() -> None:
-    async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
-        mine = ask(scheduler, soon(0.02))
-        await until(lambda: fake.passes)
-        async with another(scheduler) as other:
-            await asyncio.sleep(0.05)
-            fake.gate.set()
-            assert [piece.level for piece in (await mine).pieces] == [7]
-            await until(lambda: other.passes)
+    async def scenario(scheduler: Scheduler) -> None:
+        with deadlines_by_hand() as deadlines:
+            (task,) = submitted(scheduler, mine := asked("mine", levels=9, deadline=FOREVER))
+            await until(lambda: model.passes)
+            async with another(scheduler) as other:
+                deadlines.come(mine)
+                model.pass_gate.set()
+                await task
+                assert levels(mine) == [7]
+                await until(lambda: other.passes)
 
-    play(scenario, fake := Fake(), open_gate=False)
+    play(scenario, model := FakeModel(), closed=["pass"])
 
 
 def test_the_coarsest_mask_comes_before_a_pass_that_would_end_too_late() -> None:
-    async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
-        deadline = asyncio.get_running_loop().time() + 2
-        mine = asyncio.create_task(
-            scheduler.submit(Item("mine", levels=9), Wish((10, 10), 100.0, deadline))  # others pass it
-        )
-        await until(lambda: fake.passes)
-        long = asyncio.create_task(scheduler.submit(Item("long"), Wish((10, 10), 0.0, coarse=60.0)))
-        await asyncio.sleep(0.01)
-        fake.gate.set()
-        assert [piece.level for piece in (await mine).pieces] == [7]
+    async def scenario(scheduler: Scheduler) -> None:
+        mine = asked("mine", levels=9, cost=FOREVER, deadline=FOREVER)
+        (task,) = submitted(scheduler, mine)
+        await until(lambda: model.passes)
+        (long,) = submitted(scheduler, asked("long", coarse_cost=2 * FOREVER))
+        await queued(scheduler, 1)
+        model.pass_gate.set()
+        await task
+        assert levels(mine) == [7]
         assert not long.done()
-        fake.second.set()
+        model.second_gate.set()
         await long
 
-    play(scenario, fake := Second(), open_gate=False)
-    assert fake.passes == ["m", "l"]
+    play(scenario, model := SecondGate(), closed=["pass"])
+    assert model.passes == ["m", "l"]

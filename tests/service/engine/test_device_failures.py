@@ -1,92 +1,106 @@
-"""The device fails under the scheduler: it has no more memory, or its thread dies."""
+"""The device fails under the scheduler: it has no more memory, or its thread ends."""
 
 from __future__ import annotations
 
 import asyncio
 import weakref
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from service.engine.request import Stopped
+from service.engine.errors import Stopped
+from service.engine.request import Request
 from service.engine.scheduler import Scheduler
-from tests.service.engine.test_scheduler import WISH, Fake, Item, Piece, play, until
+from tests.service.engine.fakes import FakeModel, Plan, asked, done, play, submitted, until
 from tests.service.support import kill_device
 
 
 def test_a_full_device_gets_half_a_batch() -> None:
-    async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
-        await asyncio.gather(*(scheduler.submit(Item(name), WISH) for name in "abcd"))
+    async def scenario(scheduler: Scheduler) -> None:
+        await asyncio.gather(*submitted(scheduler, *map(asked, "abcd")))
 
-    play(scenario, fake := Fake(most=1))
-    assert fake.passes == ["abcd", "ab", "a", "b", "cd", "c", "d"]
-    assert fake.released == 3
+    play(scenario, model := FakeModel(most=1))
+    assert model.passes == ["abcd", "ab", "a", "b", "cd", "c", "d"]
+    assert model.released == 3
 
 
-def test_a_single_item_is_tried_again_once_memory_is_released() -> None:
-    class Fragmented(Fake):
-        def begin(self, items: Sequence[Item]) -> list[list[Piece]]:
-            self.most = self.released if items[0].name == "large" else 0 if items[0].name == "huge" else 9
-            return super().begin(items)
+def test_a_single_request_is_tried_again_once_memory_is_released() -> None:
+    class Fragmented(FakeModel):
+        def begin(self, requests: Sequence[Request]) -> list[Any]:
+            name = requests[0].id
+            self.most = self.released if name == "large" else 0 if name == "huge" else 9
+            return super().begin(requests)
 
-    async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
-        assert (await scheduler.submit(Item("large"), WISH)).pieces
+    async def scenario(scheduler: Scheduler) -> None:
+        await scheduler.submit(asked("large"))
         with pytest.raises(RuntimeError, match="out of memory"):
-            await scheduler.submit(Item("huge"), WISH)
-        await scheduler.submit(Item("a"), WISH)
+            await scheduler.submit(asked("huge"))
+        await scheduler.submit(asked("a"))
 
-    play(scenario, fake := Fragmented())
-    assert fake.passes == ["l", "l", "h", "h", "a"]
-    assert fake.released == 3
+    play(scenario, model := Fragmented())
+    assert model.passes == ["l", "l", "h", "h", "a"]
+    assert model.released == 3
 
 
 def test_memory_is_released_after_the_failed_pass_let_go_of_it() -> None:
-    held: list[weakref.ref[Item]] = []
+    held: list[weakref.ref[Plan]] = []
 
-    class Full(Fake):
-        def begin(self, items: Sequence[Item]) -> list[list[Piece]]:
-            if len(items) > 1:
-                tensor = Item("tensor")  # what a pass allocates
+    class Full(FakeModel):
+        def begin(self, requests: Sequence[Request]) -> list[Any]:
+            if len(requests) > 1:
+                tensor = Plan()  # what a pass allocates
                 held.append(weakref.ref(tensor))
                 raise RuntimeError("CUDA out of memory")
-            return super().begin(items)
+            return super().begin(requests)
 
         def release(self) -> None:
             super().release()
             assert held[-1]() is None
 
-    async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
-        done = await asyncio.gather(*(scheduler.submit(Item(n), WISH) for n in "ab"))
-        assert all(each.pieces for each in done)
+    async def scenario(scheduler: Scheduler) -> None:
+        await asyncio.gather(*submitted(scheduler, *map(asked, "ab")))
 
-    play(scenario, fake := Full())
-    assert fake.released == 1
+    play(scenario, model := Full())
+    assert model.released == 1
 
 
-def test_nobody_is_failed_by_a_dead_thread_but_the_second_time() -> None:
-    async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
-        await scheduler.submit(Item("first"), WISH)
+def test_no_request_fails_because_of_a_dead_thread_but_the_second_time() -> None:
+    async def scenario(scheduler: Scheduler) -> None:
+        await scheduler.submit(asked("first"))
         kill_device()
-        done = await asyncio.gather(*(scheduler.submit(Item(name), WISH) for name in "ab"))
-        assert all(piece.done for each in done for piece in each.pieces)
+        requests = [asked("a"), asked("b")]
+        await asyncio.gather(*submitted(scheduler, *requests))
+        assert done(*requests)
         kill_device()
         for name in "cd":
             with pytest.raises(Stopped):
-                await scheduler.submit(Item(name), WISH)
-        assert not scheduler.workers.alive
+                await scheduler.submit(asked(name))
+        assert not scheduler._device.alive
 
-    play(scenario, fake := Fake())
-    assert fake.passes == ["f", "a", "b"]
+    play(scenario, model := FakeModel())
+    assert model.passes == ["f", "a", "b"]
 
 
-def test_a_thread_that_dies_in_a_step_loses_no_render() -> None:
-    async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
-        work = asyncio.create_task(scheduler.submit(Item("a", levels=200), WISH))
-        await until(lambda: len(fake.steps) > 2)
+def test_a_thread_that_ends_between_two_steps_loses_no_render() -> None:
+    async def scenario(scheduler: Scheduler) -> None:
+        (task,) = submitted(scheduler, request := asked("a", levels=5))
+        await until(lambda: model.steps)
         kill_device()
-        assert all(piece.done for piece in (await work).pieces)
+        model.step_gate.set()
+        await task
+        assert done(request)
 
-    play(scenario, fake := Fake(slow=0.001))
+    play(scenario, model := FakeModel(), closed=["step"])
+
+
+def test_a_step_that_ends_its_thread_is_tried_again() -> None:
+    async def scenario(scheduler: Scheduler) -> None:
+        await scheduler.submit(request := asked("exits", levels=5))
+        assert done(request)
+
+    play(scenario, model := FakeModel())
+    assert model.steps == ["e"] * 6
 
 
 @pytest.mark.parametrize(
@@ -103,16 +117,16 @@ def test_a_thread_that_dies_in_a_step_loses_no_render() -> None:
         ("Non-zero status code returned while running Conv node", False),
     ],
 )
-def test_memory_is_released_whoever_has_none(message: str, full: bool) -> None:
-    class Failing(Fake):
-        def begin(self, items: Sequence[Item]) -> list[list[Piece]]:
+def test_memory_is_released_whoever_says_that_there_is_none(message: str, full: bool) -> None:
+    class Failing(FakeModel):
+        def begin(self, requests: Sequence[Request]) -> list[Any]:
             if not self.released:
                 raise RuntimeError(message)
-            return super().begin(items)
+            return super().begin(requests)
 
-    async def scenario(scheduler: Scheduler[Item, Piece]) -> None:
-        found = await asyncio.gather(scheduler.submit(Item("a"), WISH), return_exceptions=True)
+    async def scenario(scheduler: Scheduler) -> None:
+        found = await asyncio.gather(scheduler.submit(asked("a")), return_exceptions=True)
         assert isinstance(found[0], RuntimeError) is not full
 
-    play(scenario, fake := Failing())
-    assert fake.released == full
+    play(scenario, model := Failing())
+    assert model.released == full

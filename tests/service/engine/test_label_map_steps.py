@@ -2,97 +2,120 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from export.bundle import Bundle
-from model.pointrend import label_map as semantic_render
-from model.pointrend.label_map import LabelMapRender, advance
+from model.pointrend import label_map_pyramid
 from model.pointrend.point_head import PointHead
-from model.predict.images import DecodedImage
-from model.predict.label_map import LabelMapOptions, label_map
+from model.pointrend.render import Render, advance
+from model.predict.label_map import LabelMapOptions
 from service.app import create_app
-from service.engine import tasks
-from service.engine.tasks import Job, SemanticTask
+from service.engine import inference
+from service.engine.cost import CostModel
+from service.engine.inference import Inference
+from service.engine.request import Request
 from tests.model.pointrend.test_label_map import evaluations
-from tests.service.support import settings, wait_for
-from tests.service.test_label_map_service import PICTURE, labels_of, post, street
+from tests.service.label_maps import PICTURE, labels_of, post
+from tests.service.support import PATIENCE, settings, wait_for
 
 
 @pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    return street()
-
-
-@pytest.fixture(scope="module")
-def client(bundle: Bundle) -> Iterator[TestClient]:
-    with TestClient(create_app(settings(), [bundle])) as found:
+def client(label_maps: Bundle) -> Iterator[TestClient]:
+    with TestClient(create_app(settings(queue_seconds=1e9), [label_maps])) as found:
         wait_for(lambda: found.get("/readyz").is_success)
         yield found
 
 
 def test_a_late_map_is_the_finest_finished_one(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    deadline = 1.5  # s
+    begun: list[Request] = []
+    begin = Inference.begin
 
-    def slow(renders: Sequence[LabelMapRender], head: PointHead) -> None:
-        if renders[0].level >= 32:
-            time.sleep(deadline + 0.1)
+    def recorded(self: Inference, requests: Sequence[Request]) -> Any:
+        begun.extend(requests)
+        return begin(self, requests)
+
+    def late(renders: Sequence[Render], head: PointHead) -> None:
         advance(renders, head)
+        if renders[0].level >= 64:
+            begun[0].deadline_seconds = 0.0  # the deadline comes now
 
-    monkeypatch.setattr(tasks, "advance_maps", slow)
-    found = post(client, resolution=1000, deadline_ms=int(1000 * deadline), points=64).json()
+    monkeypatch.setattr(Inference, "begin", recorded)
+    monkeypatch.setattr(inference, "advance", late)
+    found = post(client, resolution=1000, deadline_ms=3_600_000, points=64).json()
     assert found["truncated"] and not found["degraded"] and found["resolution"] == 64
     assert labels_of(found).max() < 3
 
 
-def test_maps_are_coarser_while_the_service_is_busy(bundle: Bundle) -> None:
-    with TestClient(create_app(settings(degrade_at=0.0), [bundle])) as client:
+def test_maps_are_coarser_while_the_service_is_busy(label_maps: Bundle) -> None:
+    with TestClient(create_app(settings(degrade_at=0.0), [label_maps])) as client:
         wait_for(lambda: client.get("/readyz").is_success)
         found = post(client, resolution=140).json()
         assert found["degraded"] and found["truncated"] and found["resolution"] == 32  # half the input's
         assert post(client, resolution=30).json()["degraded"] is False
 
 
-def begun(bundle: Bundle, *options: LabelMapOptions) -> tuple[SemanticTask, list[Job]]:
-    """Requests after their coarse pass."""
-    task = SemanticTask(bundle)
-    image = DecodedImage(PICTURE, "PNG")
-    jobs = [task.read(image, each, 10**6) for each in options]
-    task.begin(jobs)
-    return task, jobs
+def passed(bundle: Bundle, *options: LabelMapOptions) -> tuple[Inference, list[Any]]:
+    """The predictions of requests after their coarse pass."""
+    model = Inference(bundle)
+    requests = [Request(str(i), b"", each) for i, each in enumerate(options)]
+    for request in requests:
+        request.prepared = bundle.predictor.prepare(PICTURE, request.options)
+    return model, list(model.begin(requests))
 
 
-def test_requests_share_calls_of_the_point_head(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_requests_share_calls_of_the_point_head(label_maps: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     options = (LabelMapOptions(points=20), LabelMapOptions(140, points=30), LabelMapOptions(35, points=40))
     calls = evaluations(monkeypatch)
-    task, jobs = begun(bundle, *options)
-    while pending := [job.rendering for job in jobs if not job.rendering.done]:
-        task.advance(pending)
+    model, predictions = passed(label_maps, *options)
+    while pending := [each.render for each in predictions if not each.render.done]:
+        model.advance(pending)
     assert calls == [90, 90, 50, 30]
-    for job, asked in zip(jobs, options, strict=True):
-        alone = label_map(bundle.predictor(PICTURE, asked), 70, 100)
-        assert (task.finish(job).labels(70, 100) == alone).mean() > 0.999
+    for prediction, asked in zip(predictions, options, strict=True):
+        alone: Any = label_maps.predictor(PICTURE, asked).finish()
+        assert (prediction.finish().labels(70, 100) == alone.labels(70, 100)).mean() > 0.999
+
+
+def test_a_finished_map_owns_its_memory(label_maps: Bundle) -> None:
+    """The tensors that it keeps are no larger than they need to be: none is a view of the whole batch's."""
+    model, predictions = passed(label_maps, *[LabelMapOptions(140, points=30)] * 3)
+    while pending := [each.render for each in predictions if not each.render.done]:
+        model.advance(pending)
+    for prediction in predictions:
+        pyramid = prediction.finish().pyramid
+        kept = [pyramid.base, *(tensor for level in pyramid.levels for tensor in (level.cells, level.logits))]
+        for tensor in kept:
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes
 
 
 def test_a_large_map_lets_others_pass(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(semantic_render, "BAND", 3000)
-    steps: list[int] = []
+    monkeypatch.setattr(label_map_pyramid, "BAND", 3000)
+    steps: list[set[int]] = []  # the heights that are rendered
+    small_waits = threading.Event()
 
-    def counted(renders: Sequence[LabelMapRender], head: PointHead) -> None:
-        steps.append(max(r.side for r in renders))
+    def counted(renders: Sequence[Render], head: PointHead) -> None:
+        steps.append({render.target for render in renders})
+        if len(steps) == 1:
+            assert small_waits.wait(PATIENCE)
         advance(renders, head)
 
-    monkeypatch.setattr(tasks, "advance_maps", counted)
-    with ThreadPoolExecutor(1) as pool:
+    def cost(self: CostModel, pixels: int, options: LabelMapOptions, max_side: int | None) -> float:
+        return 1e6 if options.resolution == 1000 else 0.0
+
+    monkeypatch.setattr(inference, "advance", counted)
+    monkeypatch.setattr(CostModel, "total", cost)
+    (engine,) = client.app.state.service.engines.values()  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(2) as pool:
         large = pool.submit(post, client, resolution=1000, points=100)
-        wait_for(lambda: 1000 in steps)
-        assert post(client).is_success
-        assert not large.done()
-        assert large.result().is_success
-    assert steps.count(1000) > 500
+        wait_for(lambda: steps)
+        small = pool.submit(post, client)
+        wait_for(lambda: engine.depth["queue"] == 1)
+        small_waits.set()
+        assert small.result().is_success and large.result().is_success
+    assert sum(1000 in step for step in steps) > 500
+    assert not any(70 in step for step in steps[100:])

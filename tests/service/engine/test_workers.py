@@ -1,4 +1,4 @@
-"""The threads: what was given up on holds up nobody."""
+"""The threads: calls that were given up on delay no others."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import time
 
 import pytest
 
-from service.engine.request import DeviceLost, Stopped
-from service.engine.workers import ABANDONED, NoDecoder, Workers
-from tests.service.support import kill_device
+from service.engine.errors import DeviceLost, NoDecoder, Stopped
+from service.engine.workers import SPARE_DECODERS, Workers
+from tests.service.engine.fakes import other_tasks_run, until
+from tests.service.support import PATIENCE, kill_device
 
 
 def test_decodes_given_up_on_leave_their_place_to_others() -> None:
@@ -20,18 +21,18 @@ def test_decodes_given_up_on_leave_their_place_to_others() -> None:
     async def scenario() -> None:
         workers = Workers(1)  # two decoders
         try:
-            for _ in range(ABANDONED):
+            for _ in range(SPARE_DECODERS):
                 with pytest.raises(TimeoutError):
-                    await workers.decode(lambda: gate.wait(20), 0.01)
-            assert await asyncio.gather(*(workers.decode(lambda: 7, 5) for _ in range(4))) == [7] * 4
+                    await workers.decode(lambda: gate.wait(PATIENCE), 0.01)
+            assert await asyncio.gather(*(workers.decode(lambda: 7, PATIENCE) for _ in range(4))) == [7] * 4
             for _ in range(2):
                 with pytest.raises(TimeoutError):
-                    await workers.decode(lambda: gate.wait(20), 0.01)
+                    await workers.decode(lambda: gate.wait(PATIENCE), 0.01)
             for _ in range(2):  # nobody waits for ever for one that may never end
                 with pytest.raises(NoDecoder, match="no thread was free to decode the image for 0.01 s"):
                     await workers.decode(lambda: 9, 0.01)
-            late = asyncio.create_task(workers.decode(lambda: 8, 5))
-            await asyncio.sleep(0.05)
+            late = asyncio.create_task(workers.decode(lambda: 8, PATIENCE))
+            await other_tasks_run()
             assert not late.done()
             gate.set()
             assert await late == 8
@@ -46,7 +47,7 @@ def test_what_fails_after_it_was_given_up_on_is_nobodys_trouble() -> None:
     gate = threading.Event()
 
     def fails() -> None:
-        gate.wait(20)
+        gate.wait(PATIENCE)
         raise ValueError("too late")
 
     async def scenario() -> None:
@@ -55,7 +56,7 @@ def test_what_fails_after_it_was_given_up_on_is_nobodys_trouble() -> None:
             with pytest.raises(TimeoutError):
                 await workers.decode(fails, 0.01)
             gate.set()
-            assert await workers.decode(lambda: 1, 5) == 1
+            assert await workers.decode(lambda: 1, PATIENCE) == 1
         finally:
             await workers.close()
 
@@ -63,18 +64,23 @@ def test_what_fails_after_it_was_given_up_on_is_nobodys_trouble() -> None:
 
 
 def test_closing_does_not_wait_for_what_is_stuck() -> None:
-    gate = threading.Event()
+    begun, gate = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        gate.wait(PATIENCE)
 
     async def scenario() -> None:
         workers = Workers(1)
-        stuck = asyncio.ensure_future(workers.on_device(lambda: gate.wait(20)))
-        await asyncio.sleep(0.05)
+        stuck = asyncio.ensure_future(workers.device.run(work))
+        await until(begun.is_set)
         await workers.close(0.1)
+        assert not stuck.done()
         stuck.cancel()
 
     begin = time.monotonic()
     asyncio.run(scenario())
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < PATIENCE / 2
     gate.set()
 
 
@@ -86,33 +92,33 @@ def test_work_that_exits_does_not_take_the_event_loop_along() -> None:
         workers = Workers(1)
         try:
             with pytest.raises(DeviceLost):
-                await workers.on_device(leave)
-            assert await workers.on_device(lambda: 1) == 1
-            assert workers.alive
+                await workers.device.run(leave)
+            assert await workers.device.run(lambda: 1) == 1
+            assert workers.device.alive
         finally:
             await workers.close()
 
-    asyncio.run(asyncio.wait_for(scenario(), 10))
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE))
 
 
 def test_a_dead_thread_of_the_device_is_replaced_once() -> None:
     async def scenario() -> None:
         workers = Workers(1)
         try:
-            assert await workers.on_device(lambda: 1) == 1
+            assert await workers.device.run(lambda: 1) == 1
             for left in (True, False):
                 kill_device()
                 with pytest.raises(DeviceLost):
-                    await workers.on_device(lambda: 2)
-                assert workers.alive is left
+                    await workers.device.run(lambda: 2)
+                assert workers.device.alive is left
                 if left:
-                    assert await workers.on_device(lambda: 3) == 3
+                    assert await workers.device.run(lambda: 3) == 3
             with pytest.raises(Stopped):
-                await workers.on_device(lambda: 4)
+                await workers.device.run(lambda: 4)
         finally:
             await workers.close()
 
-    asyncio.run(asyncio.wait_for(scenario(), 10))
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE))
 
 
 @pytest.mark.parametrize("start", ["torch.set_num_threads", "threading.Thread.start"])
@@ -126,10 +132,10 @@ def test_a_thread_that_cannot_start_is_replaced_once(start: str, monkeypatch: py
             with monkeypatch.context() as patch:
                 patch.setattr(start, refuse)
                 with pytest.raises(DeviceLost):
-                    await workers.on_device(lambda: 1)
-            assert workers.alive
-            assert await workers.on_device(lambda: 2) == 2
+                    await workers.device.run(lambda: 1)
+            assert workers.device.alive
+            assert await workers.device.run(lambda: 2) == 2
         finally:
             await workers.close()
 
-    asyncio.run(asyncio.wait_for(scenario(), 10))
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE))

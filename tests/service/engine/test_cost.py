@@ -1,0 +1,115 @@
+"""What requests are expected to cost, and what they may ask for at most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from model.pointrend.levels import total_points, total_work
+from model.predict.instance import InstanceOptions
+from model.predict.label_map import LabelMapOptions
+from model.predict.predictor import Prompt
+from service.engine.cost import CostModel
+from service.engine.errors import ParameterError
+from service.engine.instance_work import InstanceWork, sides
+from service.engine.request import Request
+from service.engine.semantic import SemanticTask
+from tests.service.label_maps import street
+
+
+@dataclass
+class Work:
+    """The estimate of a model that learns only from what the test tells it."""
+
+    of_instances: InstanceWork
+
+    def expected_work(self, options: InstanceOptions, max_side: int | None) -> float:
+        return self.of_instances.expected(options, max_side)
+
+    def learn(self, request: Request) -> None: ...
+
+
+@pytest.fixture
+def work() -> InstanceWork:
+    return InstanceWork()
+
+
+@pytest.fixture
+def costs(work: InstanceWork) -> CostModel:
+    return CostModel(Work(work))
+
+
+def passed(costs: CostModel, pixels: int, seconds: float) -> None:
+    costs.passed([Request("a", b"", padded=(1, pixels))], "idle", seconds)
+
+
+def test_costs_are_learned(costs: CostModel, work: InstanceWork) -> None:
+    passed(costs, 1000, 0.1)
+    costs.advanced({28: 600, 56: 400}, 0.01)
+    work.learn(InstanceOptions(resolution=112), [100, 100])
+    each = total_points(112, None) * 1e-5
+    assert costs.coarse(500) == pytest.approx(0.05)
+    assert costs.total(500, InstanceOptions(resolution=112), None) == pytest.approx(0.05 + 2 * each)
+    one = InstanceOptions(resolution=112, max_instances=1)
+    assert costs.total(500, one, None) == pytest.approx(0.05 + each)
+    work.learn(InstanceOptions(), [500, 500])
+    prompts = (Prompt((0, 0, 1, 1)),) * 7
+    work.learn(InstanceOptions(prompts=prompts), [900] * 7)  # says nothing of what detection finds
+    assert costs.total(0, InstanceOptions(prompts=prompts), None) == pytest.approx(7 * 784 * 1e-5)
+    assert costs.total(0, InstanceOptions(), None) == pytest.approx(2 * 500 * 1e-5)
+    assert costs.total(0, InstanceOptions(resolution=448), 28) == pytest.approx(2 * 784 * 1e-5)
+    costs.advanced({28: 10}, 1.0)  # a small portion with its overhead
+    assert costs.point.value < 0.0015
+    for _ in range(300):
+        passed(costs, 1000, 0.2)  # work of long ago is forgotten
+    assert costs.pixel.value == pytest.approx(2e-4, rel=1e-3)
+
+
+def test_boxes_cost_what_they_are(work: InstanceWork) -> None:
+    boxes = tuple(Prompt((0, 0, size, 9)) for size in (20, 200, 2000))
+    assert sides(InstanceOptions(prompts=boxes), 100) == {28: 1, 224: 1, 896: 1}
+    assert sides(InstanceOptions(56, prompts=boxes), 100) == {56: 3}
+    assert sides(InstanceOptions(max_instances=3), 100) == {896: 3}
+    assert sides(InstanceOptions(56), 100) == {56: 100}
+    assert work.expected(InstanceOptions(prompts=boxes), None) == sum(
+        total_work(side, None) for side in (28, 224, 896)
+    )
+    assert work.expected(InstanceOptions(prompts=boxes), 112) == sum(
+        total_work(side, None) for side in (28, 112, 112)
+    )
+
+
+def test_few_points_are_not_all_that_a_large_mask_costs(work: InstanceWork) -> None:
+    cheap, usual = (
+        work.expected(InstanceOptions(896, points, prompts=(Prompt((0, 0, 9, 9)),)), None)
+        for points in (1, None)
+    )
+    assert 0.3 * usual < cheap < usual
+
+
+def test_a_label_map_costs_more_the_larger_it_is() -> None:
+    task = SemanticTask(street())
+    costs = [task.expected_work(LabelMapOptions(height), None) for height in (64, 128, 256)]
+    assert 0 < costs[0] < costs[1] < costs[2]
+    assert task.expected_work(LabelMapOptions(256), task.degraded_side) < costs[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "parameter", "says"),
+    [
+        (LabelMapOptions(8000), "resolution", "a label map of 11429×8000 is too large"),
+        (LabelMapOptions(1024, 100_000), "points", "a label map of 1463×1024 may take"),
+    ],
+)
+def test_the_size_of_an_image_tells_what_a_label_map_would_need(
+    options: LabelMapOptions, parameter: str, says: str
+) -> None:
+    check: Callable[..., Any] = SemanticTask(street()).check_size
+    check(LabelMapOptions(), 100, 70, 200_000)
+    with pytest.raises(ParameterError) as caught:
+        check(options, 100, 70, 200_000)
+    assert caught.value.parameter == parameter
+    assert caught.value.detail.startswith(says)
