@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 
 from bench.speed.table import main
+from model.command_line import one_line_errors
 
 if __name__ == "__main__":
-    typer.run(main)
+    with one_line_errors():
+        typer.run(main)

@@ -1,11 +1,10 @@
-"""`python -m bench.accuracy.recall`: which share of the true boxes anchors, proposals and detections reach.
+"""`python -m bench.accuracy.recall`: the share of the true boxes that anchors, proposals and detections reach.
 
-What the anchors miss, nothing behind them finds: this tells whether a detector's anchors fit its data.
+It shows whether a detector's anchors fit its data, and at which stage objects are lost.
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -16,24 +15,22 @@ from torchvision.ops import box_iou
 from tqdm import tqdm
 
 from model.checkpoints.checkpoint import Checkpoint, of_task, open_checkpoint
+from model.command_line import one_line_errors
 from model.config.instance import MaskRCNNConfig
 from model.config.overrides import override
 from model.data.coco import CocoDataset, load_coco, read_image
 from model.networks.build import build_network
 from model.predict.preprocess import network_input, resize
 
-SIZES = {
-    "small": (0, 32**2),
-    "medium": (32**2, 96**2),
-    "large": (96**2, 10**12),
-}  # COCO's, pixels of the image
+# COCO's sizes of objects: least and largest area in pixels of the image.
+SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 10**12)}
 
 
 @torch.inference_mode()
 def best_overlaps(
     checkpoint: Checkpoint[MaskRCNNConfig], dataset: CocoDataset
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Areas [N] of the true boxes in pixels of their images, and by stage the best IoU [N] with any box."""
+    """Return areas [N] of the true boxes in pixels of their images, and the best IoU [N] with any box of each stage."""
     network = build_network(checkpoint.config, checkpoint.tensors)
     areas, best = [], {"anchors": [], "proposals": [], "detections": []}  # type: ignore[var-annotated]
     for record in tqdm([r for r in dataset.records if r.annotations], unit="image"):
@@ -59,7 +56,7 @@ def main(
     data: Annotated[Path, typer.Option(help="COCO-format annotations.")],
     images: Annotated[Path, typer.Option(help="Folder of their images.")],
     change: Annotated[
-        list[str] | None, typer.Option("--set", help="As of `python -m model evaluate`.")
+        list[str] | None, typer.Option("--set", help="As in `python -m model evaluate`.")
     ] = None,
 ) -> None:
     """Print recall at IoU 0.5 and 0.7 by size of the true box."""
@@ -78,7 +75,5 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
+    with one_line_errors():
         typer.run(main)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")

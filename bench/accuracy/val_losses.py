@@ -1,14 +1,13 @@
-"""`python -m bench.accuracy.val_losses`: training losses of several checkpoints on held-out images, image by image.
+"""`python -m bench.accuracy.val_losses`: training losses of several checkpoints on held-out images, compared in pairs.
 
-AP of a few images cannot tell small changes of a recipe apart. Here each checkpoint sees the same images with the
-same seeds, and the difference is taken image by image. Regions are still drawn from each checkpoint's own proposals,
-and masks sit in its own boxes, as when it trains.
+AP of a few images is too noisy to compare small changes of a recipe. Here each checkpoint sees the same images with the
+same seeds, and differences are taken image by image. Regions come from each checkpoint's own proposals, and masks are
+predicted in its own boxes, as in training.
 """
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +21,13 @@ from tqdm import tqdm
 
 from bench.paper.heads.overlap import mean
 from model.checkpoints.checkpoint import Checkpoint, of_task, open_checkpoint
+from model.command_line import one_line_errors
 from model.config.instance import MaskRCNNConfig
 from model.config.overrides import override
 from model.data.augment import Augmentation
 from model.data.coco import CocoDataset, load_coco
 from model.data.instance_samples import InstanceTrainingSet, collate_instances
+from model.errors import UserError
 from model.networks.build import build_network
 from model.predict.preprocess import network_input
 from model.training.losses.instance import instance_losses
@@ -34,14 +35,14 @@ from model.training.recipe import Sampling
 from model.training.recipes import INSTANCE_RECIPES
 
 Floats = NDArray[np.float64]
-TOTALS = {"boxes": ("rpn_objectness", "rpn_box", "box_class", "box_regression")}  # the rest: "masks"
+TOTALS = {"boxes": ("rpn_objectness", "rpn_box", "box_class", "box_regression")}  # all others: "masks"
 
 
 @torch.inference_mode()
 def image_losses(
     checkpoint: Checkpoint[MaskRCNNConfig], dataset: CocoDataset, sampling: Sampling
 ) -> dict[str, Floats]:
-    """Every loss [images], and the sums "boxes" and "masks", at the checkpoint's input size, nothing augmented."""
+    """Return every loss [images], and the sums "boxes" and "masks", at the checkpoint's input size, not augmented."""
     pixels = checkpoint.config.preprocessing
     plain = Augmentation((pixels.short_edge,), pixels.long_edge, flip=0.0)
     network, samples = (
@@ -56,7 +57,9 @@ def image_losses(
         found = instance_losses(network, images, sizes, batch.targets, sampling, draws)
         rows.append({name: value.item() for name, value in found.items()})
     by_name = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    for name in by_name.keys() - set(TOTALS["boxes"]):  # a mask loss of exactly 0 is one over no region
+    for name in by_name.keys() - set(
+        TOTALS["boxes"]
+    ):  # a mask loss of exactly 0 means that there was no region
         by_name[name][by_name[name] == 0] = math.nan
     boxes = sum(by_name[name] for name in TOTALS["boxes"])
     masks = sum(values for name, values in by_name.items() if name not in TOTALS["boxes"])
@@ -64,7 +67,7 @@ def image_losses(
 
 
 def table(found: Mapping[str, Mapping[str, Floats]], names: Sequence[str]) -> str:
-    """Means of the named losses; but for the first checkpoint the difference to it and that one's standard error."""
+    """Return means of the named losses, with the difference to the first checkpoint ± its standard error."""
     (_, reference), *_ = found.items()
     lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for label, values in found.items():
@@ -81,7 +84,7 @@ def table(found: Mapping[str, Mapping[str, Floats]], names: Sequence[str]) -> st
 def main(
     checkpoint: Annotated[
         list[Path],
-        typer.Option(help="Native .safetensors; repeat, the first is what others are compared with."),
+        typer.Option(help="Native .safetensors; repeat. The others are compared with the first."),
     ],
     data: Annotated[Path, typer.Option(help="COCO-format annotations with masks.")],
     images: Annotated[Path, typer.Option(help="Folder of their images.")],
@@ -89,16 +92,16 @@ def main(
         list[str] | None,
         typer.Option("--set", help="Change a part of every network, such as preprocessing.short_edge=448."),
     ] = None,
-    every: Annotated[bool, typer.Option(help="Every loss, not only the sums.")] = False,
+    every: Annotated[bool, typer.Option(help="Print every loss, not only the sums.")] = False,
 ) -> None:
-    """Print mean losses with their paired differences."""
+    """Print mean losses, and paired differences to the first checkpoint."""
     dataset, found = load_coco(data, images), {}
     opened = {path: of_task(open_checkpoint(path), "instance") for path in checkpoint}
     for path, one in opened.items():
         if [c.name for c in one.categories] != [c.name for c in dataset.categories]:
-            raise ValueError(f"{path}: its classes are not the data's, in the order of their ids")
+            raise UserError(f"{path}: its classes are not the data's, in the order of their ids")
         if type(one.config.mask) is not type(opened[checkpoint[0]].config.mask):
-            raise ValueError(f"{path}: its mask head has other losses than that of {checkpoint[0]}")
+            raise UserError(f"{path}: its mask head has other losses than that of {checkpoint[0]}")
     for path, one in opened.items():
         changed = replace(one, config=override(one.config, change or []))
         found[str(path)] = image_losses(changed, dataset, INSTANCE_RECIPES["people"].sampling)
@@ -107,7 +110,5 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
+    with one_line_errors():
         typer.run(main)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")

@@ -1,10 +1,9 @@
-"""Command line: `python -m bench.load`, the measurements of docs/load.md."""
+"""Command line `python -m bench.load`: the measurements of docs/load.md."""
 
 from __future__ import annotations
 
 import json
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,22 +14,22 @@ import typer
 
 from bench.load import report, workload
 from bench.load.driver import Request, Run, arriving, closed, cpu_seconds, joined
-from bench.load.peers import opened, read, segment, written
+from bench.load.peers import BundleDir, opened, read, segment, written
 from bench.load.servers import KINDS, Server, serving
 from bench.load.soak import soaked
 from export.bundle import Bundle
+from model.command_line import one_line_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-BundleDir = Annotated[Path, typer.Option("--bundle", help="Folder of an exported model.")]
-Seconds = Annotated[float, typer.Option(min=1, help="Of each run.")]
-Rounds = Annotated[int, typer.Option(min=1, help="How often all take their turn.")]
+Seconds = Annotated[float, typer.Option(min=1, help="Duration of each run.")]
+Rounds = Annotated[int, typer.Option(min=1, help="How often each takes its turn.")]
 Out = Annotated[Path, typer.Option(help="Folder for the JSON files.")]
 BUNDLE, OUT = Path("bundles/people"), Path("docs/load")
 
 
 @app.command()
 def overhead(bundle: BundleDir = BUNDLE, seconds: Seconds = 6, rounds: Rounds = 4, out: Out = OUT) -> None:
-    """What the service adds to each request's own stages; and a loop of the engine alone beside it, in turns."""
+    """Measure what the service adds to each request's own stages, in turns with a loop of the engine alone."""
     model = opened(bundle)
     engine: list[float] = []
     one: list[Run] = []
@@ -54,9 +53,9 @@ def overhead(bundle: BundleDir = BUNDLE, seconds: Seconds = 6, rounds: Rounds = 
 
 @app.command()
 def peers(bundle: BundleDir = BUNDLE, seconds: Seconds = 10, rounds: Rounds = 3, out: Out = OUT) -> None:
-    """Ours, a plain handler and LitServe around the same engine: sixteen clients, then a third of them hang up.
+    """Compare our service, a plain handler and LitServe: sixteen clients, then a third of their requests are abandoned.
 
-    In turns, because a machine is not equally fast all the time.
+    They take turns, because a shared machine is not equally fast all the time.
     """
     runs: dict[str, dict[str, list[Run]]] = {kind: {"steady": [], "leaving": []} for kind in KINDS}
     for _ in range(rounds):
@@ -82,14 +81,14 @@ def overload(
     queue: Annotated[float, typer.Option(help="The setting queue_seconds.")] = 4.0,
     out: Out = OUT,
 ) -> None:
-    """Twice as many requests as can be served: what is still answered, and how late."""
+    """Offer up to three times as many requests as can be served, and measure what is answered and how late."""
     with serving("ours", bundle, queue_seconds=queue) as server:
         warm(server)
         first = closed(server.url, workload.mixed(), 16, seconds)
         rates = {}
         for rate in (factor * first.goodput for factor in (0.5, 1.0, 1.5, 2.0, 3.0)):
             rates[rate] = report.figures(arriving(server.url, workload.mixed(), rate, seconds))
-        # Also at the end: a machine that was slow at first would make the peak, and all that is offered, too low.
+        # The peak is measured again at the end, because the machine may have been slower at first.
         again = closed(server.url, workload.mixed(), 16, seconds)
         peak = max(first, again, key=lambda run: run.goodput)
     _write(out / "overload.json", {"queue_seconds": queue, "peak": report.figures(peak), "rates": rates})
@@ -99,10 +98,12 @@ def overload(
 def soak(
     bundle: BundleDir = BUNDLE,
     seconds: Seconds = 300,
-    clients: Annotated[int, typer.Option(help="At once; a third of their requests are abandoned.")] = 64,
+    clients: Annotated[
+        int, typer.Option(help="Clients at once; a third of their requests are abandoned.")
+    ] = 64,
     out: Out = OUT,
 ) -> None:
-    """Mixed sizes and resolutions, departures, a full queue: all is answered, nothing differs, memory stays."""
+    """Send mixed requests for minutes, compare each answer with that of the request alone, and watch the memory."""
     with serving("ours", bundle) as server:
         warm(server)
         found = soaked(server, workload.mixed(), clients, seconds)
@@ -111,34 +112,34 @@ def soak(
 
 @app.command()
 def plot(out: Out = OUT, figures: Annotated[Path, typer.Option()] = Path("docs/images")) -> None:
-    """Tables on standard output, plots into a folder."""
+    """Print the tables, and write plots into a folder."""
     print(report.tables(out))
     for path in report.plots(out, figures):
         print(path)
 
 
 def warm(server: Server, requests: Sequence[Request] = ()) -> None:
-    """A few requests, so that nothing is measured that only happens once."""
+    """Send some requests first, so that what happens only once is not measured. Raise RuntimeError if one fails."""
     run = closed(server.url, requests or workload.same(), 4, 3, keep=True)
     if failed := next((a for a in run.answers if a.outcome == "failed"), None):
         raise RuntimeError(f"{server.kind} fails: {failed.note} {failed.body[:500]!r}")
 
 
 def metered(server: Server, requests: list[Any], seconds: float) -> Run:
-    """Sixteen clients, with the CPU time of the server."""
+    """Run sixteen clients, and measure the CPU time of the server."""
     begin = cpu_seconds(server.pid)
     run = closed(server.url, requests, 16, seconds)
     return replace(run, cpu=cpu_seconds(server.pid) - begin)
 
 
 def _engine_alone(model: Bundle, seconds: float) -> list[float]:
-    """Seconds of decode, predict and encode, one request after the other, in this process."""
+    """Return the seconds of decode, predict and encode, one request after the other in this process."""
     body = workload.same()[0].body
     times: list[float] = []
     begin = time.perf_counter()
     while time.perf_counter() - begin < seconds or len(times) < 5:
         start = time.perf_counter()
-        written(model, segment(model, [read(body)])[0])
+        written(segment(model, [read(body)])[0])
         times.append(time.perf_counter() - start)
     return times[2:]
 
@@ -150,7 +151,5 @@ def _write(path: Path, found: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line_errors(RuntimeError):
         app()
-    except (ValueError, RuntimeError, OSError) as error:
-        sys.exit(f"error: {error}")

@@ -1,4 +1,4 @@
-"""Clients: closed loops, arrivals at a rate, and those that hang up."""
+"""Clients that send requests: in closed loops, at a rate, and with some that hang up."""
 
 from __future__ import annotations
 
@@ -29,57 +29,61 @@ class Request:
     body: bytes
     headers: tuple[tuple[str, str], ...]
     query: tuple[tuple[str, str | int | float], ...] = ()
-    leaves_after: float | None = None  # s; hangs up then
+    leaves_after: float | None = None  # seconds after which the client hangs up
 
 
 @dataclass(frozen=True)
 class Answer:
+    """What a client got for one request."""
+
     request: Request
     outcome: Outcome
     begin: float  # s
     seconds: float
     body: bytes = b""
     note: str = ""
-    engine: float = math.nan  # s of decode, coarse, refine and encode, as its Server-Timing says
+    engine: float = math.nan  # seconds of decode, coarse, refine and encode, from its Server-Timing
 
 
 @dataclass(frozen=True)
 class Run:
-    """What clients saw."""
+    """All answers of one run."""
 
     answers: tuple[Answer, ...]
     seconds: float
-    cpu: float = 0.0  # s, of the server's processes
+    cpu: float = 0.0  # seconds of the server's processes
 
     def count(self, outcome: Outcome) -> int:
+        """Return the number of answers with an outcome."""
         return sum(a.outcome == outcome for a in self.answers)
 
     @property
     def goodput(self) -> float:
-        """Good answers a second."""
+        """The number of good answers per second."""
         return self.count("ok") / self.seconds
 
     def latency(self, percent: float) -> float:
-        """Of good answers, s; NaN if there is none."""
+        """Return a percentile of the good answers' seconds; NaN if there is none."""
         times = [a.seconds for a in self.answers if a.outcome == "ok"]
         return float(np.percentile(times, percent)) if times else float("nan")
 
 
 def joined(runs: Sequence[Run]) -> Run:
-    """As if they had been one."""
+    """Return several runs as one."""
     answers = tuple(answer for run in runs for answer in run.answers)
     return Run(answers, sum(run.seconds for run in runs), sum(run.cpu for run in runs))
 
 
 @dataclass
 class Client:
-    """Sends requests to one server, each on a connection of its own if it will hang up."""
+    """Sends requests to one server and keeps the answers."""
 
     url: str
     keep_bodies: bool = False
     answers: list[Answer] = field(default_factory=list)
 
     async def send(self, http: httpx.AsyncClient, request: Request) -> Answer:
+        """Send one request, and hang up when its client does."""
         begin = time.perf_counter()
         outcome: Outcome = "failed"
         body, note, engine = b"", "", math.nan
@@ -105,15 +109,15 @@ class Client:
 
 
 def engine_seconds(server_timing: str) -> float:
-    """The engine's own part of a Server-Timing header, s: all stages but the queue. NaN if one is not there."""
+    """Return the seconds of all stages but the queue from a Server-Timing header; NaN if a stage is missing."""
     stages = dict(part.split(";dur=") for part in server_timing.split(", ") if ";dur=" in part)
     return sum(float(stages.get(stage, math.nan)) for stage in ENGINE) / 1000
 
 
 def closed(url: str, requests: Sequence[Request], clients: int, seconds: float, *, keep: bool = False) -> Run:
-    """`clients` that each send the next request when they have their answer, for a time. In turn, from the first.
+    """Run `clients` that each send the next of the requests as soon as they have their answer.
 
-    One that is refused comes back when it was told to, and a little later, so that they do not come together.
+    A client that is refused waits for Retry-After and up to half as long again, so that clients do not return together.
     """
 
     async def play() -> Run:
@@ -121,7 +125,7 @@ def closed(url: str, requests: Sequence[Request], clients: int, seconds: float, 
         begin = time.perf_counter()
 
         async def loop(http: httpx.AsyncClient) -> None:
-            while True:  # once, however short the time
+            while True:  # at least once
                 answer = await client.send(http, requests[next(turn) % len(requests)])
                 left = begin + seconds - time.perf_counter()
                 if left <= 0:
@@ -137,7 +141,7 @@ def closed(url: str, requests: Sequence[Request], clients: int, seconds: float, 
 
 
 def each(url: str, requests: Sequence[Request]) -> dict[Request, bytes]:
-    """Every request once, alone, and its answer. Raises RuntimeError for one that fails."""
+    """Send every request once, alone, and return the answers. Raises RuntimeError if one fails."""
 
     async def play() -> dict[Request, bytes]:
         client = Client(url, keep_bodies=True)
@@ -153,7 +157,7 @@ def each(url: str, requests: Sequence[Request]) -> dict[Request, bytes]:
 
 
 def arriving(url: str, requests: Sequence[Request], rate: float, seconds: float) -> Run:
-    """Requests that arrive at random, `rate` a second on average, whether or not earlier ones are answered."""
+    """Send requests at random times, `rate` a second on average, whether or not earlier ones are answered."""
 
     async def play() -> Run:
         client, draw, tasks = Client(url), random.Random(0), []
@@ -176,7 +180,7 @@ def _http(url: str, connections: int) -> httpx.AsyncClient:
 
 
 class _Progress:
-    """A bar of seconds."""
+    """A progress bar of seconds."""
 
     def __init__(self, seconds: float, text: str) -> None:
         self._seconds, self._text = seconds, text
@@ -197,7 +201,7 @@ class _Progress:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of a process and its living children (Linux)."""
+    """Return the CPU seconds of a process and its living children (Linux)."""
     ticks = 0
     waiting = [pid]
     while waiting:
@@ -211,7 +215,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident(pid: int) -> int:
-    """Bytes of a process in memory (Linux)."""
+    """Return the bytes of a process in memory (Linux)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""Figures of runs, tables and plots."""
+"""Figures, tables and plots of the runs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 from matplotlib.figure import Figure  # without pyplot: no window, no global state
 
 from bench.load.driver import Run
-from bench.paper.report import table
+from bench.markdown import table
 from service.client.results import parse
 
 Json = dict[str, Any]
 
 
 def figures(run: Run) -> Json:
-    """What is told of a run."""
+    """Return the figures of a run."""
     good = run.count("ok")
     return {
         "seconds": run.seconds,
@@ -32,9 +32,10 @@ def figures(run: Run) -> Json:
 
 
 def beyond(run: Run) -> Json:
-    """What each good answer took beyond its own stages, s and as a share of them: network, HTTP, hand-overs, queue.
+    """Return what good answers took beyond their own stages, in seconds and as a share of these.
 
-    Both are of the same request, so a machine whose speed changes from minute to minute does not blur it.
+    That is network, HTTP, hand-overs between threads, and the queue. Both parts are of the same request, so a machine
+    whose speed changes from minute to minute does not change the comparison.
     """
     pairs = [(a.seconds - a.engine, a.engine) for a in run.answers if a.outcome == "ok"]
     added = [more for more, _ in pairs]
@@ -48,16 +49,16 @@ def beyond(run: Run) -> Json:
 
 
 def peaks(memory: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Most of the first third and most of the last, bytes."""
+    """Return the largest size in the first third and in the last third, bytes."""
     sizes = [size for _, size in memory]
     third = max(1, len(sizes) // 3)
     return max(sizes[:third]), max(sizes[-third:])
 
 
 def differ(answer: bytes, expected: bytes) -> tuple[float, int]:
-    """Largest share of pixels in which a mask differs from the same request's alone, and how many masks.
+    """Return the largest share of pixels in which a mask differs from the expected one, and the number of masks.
 
-    The share is of the mask's area, 1 if instances differ in number or class.
+    The share is of the mask's area. It is 1 if the instances differ in number or class.
     """
     one, other = parse(json.loads(answer)), parse(json.loads(expected))
     if [i.category for i in one.instances] != [i.category for i in other.instances]:
@@ -69,7 +70,7 @@ def differ(answer: bytes, expected: bytes) -> tuple[float, int]:
 
 
 def tables(folder: Path) -> str:
-    """All measurements in `folder`, as Markdown."""
+    """Return all measurements in `folder` as Markdown."""
     parts: list[str] = []
     rows: list[tuple[str, ...]]
     if found := _read(folder / "overhead.json"):
@@ -158,7 +159,7 @@ def tables(folder: Path) -> str:
 
 
 def plots(folder: Path, out: Path) -> list[Path]:
-    """Goodput and latency by offered load, and memory over the soak."""
+    """Plot goodput and latency by offered load, and memory over the soak. Return the files."""
     made = []
     out.mkdir(parents=True, exist_ok=True)
     if found := _read(folder / "overload.json"):
@@ -187,7 +188,7 @@ def plots(folder: Path, out: Path) -> list[Path]:
 
 
 def _loaded(soak: Json) -> list[tuple[float, float]]:
-    """Memory by time, while clients asked."""
+    """Return the memory by time while clients sent requests."""
     return [(t, size) for t, size in soak["memory"] if t <= soak["seconds"]]
 
 

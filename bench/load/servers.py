@@ -1,4 +1,4 @@
-"""Servers in processes of their own, one at a time: two would share the cores."""
+"""Servers in processes of their own. Only one runs at a time, because two would share the cores."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ import httpx
 KINDS = ("ours", "plain", "litserve")
 _MODULES = {"ours": ("service", "serve"), "plain": ("bench.load.peers",), "litserve": ("bench.load.lit",)}
 _READY = {"ours": "/readyz", "plain": "/readyz", "litserve": "/health"}
-PATIENCE = 120.0  # s
+START_SECONDS = 120.0  # that a server may take until it is ready
 
 
 @dataclass(frozen=True)
 class Server:
+    """A running server."""
+
     kind: str
     url: str
     pid: int
@@ -31,20 +33,20 @@ class Server:
 
 @contextmanager
 def serving(kind: str, bundle: Path, **settings: object) -> Iterator[Server]:
-    """A server that is ready; `settings` are ours. Raises RuntimeError if it does not start."""
+    """Run a server, ready, with `settings` of our service. Raises RuntimeError if it does not start."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", *_MODULES[kind], "--bundle", str(bundle), "--port", str(port)]
     environment = os.environ | {f"POINTREND_{name.upper()}": str(value) for name, value in settings.items()}
     with tempfile.TemporaryFile("w+") as log:
-        # A session of its own, so that whatever it starts ends with it.
+        # It gets a session of its own, so that its child processes can be ended with it.
         process = subprocess.Popen(
             command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
             url = f"http://127.0.0.1:{port}"
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + START_SECONDS
             while not _ready(url + _READY[kind]):
                 if process.poll() is not None or time.monotonic() > deadline:
                     log.seek(0)

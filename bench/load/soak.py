@@ -1,4 +1,4 @@
-"""Many clients for minutes: what they got, against single requests, and what the server needed for it."""
+"""Many clients for minutes: their answers beside those of single requests, and the server's memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ Memory = list[tuple[float, int]]  # s, bytes
 def soaked(
     server: Server, requests: Sequence[Request], clients: int, seconds: float, patience: float = 1.0
 ) -> report.Json:
-    """Every request alone, then `clients` at once; a third of theirs are abandoned after `patience` seconds."""
+    """Send every request alone, then run `clients` at once.
+
+    A third of their requests is abandoned after `patience` seconds. Answers are compared with those of single requests.
+    """
     alone = each(server.url, requests)
     order = workload.leaving(requests, patience)
     random.Random(0).shuffle(order)
@@ -45,7 +48,7 @@ def soaked(
 
 
 def departures(url: str) -> dict[str, int]:
-    """Clients that left so far, by where their requests were, as the server counts them."""
+    """Return how many clients have left so far, by the stage of their requests, as the server counts them."""
     page = httpx.get(f"{url}/metrics", timeout=30, trust_env=False).text
     return {
         sample.labels["stage"]: int(sample.value)
@@ -57,7 +60,7 @@ def departures(url: str) -> dict[str, int]:
 
 @contextmanager
 def _watched(pid: int) -> Iterator[Memory]:
-    """A process' memory every other second, while inside."""
+    """Record a process' memory every other second while the context is open."""
     memory: Memory = []
     ended = threading.Event()
     begin = time.monotonic()

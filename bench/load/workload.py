@@ -1,4 +1,4 @@
-"""What is sent: the free example pictures, at several sizes and resolutions."""
+"""The requests that are sent: the example pictures at several sizes and resolutions."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ JPEG = (("content-type", "image/jpeg"),)
 
 
 def same() -> list[Request]:
-    """One picture at the default settings: what every server here can be asked."""
+    """Return one picture at the default settings, which all servers that are compared understand."""
     return [Request("/segment", PICTURES[0].read_bytes(), JPEG)]
 
 
 def as_json(request: Request) -> Request:
-    """The same image in JSON, base64 in `image`."""
+    """Return the same request with its image in JSON, as base64 in `image`."""
     body = json.dumps({"image": base64.b64encode(request.body).decode()}).encode()
     return replace(request, body=body, headers=(("content-type", "application/json"),))
 
 
 def mixed() -> list[Request]:
-    """Two pictures, upright and on their side, at three sizes and three resolutions."""
+    """Return two pictures, upright and on their side, at three sizes and three resolutions."""
     bodies = [_encoded(p, s, turned) for p in PICTURES for s in SCALES for turned in (False, True)]
     return [
         Request("/segment", body, JPEG, (("resolution", resolution),))
@@ -41,7 +41,7 @@ def mixed() -> list[Request]:
 
 
 def leaving(requests: Sequence[Request], seconds: float) -> list[Request]:
-    """Three rounds of them; a third of the clients, another one each round, hang up after a time."""
+    """Return three rounds of the requests. A third of each, always other ones, is abandoned after some seconds."""
     count = len(requests)
     return [
         replace(requests[i % count], leaves_after=seconds if (i + i // count) % 3 == 2 else None)

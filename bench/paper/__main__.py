@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 from tqdm import tqdm
 
-from bench import command
 from bench.paper import adaptive as adaptive_bench
 from bench.paper import cost as cost_bench
 from bench.paper import label_maps, plot, report
@@ -23,9 +22,11 @@ from bench.paper.heads.detector import Detector
 from bench.paper.heads.files import read_heads
 from model.checkpoints.checkpoint import of_task, open_checkpoint
 from model.checkpoints.eager import eager_predictor
+from model.command_line import one_line_errors
 from model.config.overrides import override
 from model.data.coco import load_coco, read_image
 from model.data.label_maps import load_label_maps
+from model.errors import UserError
 from model.evaluation.instance import listed, match_classes
 from model.evaluation.label_maps import check_classes
 from model.training.recipes import INSTANCE_RECIPES, SEMANTIC_RECIPES
@@ -76,7 +77,7 @@ def train(
 ) -> None:
     """Train all heads at once over the checkpoint's frozen backbone and detector."""
     if len(data) != len(images):
-        raise ValueError(f"{len(data)} --data but {len(images)} --images: give one folder for each file")
+        raise UserError(f"{len(data)} --data but {len(images)} --images: give one folder for each file")
     recipe = override(training.recipe_of(INSTANCE_RECIPES[preset], steps, batch_size, lr, seed), change or [])
     datasets = [load_coco(file, folder) for file, folder in zip(data, images, strict=True)]
     detector = Detector.open(checkpoint)
@@ -84,7 +85,7 @@ def train(
     own, theirs = detector.checkpoint.categories, datasets[0].categories
     if [c.name for c in own] != [c.name for c in theirs]:
         known, given = listed(own), listed(theirs)
-        raise ValueError(f"the checkpoint's classes ({known}) are not the data's ({given})")
+        raise UserError(f"the checkpoint's classes ({known}) are not the data's ({given})")
     path = training.train(detector, datasets, recipe, out, resume=resume, workers=workers)
     print(
         f"{path}: measure it with\n  python -m bench.paper measure --checkpoint {checkpoint} --heads {path} …"
@@ -232,4 +233,5 @@ def crops(
 
 
 if __name__ == "__main__":
-    command.run(app)
+    with one_line_errors():
+        app()

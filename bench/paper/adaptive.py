@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from bench.markdown import table
+from model.errors import UserError
 from model.pointrend.point_head import PointHead
 from model.predict.predictor import Pixels, Predictor
 
@@ -32,7 +33,7 @@ class Tally(Protocol):
         ...
 
     def result(self) -> dict[str, float]:
-        """Return the share of cells that were evaluated, and the agreement. Raise ValueError if nothing was found."""
+        """Return the share of cells that were evaluated, and the agreement. Raise UserError if nothing was found."""
         ...
 
 
@@ -95,11 +96,11 @@ def compare(
 ) -> dict[tuple[int, Points], Tally]:
     """Render each example (image, truth) at every side with every number of points, and tally the agreement.
 
-    Raises ValueError if the predictor has no point head.
+    Raises UserError if the predictor has no point head.
     """
     head = predictor.head
     if head is None:
-        raise ValueError("the checkpoint has no point head: there is nothing to render adaptively")
+        raise UserError("the checkpoint has no point head: there is nothing to render adaptively")
     tallies = {(side, points): task.tally() for side in task.sides for points in task.points}
     for image, truth in examples:
         prepared = predictor.prepare(image, task.options(image, task.sides[0], None))
@@ -121,7 +122,7 @@ def compare(
 def curves(predictor: Predictor, examples: Iterable[tuple[Pixels, Any]], task: Task) -> dict[str, Any]:
     """Return the agreement, ready for JSON: how much was compared, and "sides": {side: [entry, …]}.
 
-    Raises ValueError if the predictor has no point head, or nothing is found.
+    Raises UserError if the predictor has no point head, or nothing is found.
     """
     tallies = compare(predictor, examples, task)
     sides = {

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.paper.adaptive import AUTO, DENSE, Column, Points, Tally
+from model.errors import UserError
 from model.evaluation.iou import area_overlap, boundary_overlap, iou, mean
 from model.masks.palette import VOID
 from model.pointrend.instance import render_dense
@@ -52,7 +53,7 @@ class MaskTally:
     def result(self) -> dict[str, float]:
         """Return the mean IoU, the first percentile of the IoUs, and the mean share of cells that differ."""
         if not self.overlaps:
-            raise ValueError("no instance is found: lower --score")
+            raise UserError("no instance is found: lower --score")
         return {
             "share": self.evaluated / self.cells,
             "mean_iou": float(np.mean(self.overlaps)),

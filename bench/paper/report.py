@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from model.errors import UserError
+
 
 def write(path: Path, data: Any) -> None:
     """Write measurements as JSON. NaN, which means not measured, becomes null."""
@@ -15,13 +17,13 @@ def write(path: Path, data: Any) -> None:
 
 
 def read(path: Path, *keys: str) -> dict[str, Any]:
-    """Read what `write` wrote. Raise ValueError if the file is not JSON or lacks one of the keys, or OSError."""
+    """Read what `write` wrote. Raise UserError if the file is not JSON or lacks one of the keys, or OSError."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+        raise UserError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(data, dict) or (missing := [key for key in keys if key not in data]):
-        raise ValueError(f"{path} is not a file of `python -m bench.paper`: it lacks {', '.join(missing)}")
+        raise UserError(f"{path} is not a file of `python -m bench.paper`: it lacks {', '.join(missing)}")
     return data
 
 

@@ -1,9 +1,9 @@
-"""Replicas on a local Ray: throughput by their number, and what killing one costs the clients.
+"""Replicas on a local Ray: throughput by the number of replicas, and what clients see when one is killed.
 
-    python -m bench.scale.ray_scale --bundle bundles/people --image examples/astronaut.jpg --out docs/scale.json
+    python -m bench.scale --bundle bundles/people --image examples/astronaut.jpg --out docs/scale.json
 
-Needs the extra `ray`. All replicas share this machine's cores: it tells what Ray costs and that nothing is lost, and
-says nothing of several machines.
+This needs the extra `ray`. All replicas share this machine's cores, so the figures show what Ray costs and that no
+request is lost. They do not show how several machines scale.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import ray
 import typer
 from ray import serve
 
+from model.command_line import one_line_errors
 from service.client import Client, ClientError, Retries
 from service.ray_app import Scale, application
 
@@ -33,6 +34,7 @@ SETUPS = ((1, 1), (2, 1), (1, 2))  # replicas, cores of each
 
 @contextmanager
 def running(bundle: Path, replicas: int, cores: int) -> Iterator[Client]:
+    """Run some replicas of the service, and give a client of them."""
     scale = Scale(bundles=str(bundle), cpus=cores, min_replicas=replicas, max_replicas=replicas)
     serve.run(application(scale), name="pointrend")
     with Client(f"http://127.0.0.1:{PORT}", retries=Retries(10)) as client:
@@ -41,7 +43,7 @@ def running(bundle: Path, replicas: int, cores: int) -> Iterator[Client]:
 
 
 def ask(client: Client, image: bytes) -> tuple[str, float]:
-    """ "answered", or what went wrong in spite of retries; seconds."""
+    """Return "answered", or the error that remained after all retries; and the seconds it took."""
     started = time.perf_counter()
     try:
         client.segment(image)
@@ -54,9 +56,11 @@ def ask(client: Client, image: bytes) -> tuple[str, float]:
 def load(
     client: Client, image: bytes, requests: int, clients: int, killed: int | None = None
 ) -> dict[str, object]:
-    """Closed loop; `killed`: the process that is ended after a third of the requests."""
+    """Send requests from clients that wait for their answers. `killed` is a process to kill after a third of them."""
     with ThreadPoolExecutor(clients) as pool:
-        list(pool.map(lambda _: ask(client, image), range(2 * clients)))  # until the costs are learned
+        list(
+            pool.map(lambda _: ask(client, image), range(2 * clients))
+        )  # until the service has learned the costs
         started = time.perf_counter()
         asked = [pool.submit(ask, client, image) for _ in range(requests)]
         if killed is not None:
@@ -74,19 +78,19 @@ def load(
 
 
 def replicas() -> list[int]:
-    """Process ids."""
+    """Return the process ids of all replicas on this machine (Linux)."""
     lines = ((each, each / "cmdline") for each in Path("/proc").glob("[0-9]*"))
     return [int(each.name) for each, line in lines if line.read_bytes().startswith(b"ray::ServeReplica:")]
 
 
 def main(
     bundle: Annotated[Path, typer.Option(help="Folder of an exported model.")],
-    image: Annotated[Path, typer.Option(help="What every request sends.")],
+    image: Annotated[Path, typer.Option(help="The image that every request sends.")],
     out: Annotated[Path, typer.Option(help="JSON file to write.")],
-    requests: Annotated[int, typer.Option(help="Of each measurement.")] = 60,
-    clients: Annotated[int, typer.Option(help="At the same time.")] = 8,
+    requests: Annotated[int, typer.Option(help="Requests of each measurement.")] = 60,
+    clients: Annotated[int, typer.Option(help="Clients at the same time.")] = 8,
 ) -> None:
-    """Measure."""
+    """Measure each setup, print it, and write all of them."""
     ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": PORT})
     data, found = image.read_bytes(), []
@@ -104,4 +108,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with one_line_errors():
+        typer.run(main)

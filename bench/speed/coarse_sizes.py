@@ -1,8 +1,9 @@
-"""`python -m bench.speed.coarse_sizes`: what a coarse pass of a bundle costs, by input size and batch."""
+"""`python -m bench.speed.coarse_sizes`: the duration of a bundle's coarse pass, by input size and batch."""
 
 from __future__ import annotations
 
-import sys
+import re
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,8 @@ from PIL import Image
 from bench.speed.table import seconds
 from export.bundle import open_bundle
 from export.session import Execution
+from model.command_line import one_line_errors
+from model.errors import UserError
 from model.predict.coarse import no_prompts
 from model.predict.preprocess import network_input
 from service.threads import available
@@ -25,9 +28,9 @@ def main(
         "examples/grace_hopper.jpg"
     ),
     size: Annotated[list[str] | None, typer.Option(help="height×width (or 416x576); repeat.")] = None,
-    batch: Annotated[list[int] | None, typer.Option(min=1, help="Images of a pass; repeat.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="Images in a pass; repeat.")] = None,
 ) -> None:
-    """Print milliseconds an image, the median of five."""
+    """Print the milliseconds of an image, medians of five passes."""
     threads = available()
     predictor = open_bundle(bundle, Execution("cpu", threads)).predictor
     torch.set_num_threads(threads)
@@ -37,18 +40,18 @@ def main(
     with Image.open(image) as opened:
         picture = opened.convert("RGB")
     for text in size or ["416x576", "448x608", "480x640"]:
-        height, width = (int(side) for side in text.replace("×", "x").split("x"))
+        if not (sides := re.fullmatch("([0-9]{2,4})[x×]([0-9]{2,4})", text)):
+            raise UserError(f"--size must be height×width, got {text!r}")
+        height, width = int(sides[1]), int(sides[2])
         pixels = torch.from_numpy(np.asarray(picture.resize((width, height))).transpose(2, 0, 1).copy())
         cells = []
         for count in batches:
             images, sizes = network_input([pixels] * count, predictor.preprocessing)
-            inputs = (images, sizes, *no_prompts())
-            cells.append(f"{1000 * seconds(lambda i=inputs: predictor.run(*i)) / count:.0f} ms")  # type: ignore[misc]
+            inputs = {"image": images, "size": sizes} | no_prompts()
+            cells.append(f"{1000 * seconds(partial(predictor.run, inputs)) / count:.0f} ms")
         print(f"| {height}×{width} | " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":
-    try:
+    with one_line_errors():
         typer.run(main)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")

@@ -1,4 +1,4 @@
-"""`python -m bench.speed.label_maps`: time and memory of rendering label maps, against maps of all classes."""
+"""`python -m bench.speed.label_maps`: time and memory of rendering label maps, beside maps of all classes in floats."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXTENT, CLASSES, DIM = (1024, 2048), 19, 256  # Cityscapes, with the published p
 
 
 def measured(height: int, classes: int = CLASSES) -> dict[str, float]:
-    """Render a map of `height` in this process: seconds, and MB of its peak beyond what was there before."""
+    """Render a map of `height` in this process. Return seconds, and the MB by which its peak of memory rose."""
     torch.manual_seed(0)
     head = PointHead(DIM, classes, SemanticPointConfig(DIM)).eval()
     rows, columns = EXTENT[0] // 4, EXTENT[1] // 4
@@ -32,11 +32,11 @@ def measured(height: int, classes: int = CLASSES) -> dict[str, float]:
     r = LabelMapRender(coarse, fine, 4, EXTENT, (height, 2 * height))
     before, start = _peak(), time.perf_counter()
     render([r], head)
-    rendered, found = time.perf_counter(), r.labels(height, 2 * height)
+    rendered, found = time.perf_counter(), r.pyramid.labels(height, 2 * height)
     return {
         "render": rendered - start,
         "labels": time.perf_counter() - rendered,
-        "points": sum(len(level.cells) for level in r.levels),
+        "points": sum(len(level.cells) for level in r.pyramid.levels),
         "extra_mb": _peak() - before,
         "labels_mb": found.nbytes / 2**20,
         "float_map_mb": classes * found.size * 4 / 2**20,
@@ -44,7 +44,7 @@ def measured(height: int, classes: int = CLASSES) -> dict[str, float]:
 
 
 def measured_alone(height: int) -> dict[str, float]:
-    """`measured` in a process of its own: a peak cannot be measured twice."""
+    """Return `measured` from a process of its own, because a peak of memory cannot be measured twice."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.speed.label_maps", str(height)],
         capture_output=True,
@@ -57,12 +57,13 @@ def measured_alone(height: int) -> dict[str, float]:
 
 
 def _peak() -> float:
+    """Return the most memory that this process has had, MB."""
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def main() -> None:
-    """A table of heights; with a height as argument, that one's figures as JSON."""
+    """Print a table of heights. With a height as argument, print its figures as JSON instead."""
     torch.set_num_threads(available())
     if sys.argv[1:]:
         print(json.dumps(measured(int(sys.argv[1]))))

@@ -1,4 +1,4 @@
-"""The published way to do the same work, written plainly: what the ratios of `python -m bench` are against.
+"""The published way to do the same work, written plainly. `python -m bench` compares ours with it.
 
 All K classes go through every level, features are concatenated and read per point from the unprojected maps, masks
 are pasted into full-size bitmaps and encoded from those (spec of the reference, sections 4.4 and 4.5).
@@ -24,7 +24,7 @@ from model.pointrend.points import class_uncertainty, most_uncertain, regular_gr
 def subdivide(
     features: Tensor, coarse: Tensor, boxes: Tensor, classes: Tensor, head: PointHead, side: int, points: int
 ) -> Tensor:
-    """Masks [R, side, side] of the regions' own classes, from P2 [1, C, H, W] and coarse logits [R, K, 7, 7]."""
+    """Return logits [R, side, side] of the regions' classes, from P2 [1, C, H, W] and coarse logits [R, K, 7, 7]."""
     size = torch.tensor([features.shape[3] * 4, features.shape[2] * 4])
 
     def evaluate(places: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def subdivide(
 
 @torch.inference_mode()
 def paste_and_encode(masks: Tensor, boxes: Tensor, width: int, height: int) -> list[dict[str, Any]]:
-    """RLE of each mask [s, s] of probabilities pasted into an image of its own, one bitmap after the other."""
+    """Return the RLE of each mask [s, s] of probabilities, pasted into a bitmap of the whole image."""
     x = torch.arange(width) + 0.5
     y = torch.arange(height) + 0.5
     results = []

@@ -1,12 +1,12 @@
-"""`python -m bench`: the table of docs/speed.md, measured now."""
+"""The table of docs/speed.md, which `python -m bench` measures and prints."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from PIL import Image
 from bench.speed import reference_way
 from export.bundle import open_bundle
 from export.session import Execution
-from model.checkpoints.checkpoint import open_checkpoint
+from model.checkpoints.checkpoint import of_task, open_checkpoint
 from model.checkpoints.eager import eager_predictor
 from model.config.instance import PointRendConfig
 from model.masks import rle
@@ -25,14 +25,13 @@ from model.pointrend.features import FineMap
 from model.pointrend.instance import InstanceRender, render_dense
 from model.pointrend.point_head import PointHead
 from model.pointrend.render import render
-from model.predict.coarse import no_prompts
-from model.predict.instance import InstanceOptions, crop
-from model.predict.preprocess import network_input
+from model.predict.instance import InstanceOptions
+from model.predict.predictor import Predictor
 
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: seconds of ours and of what it is against."""
+    """One comparison: the seconds that ours takes, and those of what it is compared with."""
 
     what: str
     ours: float
@@ -45,7 +44,7 @@ class Row:
 
 
 def seconds(work: Callable[[], object], repeats: int = 5) -> float:
-    """Median duration after one run to warm up."""
+    """Return the median duration, after one run to warm up."""
     work()
     times = []
     for _ in range(repeats):
@@ -56,7 +55,7 @@ def seconds(work: Callable[[], object], repeats: int = 5) -> float:
 
 
 def renderer(regions: int = 100, classes: int = 80, repeats: int = 3) -> list[Row]:
-    """Full-size point head (256 wide), 7→224, 784 points a level, on a P2 of 800×1216 pixels."""
+    """Time a full-size point head (256 wide), 7→224, 784 points a level, on P2 of an 800×1216 input."""
     torch.manual_seed(0)
     head = PointHead(256, classes, PointRendConfig()).eval().requires_grad_(False)
     torch.nn.init.normal_(head.predictor.weight, std=0.1)
@@ -67,7 +66,7 @@ def renderer(regions: int = 100, classes: int = 80, repeats: int = 3) -> list[Ro
     own = torch.randint(classes, (regions,))
 
     def start() -> list[InstanceRender]:
-        """Includes the projections, which a bundle has in its graph."""
+        """Return fresh renders. This includes the projections, which are part of a bundle's graph."""
         fine = FineMap(head.project_fine(features)[0].reshape(-1, 256), 200, 304, 4)
         cells = head.project_coarse(coarse, own)
         return [
@@ -86,7 +85,7 @@ def renderer(regions: int = 100, classes: int = 80, repeats: int = 3) -> list[Ro
 
 
 def encoding(masks: int = 20, repeats: int = 3) -> list[Row]:
-    """224×224 masks into a 12-megapixel image."""
+    """Time how 224×224 masks are pasted into a 12-megapixel image and encoded."""
     width, height = 4000, 3000
     y, x = np.mgrid[0:224, 0:224] / 224 - 0.5
     wave = 0.35 + 0.08 * np.sin(9 * np.arctan2(y, x))
@@ -107,26 +106,23 @@ def encoding(masks: int = 20, repeats: int = 3) -> list[Row]:
 
 
 def whole(bundle_folder: Path, checkpoint: Path, picture: Path, threads: int) -> list[Row]:
-    """One picture through the shipped model, and the bare networks it cannot be faster than."""
-    bundle = open_bundle(bundle_folder, Execution(threads=threads))
+    """Time one picture through the shipped model, and its coarse pass, than which nothing after it can be faster."""
+    predictor: Predictor = open_bundle(bundle_folder, Execution(threads=threads)).predictor
+    eager = eager_predictor(of_task(open_checkpoint(checkpoint), "instance"))
     image = np.asarray(Image.open(picture).convert("RGB"))
-    predictor, eager = bundle.predictor, eager_predictor(open_checkpoint(checkpoint))
-    prepared = predictor.prepare(image)
-    images, sizes = network_input([prepared.pixels], predictor.preprocessing)
-
-    def exported_pass() -> object:
-        return predictor.run(images, sizes, *no_prompts())
+    options = InstanceOptions()
+    inputs = eager.inputs([eager.prepare(image, options)])
 
     @torch.inference_mode()
     def eager_pass() -> object:
-        return eager.run(images, sizes, *no_prompts())
+        return eager.run(inputs)
 
     def everything() -> list[str]:
         height, width = image.shape[:2]
-        regions = predictor(image, InstanceOptions())
-        return [rle.compress(rle.encode(crop(r, width, height), width, height)) for r in regions]
+        masks: Sequence[Any] = predictor(image, options).finish().parts
+        return [rle.compress(rle.encode(mask.crop(width, height), width, height)) for mask in masks]
 
-    graph = seconds(exported_pass)
+    graph = seconds(lambda: predictor.run(inputs))
     return [
         Row("coarse pass, ONNX Runtime", graph, "eager PyTorch", seconds(eager_pass)),
         Row(f"{picture.name} → RLE, native resolution", seconds(everything), "its coarse pass alone", graph),
@@ -139,7 +135,7 @@ def main(
     picture: Annotated[Path, typer.Option()] = Path("examples/astronaut.jpg"),
     threads: Annotated[int, typer.Option(help="For PyTorch and ONNX Runtime.")] = 2,
 ) -> None:
-    """Print the table; nothing else should run on the machine meanwhile."""
+    """Print the table. Nothing else should run on the machine meanwhile."""
     torch.set_num_threads(threads)
     print("| what | ours | against | that | ratio |\n|---|---|---|---|---|")
     parts: list[Callable[[], list[Row]]] = [
@@ -150,7 +146,3 @@ def main(
     for part in parts:
         for row in part():
             print(row, flush=True)
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,13 +1,12 @@
-"""`python -m bench.speed.train_speed`: images per second of a training step by memory layout, precision, stages.
+"""`python -m bench.speed.train_speed`: images per second in training, by memory layout, precision and frozen stages.
 
-Two processes of one thread each:
+With two processes of one thread each:
 `OMP_NUM_THREADS=1 torchrun --standalone --nproc-per-node 2 -m bench.speed.train_speed …`;
-another allocator: `LD_PRELOAD=…/libtcmalloc_minimal.so.4 python -m bench.speed.train_speed …`.
+With another allocator: `LD_PRELOAD=…/libtcmalloc_minimal.so.4 python -m bench.speed.train_speed …`.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -19,8 +18,10 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from model.checkpoints.initial_weights import from_checkpoint
+from model.command_line import one_line_errors
 from model.config.overrides import override
 from model.config.presets import preset as find_preset
+from model.errors import UserError
 from model.training.distributed import Process
 from model.training.loop import training_step
 from model.training.optimizer import optimizer, rates
@@ -35,18 +36,18 @@ def main(
     data: Annotated[list[Path], typer.Option(help="COCO-format annotations; repeat for several files.")],
     images: Annotated[list[Path], typer.Option(help="Folder of their images, one for each --data.")],
     checkpoint: Annotated[
-        Path | None, typer.Option(help="To start from: a trained RPN proposes less.")
+        Path | None, typer.Option(help="Starting weights: a trained RPN proposes fewer boxes.")
     ] = None,
     preset: Annotated[str, typer.Option()] = "people",
     layout: Annotated[
-        str, typer.Option(help="What is channels-last: trunk (as in training), all, none.")
+        str, typer.Option(help="The part that is channels-last: trunk (as in training), all, none.")
     ] = "trunk",
-    steps: Annotated[int, typer.Option(min=1, help="Timed, after two to warm up.")] = 12,
-    change: Annotated[list[str] | None, typer.Option("--set", help="As of `python -m model train`.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Timed steps, after two to warm up.")] = 12,
+    change: Annotated[list[str] | None, typer.Option("--set", help="As in `python -m model train`.")] = None,
 ) -> None:
-    """Time the first steps of a run; batches are made before the clock starts."""
+    """Time the first steps of a run. All batches are read before the clock starts."""
     if layout not in LAYOUTS:
-        raise ValueError(f"layout must be trunk, all or none, got {layout!r}")
+        raise UserError(f"layout must be trunk, all or none, got {layout!r}")
     changes = change or []
     config = override(
         find_preset(preset), [c.removeprefix("network.") for c in changes if c.startswith("network.")]
@@ -83,7 +84,5 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
+    with one_line_errors():
         typer.run(main)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import runpy
 import sys
 from pathlib import Path
@@ -56,8 +58,9 @@ def write(scene: Scene, path: Path) -> Path:
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str:
-    """Run `python -m bench.paper` here; returns what it exits with."""
+    """Run `python -m bench.paper` in this process. Return its exit code if that is 0, else what it says on stderr."""
     monkeypatch.setattr(sys, "argv", ["bench.paper", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
+    said = io.StringIO()
+    with pytest.raises(SystemExit) as stopped, contextlib.redirect_stderr(said):
         runpy.run_module("bench.paper", run_name="__main__")
-    return str(stopped.value.code)
+    return "0" if stopped.value.code == 0 else said.getvalue().rstrip("\n")

@@ -15,6 +15,7 @@ from PIL import Image
 from bench.paper.heads.detector import Detector, Seen, coarse_pass, masks
 from bench.paper.heads.variants import BIASED, COARSE, CONV, LABELS, Head
 from model.data.images import read_rgb
+from model.errors import UserError
 from model.masks.paste import paste_soft
 from model.networks.box_head import Detections
 from model.predict.instance import InstanceOptions, Region
@@ -44,16 +45,16 @@ WINDOWS = (
 
 
 def parse(text: str) -> Window:
-    """Read "picture" or "picture@x0,y0,x1,y1". Raises ValueError."""
+    """Read "picture" or "picture@x0,y0,x1,y1". Raises UserError."""
     name, at, numbers = text.rpartition("@")
     if not at:
         return Window(Path(text))
     try:
         x0, y0, x1, y1 = map(float, numbers.split(","))
     except ValueError:
-        raise ValueError(f"expected picture@x0,y0,x1,y1, got {text!r}") from None
+        raise UserError(f"expected picture@x0,y0,x1,y1, got {text!r}") from None
     if not (x0 < x1 and y0 < y1):
-        raise ValueError(f"{text!r}: the window is empty")
+        raise UserError(f"{text!r}: the window is empty")
     return Window(Path(name), (x0, y0, x1, y1))
 
 
@@ -69,7 +70,7 @@ class Contoured:
 def contoured(detector: Detector, heads: Mapping[str, Head], window: Window, score: float) -> Contoured:
     """Return the instance that fills most of the window (None: the best one), by every shown head at native resolution.
 
-    Raises ValueError if nothing is found there, OSError if the picture cannot be read.
+    Raises UserError if nothing is found there, OSError if the picture cannot be read.
     """
     image = read_rgb(window.picture)
     seen = detector.see(image)
@@ -78,7 +79,7 @@ def contoured(detector: Detector, heads: Mapping[str, Head], window: Window, sco
     regions = {name: _regions(detector, heads[name], seen, detections, options) for name in SHOWN}
     boxes = [tuple(region.box.tolist()) for region in regions[COARSE]]
     if not boxes or (window.box and max(_shared(box, window.box) for box in boxes) <= 0):
-        raise ValueError(f"{window.picture}: no instance above score {score:g} there")
+        raise UserError(f"{window.picture}: no instance above score {score:g} there")
     place = window.box
     chosen = 0 if place is None else max(range(len(boxes)), key=lambda i: _shared(boxes[i], place))
     height, width = image.shape[:2]

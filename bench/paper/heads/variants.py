@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from model.config.instance import ConvHeadConfig, MaskRCNNConfig, PointRendConfig
 from model.data.instance_samples import Target
+from model.errors import UserError
 from model.networks.mask_heads import CoarseHead, ConvMaskHead, PointRendMaskHead, own_class
 from model.networks.roi import sample_grid
 from model.pointrend.points import regular_grid
@@ -69,10 +70,10 @@ Head = CoarseMaskHead | ConvMaskHead | PointRendMaskHead
 def build(name: str, config: MaskRCNNConfig, seed: int) -> Head:
     """Return a head with random weights. The same seed gives all of PointRend's heads the same weights.
 
-    Raises ValueError if the checkpoint's own head is not PointRend's, because the widths are taken from there.
+    Raises UserError if the checkpoint's own head is not PointRend's, because the widths are taken from there.
     """
     if not isinstance(config.mask, PointRendConfig):
-        raise ValueError("the checkpoint has a 4×conv mask head: the comparison needs one of PointRend")
+        raise UserError("the checkpoint has a 4×conv mask head: the comparison needs one of PointRend")
     channels, classes = config.fpn.channels, config.num_classes
     torch.manual_seed(seed)
     if name == CONV:

@@ -1,11 +1,13 @@
-"""The load bench's own parts: what clients see is counted right, and what differs is told."""
+"""The parts of the load bench: answers are counted correctly, and differences between answers are found."""
 
 from __future__ import annotations
 
 import base64
 import json
 import math
+import os
 import threading
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +43,19 @@ def discs() -> Discs:
     return found
 
 
+def open_after_refusals(discs: Discs, url: str, count: int) -> None:
+    """Let requests pass once the server has refused some."""
+
+    def refused() -> bool:
+        page = httpx.get(f"{url}/metrics").text
+        return f'pointrend_rejected_total{{problem="queue-full"}} {count}.0' in page
+
+    try:
+        wait_for(refused)
+    finally:
+        discs.gate.set()
+
+
 def test_closed_loops_count_every_outcome(discs: Discs) -> None:
     good = Request("/segment", encoded(picture()), PNG)
     bad = replace(good, body=b"no image")
@@ -51,24 +66,25 @@ def test_closed_loops_count_every_outcome(discs: Discs) -> None:
         assert abs(run.count("ok") - run.count("failed")) <= 2
         assert {a.outcome for a in run.answers} == {"ok", "failed"}
         assert len(json.loads(next(a.body for a in run.answers if a.outcome == "ok"))["instances"]) == 2
-        assert 0 < run.latency(50) <= run.latency(99) < 5
+        assert 0 < run.latency(50) <= run.latency(99) < run.seconds
         discs.gate.clear()
         left = closed(url, [replace(good, leaves_after=0.05)], 1, 0.1)
         discs.gate.set()
     assert {a.outcome for a in left.answers} == {"left"}
 
 
-def test_who_is_refused_comes_back_when_told(discs: Discs) -> None:
-    """Without that, it would ask hundreds of times a second."""
+def test_refused_clients_wait_for_retry_after(discs: Discs) -> None:
+    """A client that did not wait would send hundreds of requests a second."""
     with running(disc_bundle(discs), queue_length=1) as url:
         wait_for(lambda: httpx.get(f"{url}/readyz").is_success)
         discs.gate.clear()
-        opened = threading.Timer(1.5, discs.gate.set)
-        opened.start()
-        run = closed(url, [Request("/segment", encoded(picture()), PNG)], 3, 2.0)
-        opened.join()
+        opening = threading.Thread(target=open_after_refusals, args=(discs, url, 2))
+        opening.start()
+        run = closed(url, [Request("/segment", encoded(picture()), PNG)], 3, 1.2)
+        opening.join()
     assert run.count("ok") >= 1
-    assert 2 <= run.count("refused") <= 6
+    # Retry-After is at least a second, so a client is refused three times at most: at 0, after 1.0 and after 1.2 s.
+    assert 2 <= run.count("refused") <= 9
     assert {a.note.isdecimal() for a in run.answers if a.outcome == "refused"} == {True}
 
 
@@ -83,7 +99,7 @@ def test_alone_every_request_has_its_answer(discs: Discs) -> None:
             each(url, [good, replace(good, body=b"no image")])
         run = closed(url, [good], 1, 0.2)
     added = report.beyond(run)
-    assert 0 < added["median"] <= added["p95"] < 1
+    assert 0 < added["median"] <= added["p95"] < run.seconds
     assert added["share"] > 0
 
 
@@ -104,7 +120,7 @@ def test_arrivals_keep_their_rate_and_refusals_are_counted(discs: Discs) -> None
         run = arriving(url, [Request("/segment", encoded(picture()), PNG)], rate=100, seconds=0.5)
     assert len(run.answers) == 50
     assert run.count("ok") + run.count("refused") == 50
-    assert 0.2 < run.seconds < 3
+    assert run.seconds > 0.2  # the clients do not send ahead of their time
 
 
 def test_a_third_of_the_clients_leave() -> None:
@@ -194,9 +210,8 @@ def test_tables_and_plots_show_what_was_measured(tmp_path: Path) -> None:
 
 
 def test_a_process_is_measured() -> None:
-    import os
-
-    before = cpu_seconds(os.getpid())
-    sum(range(5_000_000))
+    before, start = cpu_seconds(os.getpid()), time.process_time()
+    while time.process_time() - start < 0.05:  # the kernel counts in hundredths
+        pass
     assert cpu_seconds(os.getpid()) > before > 0
     assert 10**7 < resident(os.getpid()) < 10**11

@@ -1,4 +1,4 @@
-"""Sixty-four clients for a minute, a third of which hang up: what issue 4 promises, on a tiny network."""
+"""Sixty-four clients for a minute on a tiny network, a third of which hang up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BOXES = "[[10,10,200,180],[60,40,230,230]]"
 
 
 def requests() -> list[Request]:
-    """Two pictures of three sizes at three resolutions; detected, and where boxes say."""
+    """Return two pictures of three sizes at three resolutions, with detection and with given boxes."""
     found = []
     for name, size in itertools.product(("astronaut", "coffee"), SIZES):
         with Image.open(FOLDER / f"{name}.png") as picture:
@@ -43,7 +43,7 @@ def test_everything_accepted_is_answered_as_if_alone_and_memory_stays(
     assert outcomes["ok"] > 50
     assert outcomes["refused"] > 20
     assert all(told.isdecimal() and int(told) >= 1 for told in found["retry_after"])
-    # Who hangs up before it is let in, or when its answer is on its way, leaves no stage.
+    # A client that hangs up before it is admitted, or while its answer is sent, is counted in no stage.
     assert outcomes["left"] > 20
     assert 10 <= sum(found["left_in"].values()) <= outcomes["left"]
     assert found["masks_compared"] > 50
