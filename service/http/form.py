@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from python_multipart import FormParser
@@ -26,8 +26,8 @@ FIELDS = ("image", "boxes")
 class Upload:
     """What a request's body holds."""
 
-    image: bytes
-    boxes: str | None = None
+    image: bytes = field(repr=False)
+    boxes: str | None = field(default=None, repr=False)
 
 
 @dataclass

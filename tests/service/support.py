@@ -131,7 +131,10 @@ def running(*bundles: Bundle, send_buffer: int | None = None, **changes: Any) ->
     protocol = connection(chosen.answer_seconds, chosen.body_seconds)
     config = uvicorn.Config(create_app(chosen, bundles), http=protocol, log_level="warning", ws="none")
     server = uvicorn.Server(config)
-    listener = socket.create_server(("127.0.0.1", 0))
+    # With the protocol named, asyncio switches Nagle's algorithm off, as for the sockets that uvicorn makes itself.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
     if send_buffer is not None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"

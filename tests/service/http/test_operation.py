@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from export.golden import golden
 from model.predict.coarse import InstanceCoarse
 from service.app import create_app
-from service.http.middleware import ACCESS
+from service.observe.access_log import LOGGER as ACCESS
 from service.http.problems import KINDS
 from service.http.schemas import ModelCard
 from tests.service.support import Discs, disc_bundle, encoded, kill_device, picture, settings, wait_for

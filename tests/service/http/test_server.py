@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -14,15 +13,25 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from torch import Tensor
 
 from export.bundle import Bundle
-from model.predict.coarse import InstanceCoarse
-from tests.service.support import POISON, Discs, disc_bundle, encoded, picture, running, wait_for
+from tests.service.support import (
+    PATIENCE,
+    POISON,
+    Discs,
+    beginning,
+    disc_bundle,
+    encoded,
+    picture,
+    running,
+    wait_for,
+)
 
 
 def post(url: str, image: bytes, **params: Any) -> httpx.Response:
     headers = {"content-type": "image/png"}
-    return httpx.post(f"{url}/segment", content=image, params=params, headers=headers, timeout=30)
+    return httpx.post(f"{url}/segment", content=image, params=params, headers=headers, timeout=PATIENCE)
 
 
 def post_together(
@@ -89,10 +98,10 @@ def test_a_batch_gives_what_single_requests_give(tiny: Bundle) -> None:
     gate = threading.Event()
     gate.set()
 
-    def counting(*inputs: Any) -> InstanceCoarse:
-        runs.append(len(inputs[0]))
-        assert gate.wait(20)
-        return tiny.predictor.run(*inputs)
+    def counting(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        runs.append(len(inputs["image"]))
+        assert gate.wait(PATIENCE)
+        return tiny.predictor.run(inputs)
 
     bundle = replace(tiny, predictor=replace(tiny.predictor, run=counting))
     noise = np.random.default_rng(0)
@@ -163,7 +172,7 @@ def test_a_refused_body_does_not_hide_the_answer(
         for _ in range(3):
             request = urllib.request.Request(url + "/segment" + query, bytes(20_000_000), headers)
             with pytest.raises(urllib.error.HTTPError) as refused:
-                urllib.request.urlopen(request, timeout=20)
+                urllib.request.urlopen(request, timeout=PATIENCE)
             with refused.value as answered:
                 assert answered.status == status
                 assert answered.headers["content-type"] == "application/problem+json"
@@ -178,20 +187,11 @@ def test_a_client_that_leaves_is_dropped(discs: Discs) -> None:
         with ThreadPoolExecutor(2) as clients:
             first = clients.submit(post, url, encoded(picture()))
             wait_for(lambda: discs.batches)
-            leave(url, encoded(picture()))
+            with beginning(url, len(body := encoded(picture()))) as second:
+                second.sendall(body)
+                wait_for(lambda: waiting(url, "queue") == 1)
             last = clients.submit(post, url, encoded(picture()))
             wait_for(lambda: 'status="499"' in httpx.get(f"{url}/metrics").text)
             discs.gate.set()
             assert (first.result().status_code, last.result().status_code) == (200, 200)
     assert discs.batches == [1, 1]
-
-
-def leave(url: str, body: bytes) -> None:
-    """Send a whole request, and hang up."""
-    host, port = url.removeprefix("http://").split(":")
-    head = f"POST /segment HTTP/1.1\r\nHost: {host}\r\nContent-Type: image/png\r\nContent-Length: {len(body)}\r\n\r\n"
-    with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(head.encode() + body)
-        connection.settimeout(0.2)
-        with pytest.raises(TimeoutError):
-            connection.recv(1)

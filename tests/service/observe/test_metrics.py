@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from service.observe.metrics import Metrics, ModelMetrics
+from service.observe.metrics import Metrics
 
 
 def counted(metrics: Metrics, name: str) -> dict[str, float]:
@@ -14,7 +14,8 @@ def counted(metrics: Metrics, name: str) -> dict[str, float]:
 
 
 def test_a_level_has_its_time_and_its_points_under_its_side() -> None:
-    model = ModelMetrics(metrics := Metrics(), "m")
+    metrics = Metrics()
+    model = metrics.models.of("m")
     model.advanced({7: 49, 14: 196}, 0.25)  # levels that share a step share its time
     model.advanced({14: 196}, 0.5)
     assert counted(metrics, "pointrend_level_points_total") == {"7": 49, "14": 392}
@@ -23,7 +24,8 @@ def test_a_level_has_its_time_and_its_points_under_its_side() -> None:
 
 
 def test_label_maps_of_any_height_have_few_labels() -> None:
-    model = ModelMetrics(metrics := Metrics(), "m")
+    metrics = Metrics()
+    model = metrics.models.of("m")
     for height in range(1, 8193):
         model.advanced({height: 1}, 0.01)
     sides = set(counted(metrics, "pointrend_level_seconds_count"))

@@ -12,7 +12,7 @@ from tests.service.support import Discs, disc_bundle, encoded, picture, settings
 
 def test_a_request_is_a_span_with_its_stages_inside(discs: Discs) -> None:
     memory = InMemorySpanExporter()
-    app = create_app(settings(), [disc_bundle(discs)], lambda app: Traces.of(app, memory))
+    app = create_app(settings(), [disc_bundle(discs)], Traces(memory))
     with TestClient(app) as client:
         wait_for(lambda: client.get("/readyz").is_success)
         headers = {"content-type": "image/png"}
