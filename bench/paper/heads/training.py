@@ -127,7 +127,7 @@ def train_step(
 def shared_part(
     network: MaskRCNN, batch: InstanceBatch, sampling: Sampling, generator: torch.Generator
 ) -> tuple[list[Tensor], Rois]:
-    """Return features and regions of a batch as in training (model/training/losses.py), from the frozen detector."""
+    """Return features and regions of a batch as in training (model/training/losses), from the frozen detector."""
     images, sizes = network_input(batch.images, network.config.preprocessing)
     pyramid: list[Tensor] = network.backbone(images)
     rois = training_rois(network, network.rpn(pyramid), sizes, batch.targets, sampling, generator)

@@ -1,4 +1,4 @@
-"""The heads that are compared: alike where they shall be, and trained by the losses of model/training/losses.py."""
+"""The heads that are compared: alike where they shall be, and trained by the losses of model/training/losses."""
 
 from __future__ import annotations
 
