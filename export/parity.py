@@ -37,20 +37,25 @@ def check(
     exactly the same outputs; `head` is the point head as the bundle has it, which must be exactly the network's.
     `batches` are the inputs of the passes that are compared (see export/trials.py).
     """
-    network, found = coarse.network, Measurements()
-    pixels = network.config.preprocessing
-    eager = eager_run(coarse)
-    for given in tqdm(batches, desc="parity", unit="batch"):
-        STAGES[network.config.task](network, given, staged(given), found)
-    problems = []
+    network, pixels, problems = coarse.network, coarse.network.config.preprocessing, []
+    found = measure(coarse, staged, batches)
     if not _identical(shipped(batches[0]), staged(batches[0])):
         problems.append("the shipped graph does not return what the compared one returns")
     if not _identical(_weights(network.point_head), _weights(head)):
         problems.append("the point head's file is not the network's point head")
-    rows, expected = (_rows(run(no_regions(pixels))) for run in (shipped, eager))
+    rows, expected = (_rows(run(no_regions(pixels))) for run in (shipped, eager_run(coarse)))
     if rows != expected:
         problems.append(f"no regions: the graph's outputs have {rows} rows, the network's {expected}")
     return found.report(problems)
+
+
+@torch.inference_mode()
+def measure(coarse: CoarsePass, staged: Run, batches: Sequence[Mapping[str, Tensor]]) -> Measurements:
+    """Measure how far each stage of a graph is from its network over some passes."""
+    network, found = coarse.network, Measurements()
+    for given in tqdm(batches, desc="parity", unit="batch"):
+        STAGES[network.config.task](network, given, staged(given), found)
+    return found
 
 
 def _identical(some: Mapping[str, Tensor], among: Mapping[str, Tensor]) -> bool:

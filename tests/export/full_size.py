@@ -11,7 +11,7 @@ from export.parity import table
 from export.write import write_bundle
 from model.checkpoints.checkpoint import Checkpoint
 from model.config.categories import COCO
-from model.config.instance import preset
+from model.config.presets import preset
 from model.networks.mask_rcnn import MaskRCNN
 from model.networks.resnet import Bottleneck
 

@@ -32,8 +32,10 @@ from export.parity import picture
 from export.write import write_bundle
 from model.checkpoints.eager import eager_predictor
 from model.config.categories import Category
-from model.config.instance import PointRendConfig, Preprocessing
-from model.predict.instance import InstanceOptions, Prompt
+from model.config.instance import PointRendConfig
+from model.config.parts import Preprocessing
+from model.predict.instance import InstanceOptions
+from model.predict.predictor import Prompt
 from tests.parity.goldens import load_checkpoint
 
 Export = Callable[[str], Path]

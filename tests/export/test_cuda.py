@@ -10,7 +10,7 @@ import pytest
 
 from export.bundle import open_bundle
 from export.cuda import check_cuda
-from export.manifest import BundleError
+from export.errors import BundleError
 from export.session import Execution
 
 

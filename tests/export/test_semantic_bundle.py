@@ -12,10 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-from export import semantic_parity
-from export.bundle import GRAPH, MANIFEST, POINT_HEAD, SCHEMA, Bundle, BundleError, read_manifest
-from export.parity import picture
 from export.semantic_bundle import (
     SemanticBundle,
     SemanticManifest,
@@ -24,12 +20,16 @@ from export.semantic_bundle import (
     read_semantic_manifest,
 )
 from export.semantic_golden import SemanticGolden, semantic_agree, semantic_golden
+
+from export import semantic_parity
+from export.bundle import GRAPH, MANIFEST, POINT_HEAD, SCHEMA, Bundle, BundleError, read_manifest
+from export.parity import picture
 from export.semantic_parity import SemanticCase, SemanticTolerance, compare
 from export.write import ParityError, write_bundle
-from model.checkpoints.checkpoint import SemanticCheckpoint
-from model.checkpoints.semantic_eager import eager_semantic
+from model.checkpoints.checkpoint import Checkpoint
+from model.checkpoints.eager import eager_predictor
 from model.config.categories import Category, numbered
-from model.config.instance import Preprocessing
+from model.config.parts import Preprocessing
 from model.config.semantic import DeepLabV3Config, SemanticConfig, SemanticFPNConfig, SemanticPointConfig
 from model.predict.label_map import LabelMapOptions, LabelMapPredictor
 from tests.model import tiny_semantic
@@ -63,8 +63,8 @@ def change(folder: Path, **changes: Any) -> None:
     (folder / MANIFEST).write_text(json.dumps({k: v for k, v in data.items() if v is not None}))
 
 
-def tiny(config: SemanticConfig) -> SemanticCheckpoint:
-    return SemanticCheckpoint(config, numbered(3), dict(tiny_semantic.network(config).state_dict()))
+def tiny(config: SemanticConfig) -> Checkpoint[SemanticConfig]:
+    return Checkpoint(config, numbered(3), dict(tiny_semantic.network(config).state_dict()))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_it_sees_the_golden_picture(exported: Export) -> None:
     known = opened.manifest.golden
     assert known is not None and len(known.classes) > 1
     assert semantic_agree(known, semantic_golden(opened.predictor))
-    assert semantic_agree(known, semantic_golden(eager_semantic(load(SEMANTIC).semantic)))
+    assert semantic_agree(known, semantic_golden(eager_predictor(load(SEMANTIC).semantic)))
     assert not semantic_agree(known, dataclasses.replace(known, confidence=known.confidence - 0.03))
     swapped = dataclasses.replace(known, counts=known.counts[::-1])
     assert not semantic_agree(known, swapped)
@@ -155,13 +155,13 @@ def test_differences_are_failures() -> None:
 
 
 def test_another_network_is_told_apart() -> None:
-    one, other = (eager_semantic(tiny(tiny_semantic.CONFIG)) for _ in range(2))
+    one, other = (eager_predictor(tiny(tiny_semantic.CONFIG)) for _ in range(2))
     images = [picture(64, 96, 0)]
     assert compare(one, other, images).failures(SemanticTolerance()) == []
     network = tiny_semantic.network(seed=1)
     torch.nn.init.normal_(network.head.predictor.weight)
-    checkpoint = SemanticCheckpoint(network.config, numbered(3), dict(network.state_dict()))
-    found: LabelMapPredictor = eager_semantic(checkpoint)
+    checkpoint = Checkpoint(network.config, numbered(3), dict(network.state_dict()))
+    found: LabelMapPredictor = eager_predictor(checkpoint)
     assert len(compare(one, found, images).failures(SemanticTolerance())) >= 2
 
 
@@ -203,7 +203,7 @@ def test_an_opened_bundle_predicts_like_the_network(exported: Export) -> None:
     assert isinstance(opened, SemanticBundle) and opened.providers == ("CPUExecutionProvider",)
     opened.release()  # a pass, so its inputs must suit the graph
     image, options = load(SEMANTIC).image, LabelMapOptions(resolution=512)
-    eager = eager_semantic(load(SEMANTIC).semantic)
+    eager = eager_predictor(load(SEMANTIC).semantic)
     one, other = (predictor(image, options).labels(512, 768) for predictor in (eager, opened.predictor))
     assert float(np.mean(one == other)) >= 0.995
 
