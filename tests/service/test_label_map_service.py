@@ -22,6 +22,8 @@ from export.bundle import Bundle
 from model.masks.palette import default_palette
 from model.predict.label_map import LabelMapOptions
 from service.app import create_app
+from service.cli import segment
+from service.cli.files import ImageFile
 from service.cli.offline import segment_files
 from service.client import Client, Refused
 from service.client.results import read_label_map
@@ -144,8 +146,8 @@ def test_files_without_a_server(label_maps: Bundle, tmp_path: Path) -> None:
     file, overlay = tmp_path / "a.png", tmp_path / "o.png"
     file.write_bytes(BODY)
     for format in ("rle", "png"):
-        ask = SegmentQuery.model_validate({"format": format}).ask(CATEGORIES, task="semantic")
-        (found,) = asyncio.run(segment_files(label_maps, settings(), [(file, ask)], overlay))
+        query = SegmentQuery.model_validate({"format": format})
+        (found,) = asyncio.run(segment_files(label_maps, settings(), query, [ImageFile(file, 1)], overlay))
         if format == "png":
             assert read_label_map(found).shape == (70, 100)
         else:
@@ -157,7 +159,7 @@ def test_files_without_a_server(label_maps: Bundle, tmp_path: Path) -> None:
 def test_the_command_writes_a_picture(
     label_maps: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "open_bundle", lambda folder, execution: label_maps)
+    monkeypatch.setattr(segment, "open_bundle", lambda folder, execution: label_maps)
     (tmp_path / "a.png").write_bytes(BODY)
     given = ["segment", "--bundle", "street", "--threads", "1", "--format", "png"]
 
@@ -172,7 +174,7 @@ def test_the_command_writes_a_picture(
 def test_the_command_writes_a_picture_for_each_image_of_a_folder(
     label_maps: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "open_bundle", lambda folder, execution: label_maps)
+    monkeypatch.setattr(segment, "open_bundle", lambda folder, execution: label_maps)
     images, out = tmp_path / "images", tmp_path / "new" / "maps"
     images.mkdir()
     for name, body in (("a.PNG", BODY), ("b.jpg", BODY), ("c.png", b"no image")):

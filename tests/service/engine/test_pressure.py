@@ -3,59 +3,66 @@
 from __future__ import annotations
 
 import threading
-import time
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
-import httpx
 import pytest
 from fastapi.testclient import TestClient
 
 from export.bundle import Bundle
-from model.predict.coarse import InstanceCoarse
 from service.app import create_app
+from service.engine.inference import Inference
+from service.engine.request import Request
+from service.http import middleware, segment, upload
 from tests.parity.goldens import FOLDER
 from tests.service.http.test_server import post, ready, waiting
 from tests.service.support import Discs, beginning, disc_bundle, encoded, picture, running, settings, wait_for
 
 COFFEE = (FOLDER / "coffee.png").read_bytes()
 PNG = {"content-type": "image/png"}
+SOON, LATE = 1_800_000, 3_600_000  # ms
 
 
-def slow(bundle: Bundle, seconds: float) -> Bundle:
-    """With a coarse pass that takes this much longer."""
+@pytest.fixture
+def deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deadline of SOON comes during the request's coarse pass, one of LATE never."""
+    begin = Inference.begin
 
-    def run(*inputs: Any) -> InstanceCoarse:
-        time.sleep(seconds)
-        return bundle.predictor.run(*inputs)
+    def passing(self: Inference, requests: Sequence[Request]) -> Any:
+        for request in requests:
+            if request.deadline_seconds == SOON / 1000:
+                request.deadline_seconds = 0.0
+        return begin(self, requests)
 
-    return replace(bundle, predictor=replace(bundle.predictor, run=run))
+    monkeypatch.setattr(Inference, "begin", passing)
 
 
 def ask(client: TestClient, **params: Any) -> Any:
     return client.post("/segment", content=COFFEE, headers=PNG, params={"score": 0.05, **params})
 
 
+@pytest.mark.usefixtures("deadlines")
 def test_a_deadline_gives_coarse_masks_marked_truncated(tiny: Bundle) -> None:
-    with TestClient(create_app(settings(), [slow(tiny, 0.7)])) as client:
+    with TestClient(create_app(settings(), [tiny])) as client:
         wait_for(lambda: client.get("/readyz").is_success)
         whole = ask(client).json()["instances"]
-        hurried = ask(client, deadline_ms=600)
+        hurried = ask(client, deadline_ms=SOON)
         assert hurried.status_code == 200
         assert len(hurried.json()["instances"]) == len(whole) > 0
         for one, other in zip(whole, hurried.json()["instances"], strict=True):
             assert (other["resolution"], other["truncated"]) == (7, True)
             assert (one["truncated"], one["bbox"]) == (False, pytest.approx(other["bbox"]))
         assert hurried.json()["degraded"] is False
-        assert all(not i["truncated"] for i in ask(client, deadline_ms=60_000).json()["instances"])
+        assert all(not i["truncated"] for i in ask(client, deadline_ms=LATE).json()["instances"])
         assert 'pointrend_coarser_total{model="tiny",why="deadline"} 1.0' in client.get("/metrics").text
 
 
+@pytest.mark.usefixtures("deadlines")
 def test_a_server_may_have_a_deadline_for_all(tiny: Bundle) -> None:
-    with TestClient(create_app(settings(deadline_ms=600), [slow(tiny, 0.7)])) as client:
+    with TestClient(create_app(settings(deadline_ms=SOON), [tiny])) as client:
         wait_for(lambda: client.get("/readyz").is_success)
         assert {i["truncated"] for i in ask(client).json()["instances"]} == {True}
-        assert {i["truncated"] for i in ask(client, deadline_ms=60_000).json()["instances"]} == {False}
+        assert {i["truncated"] for i in ask(client, deadline_ms=LATE).json()["instances"]} == {False}
 
 
 def test_nothing_by_the_deadline_is_a_504(discs: Discs) -> None:
@@ -96,28 +103,28 @@ def test_the_queue_is_bounded_by_cost(discs: Discs) -> None:
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
 
 
-def test_a_slow_client_holds_nobody_up_and_is_told(discs: Discs) -> None:
-    """A byte now and then: others are served meanwhile, and after its time it gets an answer."""
-    with running(disc_bundle(discs), body_seconds=1.0) as url:
+def test_a_slow_client_delays_nobody(discs: Discs) -> None:
+    with running(disc_bundle(discs)) as url:
         wait_for(lambda: ready(url))
         with beginning(url, 5000) as connection:
             for _ in range(3):
                 connection.sendall(b"x")
                 assert post(url, encoded(picture())).status_code == 200
-            answered = ""
-            while part := connection.recv(4096):
-                answered += part.decode()
-        assert answered.startswith("HTTP/1.1 408 ")
-        assert "/problems/slow-body" in answered
 
 
-def test_departures_are_counted_where_they_happen(discs: Discs) -> None:
+def test_a_client_that_is_too_slow_is_told(discs: Discs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the time for its body is over, which begins with the body."""
+
+    async def impatient(request: Any, limit: int, seconds: float, take: Any) -> upload.Upload:
+        return await upload.read_upload(request, limit, 0.1, take)
+
+    monkeypatch.setattr(segment, "read_upload", impatient)
+    monkeypatch.setattr(middleware, "DISCARD_SECONDS", 0.1)
     with running(disc_bundle(discs)) as url:
         wait_for(lambda: ready(url))
-        discs.gate.clear()
-        for _ in range(2):  # the first is on the device, the second waits
-            with pytest.raises(httpx.ReadTimeout):
-                httpx.post(f"{url}/segment", content=encoded(picture()), headers=PNG, timeout=1)
-        discs.gate.set()
-        wait_for(lambda: 'pointrend_cancelled_total{stage="queue"} 1.0' in httpx.get(f"{url}/metrics").text)
-        assert 'pointrend_cancelled_total{stage="coarse"} 1.0' in httpx.get(f"{url}/metrics").text
+        with beginning(url, 5000) as connection:
+            answered = ""
+            while not answered.endswith("}"):
+                answered += connection.recv(4096).decode()
+    assert answered.startswith("HTTP/1.1 408 ")
+    assert "/problems/slow-body" in answered
