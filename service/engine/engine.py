@@ -29,8 +29,8 @@ from service.engine.inference import Inference
 from service.engine.observer import Observer, Observers
 from service.engine.request import Request, Stage
 from service.engine.scheduler import Scheduler
-from service.engine.task_card import TaskCard
-from service.engine.tasks import TASKS
+from service.engine.tasks.card import TaskCard
+from service.engine.tasks.table import TASKS
 from service.engine.workers import Workers
 from service.output.encode import Answer, encode
 from service.output.format import Found

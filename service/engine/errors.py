@@ -1,7 +1,7 @@
 """The ways in which a request can end without an answer.
 
 ParameterError       422  a parameter's value is not allowed
-Refused                   not now, but perhaps later; the answer carries Retry-After, see `retry_after`
+TryLater                  not now, but perhaps later; the answer carries Retry-After, see `retry_after`
 ├── QueueFull        429  the model has as much work inside as it may have
 ├── BodiesFull       429  the bodies of all requests inside take as much memory as they may
 ├── NoDecoder        503  every thread that decodes images is busy
@@ -35,44 +35,56 @@ class ParameterError(UserError):
         self.detail = detail
 
 
-class Refused(Exception):
+class TryLater(Exception):
     """The service cannot take the request now, but may be able to later.
 
-    `wait`: seconds after which it is predicted to be taken; None leaves it to what is usual for the kind.
+    `wait`: seconds after which it is predicted to be taken; None leaves it to `usual_wait`.
     """
 
     kind: ClassVar[str]
+    usual_wait: ClassVar[float] = 1  # seconds after which another try usually succeeds
 
     def __init__(self, detail: str, wait: float | None = None) -> None:
         super().__init__(detail)
         self.wait = wait
 
 
-class QueueFull(Refused):
-    """The model has as much work inside as it may have."""
+def retry_after(error: TryLater) -> int:
+    """Return the header Retry-After of any answer that has one: whole seconds, at least 1 and at most LONGEST_WAIT."""
+    wait = error.usual_wait if error.wait is None else error.wait
+    return min(LONGEST_WAIT, max(1, math.ceil(wait)))
+
+
+class QueueFull(TryLater):
+    """The model has as much work inside as it may have. `wait` is predicted from that work."""
 
     kind = "queue-full"
 
     def __init__(self, wait: float) -> None:
-        super().__init__(f"the queue is full; try again in {seconds_to_wait(self.kind, wait)} s", wait)
+        super().__init__("the queue is full", wait)
+
+    def __str__(self) -> str:
+        return f"the queue is full; try again in {retry_after(self)} s"
 
 
-class BodiesFull(Refused):
+class BodiesFull(TryLater):
     """The bodies of all requests inside take as many bytes as they may."""
 
     kind = "bodies-full"
 
 
-class NoDecoder(Refused):
+class NoDecoder(TryLater):
     """No thread was free to decode the image."""
 
     kind = "no-decoder"
+    usual_wait = 5
 
 
-class Starting(Refused):
+class Starting(TryLater):
     """The model has not finished its warm-up."""
 
     kind = "starting"
+    usual_wait = 5
 
 
 class DeadlinePassed(Exception):
@@ -89,18 +101,3 @@ class Stopped(RuntimeError):
 
 class DeviceLost(Stopped):
     """The device's thread ended while this work ran on it, or this work ended it."""
-
-
-# Seconds after which another try usually succeeds, where nothing is predicted.
-_USUAL_WAIT = {"bodies-full": 1, "no-decoder": 5, "starting": 5}
-
-
-def seconds_to_wait(kind: str, predicted: float | None = None) -> int:
-    """Return the whole seconds that a client is told to wait after a refusal: at least 1, at most LONGEST_WAIT."""
-    wait = _USUAL_WAIT[kind] if predicted is None else predicted
-    return min(LONGEST_WAIT, max(1, math.ceil(wait)))
-
-
-def retry_after(refused: Refused) -> int:
-    """Return the value of the header Retry-After for any refusal."""
-    return seconds_to_wait(refused.kind, refused.wait)

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.engine.errors import ParameterError, Refused, retry_after
+from service.engine.errors import ParameterError, TryLater, retry_after
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -77,7 +77,7 @@ def from_parameters(errors: Sequence[ParameterError]) -> Problem:
     return Problem("invalid-parameter", "; ".join(map(str, errors)), errors=findings)
 
 
-def from_refusal(error: Refused) -> Problem:
+def from_refusal(error: TryLater) -> Problem:
     """Return the problem for a request that may be taken later, with the time to wait."""
     return Problem(error.kind, str(error), headers={"Retry-After": str(retry_after(error))})
 

@@ -14,9 +14,9 @@ from model.predict.label_map import LabelMapOptions
 from model.predict.predictor import Prompt
 from service.engine.cost import CostModel
 from service.engine.errors import ParameterError
-from service.engine.instance_work import InstanceWork, sides
 from service.engine.request import Request
-from service.engine.semantic import SemanticTask
+from service.engine.tasks.instance_work import InstanceWork, sides
+from service.engine.tasks.semantic import SemanticTask
 from tests.service.label_maps import street
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from export.bundle import Bundle
 from model.pointrend.levels import SIDES, START, total_work
 from model.predict.instance import InstanceOptions
-from service.engine.instance_work import InstanceWork, check_boxes, check_work
 from service.engine.request import Request
-from service.engine.task_card import TaskCard
+from service.engine.tasks.card import TaskCard
+from service.engine.tasks.instance_work import InstanceWork, check_boxes, check_work
 
 DEGRADED_SIDE = 112  # the paper's AP is the same there as at 224 (Table 3)
 

@@ -12,7 +12,7 @@ from model.predict.preprocess import resized_size
 from service.engine.cost import Mean
 from service.engine.errors import ParameterError
 from service.engine.request import Request
-from service.engine.task_card import TaskCard
+from service.engine.tasks.card import TaskCard
 
 # Points of a whole render: of the coarse prediction's size, the target, the image's extent in the network's input, and
 # the points per level.

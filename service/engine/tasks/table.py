@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 from export.bundle import Bundle
 from service.engine.cost import WorkEstimate
-from service.engine.instance import InstanceTask
-from service.engine.semantic import SemanticTask
-from service.engine.task_card import TaskCard
+from service.engine.tasks.card import TaskCard
+from service.engine.tasks.instance import InstanceTask
+from service.engine.tasks.semantic import SemanticTask
 
 
 class Task(WorkEstimate, Protocol):
