@@ -204,25 +204,24 @@ def test_one_pixel(format: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "error", "status"),
+    ("data", "error"),
     [
-        (b"", EmptyBody, 400),
-        (b"just some text\n", NotAnImage, 400),
-        (b"<html><body>502</body></html>", NotAnImage, 400),
-        (bytes(1000), NotAnImage, 400),
-        (b"\xff\xd8\xff", CorruptImage, 400),
-        (b"BMW is not a bitmap", CorruptImage, 400),
-        (b"\0\0\0\x20ftypavif\0\0\0\0", UnsupportedFormat, 415),
-        (b"\0\0\0\x20ftypheic\0\0\0\0", UnsupportedFormat, 415),
-        (b"P6 1 1 255\n\0\0\0", UnsupportedFormat, 415),
-        (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', UnsupportedFormat, 415),
-        (b"%PDF-1.7\n", UnsupportedFormat, 415),
+        (b"", EmptyBody),
+        (b"just some text\n", NotAnImage),
+        (b"<html><body>502</body></html>", NotAnImage),
+        (bytes(1000), NotAnImage),
+        (b"\xff\xd8\xff", CorruptImage),
+        (b"BMW is not a bitmap", CorruptImage),
+        (b"\0\0\0\x20ftypavif\0\0\0\0", UnsupportedFormat),
+        (b"\0\0\0\x20ftypheic\0\0\0\0", UnsupportedFormat),
+        (b"P6 1 1 255\n\0\0\0", UnsupportedFormat),
+        (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', UnsupportedFormat),
+        (b"%PDF-1.7\n", UnsupportedFormat),
     ],
 )
-def test_what_is_refused(data: bytes, error: type[ImageError], status: int) -> None:
+def test_what_is_refused(data: bytes, error: type[ImageError]) -> None:
     with pytest.raises(error) as caught:
         decode(data, max_pixels=LIMIT)
-    assert caught.value.status == status
     assert caught.value.kind
     assert "\n" not in str(caught.value)
     assert "send" in str(caught.value)
@@ -343,7 +342,7 @@ def test_mutated_bodies_give_an_image_or_a_documented_error(format: str) -> None
         try:
             result = decode(mutated(rng.choice(seeds), rng), max_pixels=LIMIT)
         except ImageError as error:
-            assert error.kind and error.status in (400, 413, 415) and "\n" not in str(error)
+            assert error.kind and "\n" not in str(error)
         else:
             assert isinstance(result, DecodedImage)
             assert result.pixels.ndim == 3 and result.pixels.dtype == np.uint8
