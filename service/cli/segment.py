@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
-import click
 import typer
 from pydantic import ValidationError
 
@@ -20,7 +19,7 @@ from service.cli.errors import EXPECTED, expected_errors
 from service.cli.files import ImageFile, images_in, targets_in, with_ids, write_one
 from service.cli.offline import segment_files
 from service.cli.options import Device, Score, Threads
-from service.http.parameters import SegmentQuery, explain
+from service.http.parameters import FormatName, SegmentQuery, explain
 from service.output.format import Content
 from service.output.formats import DEFAULT, FORMATS, described
 from service.settings import read_settings
@@ -52,9 +51,8 @@ def segment(
     classes: Annotated[str | None, typer.Option(help="Names, comma-separated; all if absent.")] = None,
     boxes: Annotated[str | None, typer.Option(help='JSON [[x0,y0,x1,y1,"class"?],…] to segment.')] = None,
     format: Annotated[
-        str,
+        FormatName,
         typer.Option(
-            click_type=click.Choice(tuple(FORMATS)),
             help=f"{described()}. A folder gives one list of all answers, or a file for each image.",
         ),
     ] = DEFAULT,

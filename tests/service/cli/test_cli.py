@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import service.__main__ as cli
-from export.manifest import BundleError
+import service.cli.segment as segment_module
+from export.errors import BundleError
 from service.cli.demo import table
-from service.cli.offline import image_ids
+from service.cli.files import image_ids
 from service.http.schemas import CocoResult, SegmentAnswer
 from service.settings import Settings
 from tests.service.support import POISON, Discs, disc_bundle, encoded, picture
@@ -23,7 +25,7 @@ from tests.service.support import POISON, Discs, disc_bundle, encoded, picture
 
 @pytest.fixture(autouse=True)
 def _stub_bundle(monkeypatch: pytest.MonkeyPatch, discs: Discs) -> None:
-    monkeypatch.setattr(cli, "open_bundle", lambda folder, execution: disc_bundle(discs))
+    monkeypatch.setattr(segment_module, "open_bundle", lambda folder, execution: disc_bundle(discs))
 
 
 @pytest.fixture
@@ -107,10 +109,28 @@ def test_an_image_that_the_device_trips_over_is_skipped(folder: Path) -> None:
     out = folder.parent / "out.json"
     result = segment(folder, out, "--format", "coco")
     assert result.exit_code == 1
-    assert "skipped b.png: the device trips over this image" in result.stderr
+    assert "skipped b.png: internal error: RuntimeError: the device trips over this image" in result.stderr
+    assert "RuntimeError: the device trips" in traceback_of(result).read_text()
     assert [r["image_id"] for r in json.loads(out.read_text())] == [1, 1, 3, 3]
     single = segment(folder / "b.png", out)
     assert (single.exit_code, single.stderr.count("\n")) == (2, 1)
+
+
+def traceback_of(result: Result) -> Path:
+    """The file with the traceback that a command names."""
+    found = re.search(r"the traceback is in (\S+)", result.stderr)
+    assert found is not None, result.stderr
+    return Path(found[1])
+
+
+def test_the_same_failure_of_every_image_leaves_one_traceback(folder: Path) -> None:
+    poisoned = picture()
+    poisoned[:] = POISON
+    for name in ("a.PNG", "b.png", "c.png"):
+        (folder / name).write_bytes(encoded(poisoned))
+    result = segment(folder, folder.parent / "out.json")
+    assert (result.exit_code, result.stderr.count("skipped")) == (1, 3)
+    assert result.stderr.count("the traceback is in") == 1
 
 
 def test_overlay(folder: Path) -> None:
@@ -164,7 +184,7 @@ def test_wrong_files_end_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPat
     def damaged(*_: object) -> None:
         raise BundleError("bundle is damaged: coarse.onnx is missing")
 
-    monkeypatch.setattr(cli, "open_bundle", damaged)
+    monkeypatch.setattr(segment_module, "open_bundle", damaged)
     assert segment(folder / "c.png", out).stderr == "error: bundle is damaged: coarse.onnx is missing\n"
 
 

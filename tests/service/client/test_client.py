@@ -10,7 +10,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_type_hints
+from types import SimpleNamespace
+from typing import get_args, get_type_hints
 
 import httpx
 import numpy as np
@@ -19,8 +20,10 @@ from typer.testing import CliRunner
 
 import service.__main__ as cli
 from service.client import AGAIN, AsyncClient, Client, Refused, Retries, Unavailable
+from service.client import client as client_module
 from service.client.parameters import Parameters
-from service.http.parameters import Format, SegmentQuery
+from service.http.parameters import SegmentQuery
+from service.output.formats import FORMATS
 from tests.service.support import Discs, disc_bundle, encoded, picture, running, wait_for
 
 GOOD = encoded(picture())
@@ -103,7 +106,9 @@ def test_what_cannot_work_is_not_tried_again(url: str) -> None:
         client.segment(GOOD)
 
 
-def test_a_full_queue_is_waited_for_as_long_as_it_says(url: str, discs: Discs) -> None:
+def test_a_full_queue_is_waited_for_as_long_as_it_says(
+    url: str, discs: Discs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     discs.gate.clear()
     inside = []
 
@@ -121,12 +126,20 @@ def test_a_full_queue_is_waited_for_as_long_as_it_says(url: str, discs: Discs) -
         pytest.raises(Unavailable, match="429: the queue"),
     ):
         client.segment(GOOD)
-    threading.Timer(0.3, discs.gate.set).start()
+    waits = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        discs.gate.set()
+        for thread in threads:
+            thread.join()
+
+    monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=sleep))
     with Client(url, api_key="key", retries=QUICK) as client:
         assert len(client.segment(GOOD).instances) == 2
-    for thread in threads:
-        thread.join()
     assert len(inside) == 2
+    assert len(waits) == 1
+    assert waits[0] >= 1  # what Retry-After says, and not the 0.01 s of its own
 
 
 def test_nobody_there() -> None:
@@ -148,7 +161,7 @@ def test_a_500_is_final_only_if_the_service_said_it(monkeypatch: pytest.MonkeyPa
 def test_every_parameter_of_the_service_is_typed_and_no_other() -> None:
     known = get_type_hints(Parameters)
     assert set(known) == set(SegmentQuery.model_fields)
-    assert known["format"] == Format
+    assert get_args(known["format"]) == tuple(FORMATS)
 
 
 @pytest.mark.slow

@@ -7,19 +7,20 @@ import hashlib
 import json
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from torch import Tensor
 
 from export.golden import golden
-from model.predict.coarse import InstanceCoarse
 from service.app import create_app
-from service.observe.access_log import LOGGER as ACCESS
 from service.http.problems import KINDS
 from service.http.schemas import ModelCard
+from service.observe.access_log import LOGGER as ACCESS
 from tests.service.support import Discs, disc_bundle, encoded, kill_device, picture, settings, wait_for
 
 
@@ -89,10 +90,10 @@ def test_a_thread_that_died_twice_is_told_by_health(client: TestClient) -> None:
 def test_a_full_device_gives_back_what_the_model_kept(discs: Discs) -> None:
     released: list[bool] = []
 
-    def full(*inputs: Any) -> InstanceCoarse:
+    def full(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         if len(discs.batches) > 2 and not released:  # warm
             raise RuntimeError("CUDA failure 2: out of memory")
-        return discs(*inputs)
+        return discs(inputs)
 
     good = disc_bundle(discs)
     predictor = replace(good.predictor, run=full)
