@@ -2,12 +2,12 @@
 
     serve run service.ray_app:application bundles=bundles/people max_replicas=4
 
-Ray starts and ends replicas and spreads requests among them; batching stays with our scheduler, which knows sizes,
-costs and deadlines. Settings come from POINTREND_… on the machine that starts the application. Needs the extra `ray`.
+Ray starts and ends replicas and spreads requests among them. Batching stays with the service's own scheduler, which
+knows sizes, costs and deadlines. Settings come from POINTREND_… on the machine that starts the application. Needs the
+extra `ray`.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: Ray reads what `application` takes from its annotation, as a class.
 import asyncio
 
 import httpx
@@ -22,31 +22,35 @@ from ray.util.metrics import Gauge
 from service.app import create_app
 from service.settings import check_environment, read_settings
 
-HEALTH_PERIOD = 10.0  # s, between two health checks of a replica, and so between two of its samples
+HEALTH_PERIOD = (
+    10.0  # seconds between two health checks of a replica, and so between two samples of its metrics
+)
 
 
 class Scale(BaseModel):
-    """What `serve run` or a RayService's `args` may say."""
+    """The arguments of `serve run`, or of a RayService's `args`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bundles: str | None = Field(default=None, description="As POINTREND_BUNDLES, which it overrides.")
-    cpus: int = Field(default=2, ge=1, description="Of a replica: its threads, which Ray reserves.")
-    gpus: float = Field(default=0, ge=0, description="Of a replica; above 0 the device is cuda.")
+    cpus: int = Field(default=2, ge=1, description="Threads of a replica, which Ray reserves.")
+    gpus: float = Field(default=0, ge=0, description="GPUs of a replica; above 0 the device is cuda.")
     min_replicas: int = Field(default=1, ge=1)
     max_replicas: int = Field(default=4, ge=1)
-    target_requests: float = Field(default=4, gt=0, description="Inside a replica, on average, when scaling.")
+    target_requests: float = Field(
+        default=4, gt=0, description="Requests inside a replica, on average, to scale for."
+    )
 
 
 def application(scale: Scale) -> Application:
-    """An autoscaling deployment of the service. Raises ValueError for bad settings, here and not in a replica."""
+    """Return an autoscaling deployment of the service. Raise ValueError for bad settings, before any replica starts."""
     check_environment()
     settings = read_settings(
         bundles=scale.bundles, threads=scale.cpus, device="cuda" if scale.gpus else "cpu", access_log=False
     )
     deployment = serve.deployment(
         name="pointrend",
-        # More than a replica lets in: it is the service that refuses, with a Retry-After that it computed.
+        # More than a replica admits: the service itself refuses requests, with the Retry-After that it computed.
         max_ongoing_requests=settings.queue_length + 8,
         autoscaling_config=AutoscalingConfig(
             min_replicas=scale.min_replicas,
@@ -58,21 +62,21 @@ def application(scale: Scale) -> Application:
         graceful_shutdown_timeout_s=settings.grace_seconds + 5,
         ray_actor_options={"num_cpus": scale.cpus, "num_gpus": scale.gpus},
     )
-    # The app is made in the replica: what it holds (sessions, threads) cannot travel.
+    # The app is made in the replica, because its sessions and threads cannot be sent there.
     bound: Application = deployment(serve.ingress(lambda: create_app(settings))(Replica)).bind()
     return bound
 
 
 class Replica:
-    """What Ray asks besides requests. Its health check also hands over the metrics."""
+    """What Ray asks of a replica besides requests. Its health check also hands over the metrics."""
 
-    app: FastAPI  # Ray's
+    app: FastAPI  # set by Ray
 
     def __init__(self) -> None:
         self._gauges: dict[str, Gauge] = {}
 
     async def check_health(self) -> None:
-        """Returns once every model is warmed up. Raises RuntimeError if one cannot serve."""
+        """Return once every model is warmed up. Raise RuntimeError if one cannot serve."""
         transport = httpx.ASGITransport(self.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://replica") as client:
             while not (await client.get("/readyz")).is_success:
@@ -82,7 +86,7 @@ class Replica:
             self._mirror((await client.get("/metrics")).text, serve.get_replica_context().replica_tag)
 
     def _mirror(self, page: str, replica: str) -> None:
-        """Our samples as gauges of Ray's, by their own names, beside its own.
+        """Show the service's samples as gauges of Ray, by their own names, beside Ray's own.
 
         Ray prefixes `ray_`; docs/scale.md has the relabelling under which rules and dashboards work unchanged.
         """

@@ -1,4 +1,4 @@
-"""What the operator may set: the command line, environment variables POINTREND_…, or a TOML file, in this order."""
+"""The settings of a service: of the command line, environment variables POINTREND_…, or a TOML file, in this order."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from model.errors import UserError
 from service.threads import available
 
 PREFIX = "POINTREND_"
-_ORIGIN = re.compile(r"\*|https?://[a-z0-9.:\[\]-]+")  # as browsers send it: lower case, no path, no slash
+# An origin as browsers send it: in lower case, without path and slash.
+_ORIGIN = re.compile(r"\*|https?://[a-z0-9.:\[\]-]+")
 
 
 class Settings(BaseSettings):
-    """Settings of one service; keyword arguments win over the environment, and that over the file."""
+    """The settings of one service. Keyword arguments win over the environment, and the environment over the file."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
@@ -43,13 +44,15 @@ class Settings(BaseSettings):
     )
 
     max_wait_ms: float = Field(
-        default=5.0, ge=0, description="How long the first of a batch waits for those that are being decoded."
+        default=5.0,
+        ge=0,
+        description="How long the first request of a batch waits for others that are being decoded.",
     )
     batch_pixels: int | None = Field(
         default=None,
         ge=1,
-        description="Padded pixels of a coarse batch; one image is always allowed. "
-        "Unset: 600000 on a CPU, where large batches are no faster, 4500000 on CUDA.",
+        description="Padded pixels of a coarse pass; one image is always allowed. "
+        "Unset: 600000 on a CPU, where larger batches are no faster, 4500000 on CUDA.",
     )
     step_points: int = Field(
         default=8 * 784,
@@ -58,16 +61,18 @@ class Settings(BaseSettings):
     )
 
     queue_seconds: float = Field(
-        default=20.0, gt=0, description="Predicted work that a model has inside before it answers 429."
+        default=20.0,
+        gt=0,
+        description="Predicted work of the requests inside a model beyond which it answers 429.",
     )
     queue_length: int = Field(
-        default=64, ge=1, description="Requests a model has inside before it answers 429."
+        default=64, ge=1, description="Number of requests inside a model beyond which it answers 429."
     )
     degrade_at: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="Share of the queue from which on masks have side 112 at most. Unset: never.",
+        description="Share of the queue beyond which masks are coarser: of side 112 at most. Unset: never.",
     )
     deadline_ms: int | None = Field(
         default=None, ge=1, description="Deadline of requests that name none. Unset: none."
@@ -77,7 +82,7 @@ class Settings(BaseSettings):
     held_bytes: int = Field(
         default=1_000_000_000,
         ge=1,
-        description="Bytes of all bodies that are being received or worked on; beyond it 429.",
+        description="Bytes of the bodies of all requests in memory, beyond which requests are answered 429.",
     )
     body_seconds: float = Field(
         default=60.0,
@@ -126,7 +131,7 @@ class Settings(BaseSettings):
     @field_validator("api_keys", mode="before")
     @classmethod
     def _usable(cls, value: object) -> object:
-        """An empty secret must not open the door, and headers carry ASCII only."""
+        """Raise ValueError for an empty secret, which would admit everybody, and for one that no header can carry."""
         if isinstance(value, str) and not (value.strip(", ") and value.isascii()):
             raise ValueError("is set, so it must hold at least one key, of ASCII characters")
         return value
@@ -134,7 +139,7 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """One with a path or a final slash would match nothing, silently."""
+        """Raise ValueError for an origin with a path or a final slash, which would silently match nothing."""
         if wrong := [origin for origin in value if not _ORIGIN.fullmatch(origin)]:
             raise ValueError(f"an origin is * or like https://app.example:8443, not {wrong[0][:80]!r}")
         return value
@@ -155,17 +160,17 @@ class Settings(BaseSettings):
 
     @property
     def batch_budget(self) -> int:
-        """Padded pixels of a coarse batch."""
+        """The padded pixels of a coarse pass."""
         return self.batch_pixels or {"cpu": 600_000, "cuda": 4_500_000}[self.device]
 
     @property
     def thread_budget(self) -> int:
-        """Shared by ONNX Runtime and torch, which take turns."""
+        """The number of threads for ONNX Runtime and torch, which take turns."""
         return self.threads or available()
 
 
 def read_settings(**given: object) -> Settings:
-    """Settings, None meaning not given. Raises UserError with a line for each mistake."""
+    """Return the settings; a None is not given. Raise UserError with a line for each mistake."""
     values = {name: value for name, value in given.items() if value is not None}
     path = values.get("config") or os.environ.get(f"{PREFIX}CONFIG")
     if path is not None and not Path(str(path)).is_file():
@@ -179,9 +184,9 @@ def read_settings(**given: object) -> Settings:
 
 
 def check_environment() -> None:
-    """Raises UserError with a line for each variable of the environment that no setting reads.
+    """Raise UserError with a line for each variable POINTREND_… of the environment that no setting reads.
 
-    POINTREND_API_KEY is a client's, so it is one of them.
+    POINTREND_API_KEY is one of them: it is the client's.
     """
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {DEBUG}
     lines = []
@@ -203,7 +208,7 @@ def _line(found: object) -> str:
 
 
 def described() -> str:
-    """Every setting with its default, for `serve --help`."""
+    """Return every setting with its default, for `serve --help`."""
     lines = []
     for name, field in Settings.model_fields.items():
         default = "" if field.default in (None, ()) else f" [{field.default}]"

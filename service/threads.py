@@ -1,4 +1,4 @@
-"""How many threads this process may use: the host's cores say little inside a container."""
+"""The number of threads that this process may use. The cores of the host say little inside a container."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ PROC, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def available(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
-    """Cores of the CPU affinity, or fewer if a cgroup's quota allows less. At least 1."""
+    """Return the cores of the CPU affinity, or fewer if a cgroup's quota allows less. At least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    # Rounded down: one thread too many is throttled in the middle of an operator, and the others wait for it.
+    # Rounded down: with one thread too many, one is throttled in the middle of an operator, and the others wait for it.
     return max(1, min(cores, int(quota(proc, cgroups))))
 
 
 def quota(proc: Path = PROC, cgroups: Path = CGROUPS) -> float:
-    """The tightest CPU quota of this process's cgroup and its ancestors, in cores (v1 and v2)."""
-    limits = [float(1 << 20)]  # more cores than any machine has: no limit
+    """Return the tightest CPU quota of this process's cgroup and its ancestors, in cores (cgroups v1 and v2)."""
+    limits = [float(1 << 20)]  # more cores than any machine has
     for line in _text(proc).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):

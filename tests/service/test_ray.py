@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -75,7 +74,7 @@ def test_two_replicas(url: str) -> None:
 
         victim, _ = replicas()
         later = [threads.submit(client.segment, COFFEE, score=0.05) for _ in range(30)]
-        time.sleep(0.5)
+        wait_for(lambda: any(each.done() for each in later))
         os.kill(victim, signal.SIGKILL)
         assert all(len(each.result().instances) == len(first[0].instances) for each in later)
         wait_for(lambda: len(set(replicas()) - {victim}) == 2, 90)  # Ray started another one
