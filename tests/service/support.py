@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 import numpy as np
 import torch
 import uvicorn
@@ -146,6 +147,16 @@ def running(*bundles: Bundle, send_buffer: int | None = None, **changes: Any) ->
     finally:
         server.should_exit = True
         thread.join(PATIENCE)
+
+
+def get(url: str) -> httpx.Response:
+    """GET. The certificates of the system are not read, because that takes longer than most answers."""
+    return httpx.get(url, verify=False, timeout=PATIENCE)
+
+
+def metrics(url: str) -> str:
+    """The metrics of a server."""
+    return get(f"{url}/metrics").text
 
 
 def wait_for(condition: Callable[[], object], seconds: float = PATIENCE) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from click.testing import Result
@@ -27,9 +26,10 @@ from service.cli.files import ImageFile
 from service.cli.offline import segment_files
 from service.client import Client, Refused
 from service.client.results import read_label_map
+from service.engine import engine
 from service.http.parameters import SegmentQuery
 from tests.service.label_maps import BODY, CATEGORIES, PICTURE, labels_of, post
-from tests.service.support import Discs, disc_bundle, running, settings, wait_for
+from tests.service.support import Discs, disc_bundle, get, running, settings, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,21 @@ def test_what_does_not_fit_is_refused(
     assert finding["parameter"] == parameter and finding["detail"].startswith(says)
 
 
+def test_what_would_cost_too_much_is_refused_before_anything_is_computed(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The header of the image tells its size, so it is not even decoded."""
+
+    def decode(*_: Any, **__: Any) -> None:
+        raise AssertionError("the image is decoded")
+
+    monkeypatch.setattr(engine, "decode", decode)
+    for asked in ({"points": 100_000, "resolution": 1024}, {"resolution": 8000}):
+        assert post(client, **asked).status_code == 422
+    outside = post(client, model="discs", boxes="[[200, 10, 220, 30]]")
+    assert "is not within the 100 × 70 image" in outside.json()["detail"]
+
+
 def test_both_models_are_listed(client: TestClient) -> None:
     one, other = client.get("/models").json()
     assert (one["task"], other["task"]) == ("instance", "semantic")
@@ -201,7 +216,7 @@ def test_the_command_writes_a_picture_for_each_image_of_a_folder(
 
 def test_the_client_reads_label_maps(label_maps: Bundle) -> None:
     with running(label_maps) as address, Client(address) as client:
-        wait_for(lambda: httpx.get(f"{address}/readyz").is_success)
+        wait_for(lambda: get(f"{address}/readyz").is_success)
         labels = client.label_map(BODY, resolution=140)
         assert labels.shape == (140, 200) and labels.max() < 3
         with pytest.raises(Refused, match="score"):

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,38 +14,70 @@ from PIL import Image
 
 from tests.parity.goldens import FOLDER
 
-# What imports of these modules find is what they find where the packages are not installed.
-ABSENT = (
+EXTRAS = (
     *("torchvision", "timm", "pycocotools", "faster_coco_eval", "onnx", "onnxscript", "matplotlib", "yaml"),
     *("scipy", "skimage", "huggingface_hub", "opentelemetry.sdk", "litserve", "ray", "supervision", "pytest"),
+    *("httpx", "tqdm"),
 )
-WITHOUT = f"import sys; sys.modules.update(dict.fromkeys({ABSENT!r}))\n"
+SERVERS = (
+    "torch",
+    "onnxruntime",
+    "safetensors",
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "pydantic",
+    "typer",
+    "tqdm",
+)
 SERVES = """
-import time
+import threading, time, urllib.error, urllib.request
 from pathlib import Path
-import service.__main__, service.client, service.cli.remote, service.http.server
-from fastapi.testclient import TestClient
+import uvicorn
+import service.__main__, service.http.server
 from service.app import create_app
 from service.settings import Settings
 
 bundle, picture = sys.argv[1:]
-with TestClient(create_app(Settings(bundles=(Path(bundle),), threads=1, max_wait_ms=0))) as client:
-    while not client.get("/readyz").is_success:
-        assert client.get("/healthz").is_success
-        time.sleep(0.1)
-    answer = client.post("/segment?score=0.05", files={"image": Path(picture).read_bytes()})
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["instances"]
+app = create_app(Settings(bundles=(Path(bundle),), threads=1, max_wait_ms=0))
+server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+thread = threading.Thread(target=server.run)
+thread.start()
+try:
+    while not server.started:
+        time.sleep(0.01)
+    url = "http://127.0.0.1:%d" % server.servers[0].sockets[0].getsockname()[1]
+    while True:
+        try:
+            urllib.request.urlopen(url + "/readyz")
+            break
+        except urllib.error.HTTPError as error:
+            assert "warming up" in (found := error.read().decode()) or "warmed up" in found, found
+            time.sleep(0.05)
+    png = {"content-type": "image/png"}
+    asked = urllib.request.Request(url + "/segment?score=0.05", Path(picture).read_bytes(), png)
+    assert b'"category"' in urllib.request.urlopen(asked).read()
+finally:
+    server.should_exit = True
+    thread.join()
 """
 COMMAND = "import service.__main__; service.__main__.app(sys.argv[1:])"
+CLIENT = """
+import service.client, service.output.formats
+assert set(service.output.formats.FORMATS) >= {"rle", "png"}
+with service.client.Client("http://127.0.0.1:9") as client:
+    assert client
+"""
 
 
-def python(code: str, *arguments: str | Path) -> None:
+def python(code: str, *arguments: str | Path, without: Sequence[str] = EXTRAS) -> None:
+    """Run code that finds what it would find where these packages are not installed."""
+    absent = f"import sys; sys.modules.update(dict.fromkeys({tuple(without)!r}))\n"
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT + code, *map(str, arguments)],
+        [sys.executable, "-c", absent + code, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env=os.environ | {"OMP_WAIT_POLICY": "passive"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -59,16 +91,10 @@ def test_segmenting_files(exported: Callable[[str], Path], tmp_path: Path) -> No
     image, out = tmp_path / "black.png", tmp_path / "out.json"
     Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(image)
     bundle = exported("tiny_r50")
-    python(
-        COMMAND,
-        "segment",
-        "--bundle",
-        bundle,
-        "--image",
-        image,
-        "--out",
-        out,
-        "--overlay",
-        tmp_path / "o.png",
-    )
+    options = ("--bundle", bundle, "--image", image, "--out", out, "--overlay", tmp_path / "o.png")
+    python(COMMAND, "segment", *options)
     assert json.loads(out.read_text())["width"] == 64
+
+
+def test_the_client_needs_nothing_of_the_server() -> None:
+    python(CLIENT, without=SERVERS)

@@ -24,7 +24,7 @@ from service.client import client as client_module
 from service.client.parameters import Parameters
 from service.http.parameters import SegmentQuery
 from service.output.formats import FORMATS
-from tests.service.support import Discs, disc_bundle, encoded, picture, running, wait_for
+from tests.service.support import Discs, disc_bundle, encoded, get, metrics, picture, running, wait_for
 
 GOOD = encoded(picture())
 QUICK = Retries(attempts=3, first_wait=0.01)
@@ -33,7 +33,7 @@ QUICK = Retries(attempts=3, first_wait=0.01)
 @pytest.fixture
 def url(discs: Discs) -> Iterator[str]:
     with running(disc_bundle(discs), api_keys="key", queue_length=2) as address:
-        wait_for(lambda: httpx.get(f"{address}/readyz").is_success)
+        wait_for(lambda: get(f"{address}/readyz").is_success)
         yield address
 
 
@@ -119,7 +119,7 @@ def test_a_full_queue_is_waited_for_as_long_as_it_says(
     threads = [threading.Thread(target=stay) for _ in range(2)]
     for thread in threads:
         thread.start()
-    wait_for(lambda: "pointrend_requests_in_flight 3.0" in httpx.get(f"{url}/metrics").text)
+    wait_for(lambda: "pointrend_requests_in_flight 3.0" in metrics(url))
     once = Retries(attempts=1)
     with (
         Client(url, api_key="key", retries=once) as client,

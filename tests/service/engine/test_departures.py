@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from types import MethodType
@@ -28,6 +28,7 @@ from tests.service.support import (
     beginning,
     disc_bundle,
     encoded,
+    metrics,
     picture,
     running,
     settings,
@@ -37,7 +38,7 @@ from tests.service.support import (
 
 def cancelled(url: str) -> dict[str, float]:
     """Departures by stage."""
-    text = httpx.get(f"{url}/metrics").text
+    text = metrics(url)
     found = re.findall(r'^pointrend_cancelled_total{stage="(\w+)"} (\S+)$', text, re.MULTILINE)
     return {stage: float(count) for stage, count in found}
 
@@ -59,6 +60,13 @@ class Held:
         return MethodType(self, instance)
 
 
+@pytest.fixture(scope="module")
+def url(tiny: Bundle) -> Iterator[str]:
+    with running(tiny) as found:
+        wait_for(lambda: ready(found))
+        yield found
+
+
 @pytest.mark.parametrize(
     ("stage", "owner", "name"),
     [
@@ -70,20 +78,19 @@ class Held:
     ids=["decode", "refine", "finish", "encode"],
 )
 def test_a_departure_is_counted_in_its_stage(
-    tiny: Bundle, monkeypatch: pytest.MonkeyPatch, stage: str, owner: Any, name: str
+    url: str, monkeypatch: pytest.MonkeyPatch, stage: str, owner: Any, name: str
 ) -> None:
-    held = Held(getattr(owner, name))
-    with running(tiny) as url:
-        wait_for(lambda: ready(url))
-        monkeypatch.setattr(owner, name, held)
-        with beginning(url, len(COFFEE), "?score=0.05&resolution=28&max_instances=2") as connection:
-            connection.sendall(COFFEE)
-            wait_for(lambda: held.begun)
-        wait_for(lambda: cancelled(url))
-        held.gate.set()
-        monkeypatch.undo()
-        assert post(url, COFFEE).status_code == 200
-        assert cancelled(url) == {stage: 1}
+    held, before = Held(getattr(owner, name)), cancelled(url)
+    after = before | {stage: before.get(stage, 0) + 1}
+    monkeypatch.setattr(owner, name, held)
+    with beginning(url, len(COFFEE), "?score=0.05&resolution=28&max_instances=2") as connection:
+        connection.sendall(COFFEE)
+        wait_for(lambda: held.begun)
+    wait_for(lambda: cancelled(url) != before)
+    held.gate.set()
+    monkeypatch.undo()
+    assert post(url, COFFEE).status_code == 200
+    assert cancelled(url) == after
 
 
 def test_no_further_mask_is_encoded_for_a_client_that_left(

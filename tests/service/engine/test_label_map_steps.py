@@ -1,4 +1,4 @@
-"""Label maps in the making: requests share steps, large ones let others pass, late or crowded ones end early."""
+"""Label maps in the making: large ones let others pass, late or crowded ones end early."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from service.engine import inference
 from service.engine.cost import CostModel
 from service.engine.inference import Inference
 from service.engine.request import Request
-from tests.model.pointrend.test_label_map import evaluations
-from tests.service.label_maps import PICTURE, labels_of, post
+from tests.service.label_maps import labels_of, post
 from tests.service.support import PATIENCE, settings, wait_for
 
 
@@ -58,39 +57,6 @@ def test_maps_are_coarser_while_the_service_is_busy(label_maps: Bundle) -> None:
         found = post(client, resolution=140).json()
         assert found["degraded"] and found["truncated"] and found["resolution"] == 32  # half the input's
         assert post(client, resolution=30).json()["degraded"] is False
-
-
-def passed(bundle: Bundle, *options: LabelMapOptions) -> tuple[Inference, list[Any]]:
-    """The predictions of requests after their coarse pass."""
-    model = Inference(bundle)
-    requests = [Request(str(i), b"", each) for i, each in enumerate(options)]
-    for request in requests:
-        request.prepared = bundle.predictor.prepare(PICTURE, request.options)
-    return model, list(model.begin(requests))
-
-
-def test_requests_share_calls_of_the_point_head(label_maps: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = (LabelMapOptions(points=20), LabelMapOptions(140, points=30), LabelMapOptions(35, points=40))
-    calls = evaluations(monkeypatch)
-    model, predictions = passed(label_maps, *options)
-    while pending := [each.render for each in predictions if not each.render.done]:
-        model.advance(pending)
-    assert calls == [90, 90, 50, 30]
-    for prediction, asked in zip(predictions, options, strict=True):
-        alone: Any = label_maps.predictor(PICTURE, asked).finish()
-        assert (prediction.finish().labels(70, 100) == alone.labels(70, 100)).mean() > 0.999
-
-
-def test_a_finished_map_owns_its_memory(label_maps: Bundle) -> None:
-    """The tensors that it keeps are no larger than they need to be: none is a view of the whole batch's."""
-    model, predictions = passed(label_maps, *[LabelMapOptions(140, points=30)] * 3)
-    while pending := [each.render for each in predictions if not each.render.done]:
-        model.advance(pending)
-    for prediction in predictions:
-        pyramid = prediction.finish().pyramid
-        kept = [pyramid.base, *(tensor for level in pyramid.levels for tensor in (level.cells, level.logits))]
-        for tensor in kept:
-            assert tensor.untyped_storage().nbytes() == tensor.nbytes
 
 
 def test_a_large_map_lets_others_pass(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
 from service.engine.errors import BodiesFull
 from service.http.body_limits import BodyBudget
 from tests.service.http.test_server import post, ready
-from tests.service.support import Discs, beginning, disc_bundle, encoded, picture, running, wait_for
+from tests.service.support import Discs, beginning, disc_bundle, encoded, metrics, picture, running, wait_for
 
 
 def test_bytes_are_counted_and_given_back() -> None:
@@ -35,7 +34,7 @@ def test_a_body_that_finds_no_room_is_refused_and_others_go_on(discs: Discs) -> 
             refused = post(url, good)
             assert refused.json()["type"] == "/problems/bodies-full"
             assert refused.headers["retry-after"] == "1"
-            metrics = httpx.get(f"{url}/metrics").text
-            assert 'pointrend_rejected_total{problem="bodies-full"}' in metrics
-            assert 'problem="queue-full"' not in metrics
+            text = metrics(url)
+            assert 'pointrend_rejected_total{problem="bodies-full"}' in text
+            assert 'problem="queue-full"' not in text
         wait_for(lambda: post(url, good).status_code == 200)  # it left, and its bytes with it

@@ -6,16 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
-from tests.service.support import Discs, disc_bundle, running, wait_for
+from tests.service.support import Discs, disc_bundle, get, running, wait_for
 
 
 @pytest.mark.slow
 def test_schemathesis_finds_nothing(discs: Discs, tmp_path: Path) -> None:
     with running(disc_bundle(discs), max_body_bytes=200_000) as url:
-        wait_for(lambda: httpx.get(f"{url}/readyz").is_success)
+        wait_for(lambda: get(f"{url}/readyz").is_success)
         command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json"]
         # No schema can say which bytes are an image: good parameters with a bad one are refused, rightly.
         checks = ["--checks", "all", "--exclude-checks", "positive_data_acceptance"]
