@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import torch
 from fastapi.testclient import TestClient
 
 from export.bundle import Bundle
 from service.app import create_app
 from tests.service.label_maps import street
 from tests.service.support import Discs, disc_bundle, settings, tiny_bundle, wait_for
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """With more, small tensors wait for threads that other processes keep from running."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
