@@ -14,7 +14,7 @@ from tests.service.label_maps import street
 from tests.service.support import Discs, disc_bundle, settings, tiny_bundle, wait_for
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def one_thread() -> Iterator[None]:
     """With more, small tensors wait for threads that other processes keep from running."""
     before = torch.get_num_threads()
