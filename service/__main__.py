@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli.errors import expected_errors
+from service.cli.errors import expected_errors, needs_client
 from service.cli.options import Score
 from service.cli.segment import segment
 from service.cli.serve import EPILOG, serve
@@ -33,9 +33,9 @@ def demo(
     score: Score = 0.5,
 ) -> None:
     """Start a server, send it an image, show what comes back."""
-    from service.cli.demo import run  # so that httpx is needed only here
-
     with expected_errors():
+        with needs_client():
+            from service.cli.demo import run
         run(bundle, image, out, score)
 
 

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from model.command_line import one_line_errors
 from model.errors import UserError
 from model.predict.images import ImageError
 
 EXPECTED = (UserError, OSError, ImageError)  # all other errors are bugs, or failures of a library
+
+
+@contextmanager
+def needs_client() -> Iterator[None]:
+    """Around imports of httpx. Raises UserError if it is not installed: a server does not need it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "httpx":
+            raise
+        raise UserError(
+            "this needs the extra `client`: in the repository, .venv/bin/pip install -e '.[client]'"
+        ) from error
 
 
 def expected_errors() -> AbstractContextManager[None]:

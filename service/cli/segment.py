@@ -15,7 +15,7 @@ from export.session import Execution
 from model.command_line import message
 from model.errors import UserError
 from model.masks.overlay import check_suffix
-from service.cli.errors import EXPECTED, expected_errors
+from service.cli.errors import EXPECTED, expected_errors, needs_client
 from service.cli.files import ImageFile, images_in, targets_in, with_ids, write_one
 from service.cli.offline import segment_files
 from service.cli.options import Device, Score, Threads
@@ -88,8 +88,8 @@ def segment(
         targets = targets_in(paths, out, kind) if folder and not kind.is_json else None
         (out.parent if targets is None else out).mkdir(parents=True, exist_ok=True)
         if url is not None:
-            from service.cli.remote import Remote  # so that httpx is needed only here
-
+            with needs_client():
+                from service.cli.remote import Remote
             remote = Remote(url, api_key, cast("Parameters", given))
             found = asyncio.run(remote.segment(files))
         else:

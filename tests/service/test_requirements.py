@@ -62,6 +62,14 @@ finally:
     thread.join()
 """
 COMMAND = "import service.__main__; service.__main__.app(sys.argv[1:])"
+WITHOUT_CLIENT = """
+import service.__main__
+from typer.testing import CliRunner
+
+for command in ("demo --bundle b --image i --out o", "segment --url http://127.0.0.1:9 --image i --out o"):
+    done = CliRunner().invoke(service.__main__.app, command.split())
+    assert done.exit_code == 2 and "error: this needs the extra `client`" in done.output, done.output
+"""
 CLIENT = """
 import service.client, service.output.formats
 assert set(service.output.formats.FORMATS) >= {"rle", "png"}
@@ -94,6 +102,10 @@ def test_segmenting_files(exported: Callable[[str], Path], tmp_path: Path) -> No
     options = ("--bundle", bundle, "--image", image, "--out", out, "--overlay", tmp_path / "o.png")
     python(COMMAND, "segment", *options)
     assert json.loads(out.read_text())["width"] == 64
+
+
+def test_what_needs_the_client_says_so() -> None:
+    python(WITHOUT_CLIENT)
 
 
 def test_the_client_needs_nothing_of_the_server() -> None:
