@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -71,7 +72,7 @@ def _tiny_semantic(config: SemanticConfig) -> SemanticConfig:
     )
 
 
-_TINY = {"instance": _tiny_instance, "semantic": _tiny_semantic}
+_TINY: Mapping[str, Callable[[Any], NetworkConfig]] = {"instance": _tiny_instance, "semantic": _tiny_semantic}
 
 
 def _tiny_trunk(trunk: ResNetConfig | TimmConfig) -> ResNetConfig | TimmConfig:
@@ -94,6 +95,7 @@ def random_pass(config: NetworkConfig, seed: int) -> CoarsePass:
     network = build_network(config)
     for part in network.modules():
         if isinstance(part, NORMS):
+            assert part.running_mean is not None and part.running_var is not None
             part.running_mean.normal_(0, 0.2)
             part.running_var.uniform_(0.5, 1.5)
             part.weight.data.uniform_(0.5, 1.0)

@@ -14,10 +14,9 @@ from tests.export.full_size import NAMES, random_checkpoint
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_export_is_the_network(name: str, tmp_path: Path) -> None:
-    """Batches of 1 and 3, several sizes, a picture of nothing, 800×1067 pixels; see export/parity.py."""
+    """Batches of 1 and 3, several sizes, a picture of nothing, 800×1067 pixels; see export/trials.py."""
     report = write_bundle(random_checkpoint(name), tmp_path / name, name=name, source={})
-    assert report["passed"]
-    assert {case["images"] for case in report["cases"]} == {1, 3}
+    assert report["passed"] and report["selection"]["detections"]["chosen"] > 100
     assert open_bundle(tmp_path / name).manifest.name == name
 
 
@@ -25,5 +24,4 @@ def test_export_is_the_network(name: str, tmp_path: Path) -> None:
 def test_no_detections(tmp_path: Path) -> None:
     checkpoint = random_checkpoint("pointrend_rcnn_r50_fpn", finds=False)
     report = write_bundle(checkpoint, tmp_path / "none", name="none", source={}, full_size=False)
-    assert report["passed"]
-    assert all(case["detections"] == 0 for case in report["cases"])
+    assert report["passed"] and report["selection"]["detections"]["chosen"] == 0

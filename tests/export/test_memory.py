@@ -17,7 +17,7 @@ def resident() -> int:
 
 
 def test_memory_that_a_large_pass_took_is_given_back(tmp_path: Path) -> None:
-    shape = ["batch", 3, "rows", "columns"]
+    shape: list[str | int | None] = ["batch", 3, "rows", "columns"]
     image, coarse = (helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n in ("image", "coarse"))
     nodes = [helper.make_node("Exp", ["image"], ["x"]), helper.make_node("Sin", ["x"], ["coarse"])]
     graph = helper.make_graph(nodes, "tiny", [image], [coarse])

@@ -47,6 +47,15 @@ def test_graphs_with_random_weights_pass(preset: str, tmp_path: Path) -> None:
     passes(preset, SEEDS[:2], tmp_path)
 
 
+def test_masks_lower_scores_in_the_graph(tmp_path: Path) -> None:
+    right = random_pass(tiny("people"), 0)
+    staged, shipped = exported("people", right, tmp_path)
+    (given, _) = batches(right.network.config)
+    found, scores = staged(given), shipped(given)["scores"]
+    assert "scores" in measure(right, staged, [given]).report()["stages"]
+    assert float(scores.sum()) < 0.95 * float(found["box_scores"].sum())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_graphs_of_every_preset_with_random_weights_pass(preset: str, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.ops import roi_align
 
-from model.networks import roi
 from model.networks.build import CoarsePass
 from tests.export.presets import NORMS
 
@@ -55,13 +55,13 @@ def sampling_ratio(coarse: CoarsePass) -> Iterator[bool]:
     if coarse.network.config.task != "instance":
         yield False
         return
-    right = roi.roi_align
 
     def wrong(features: Tensor, places: Tensor, side: int, scale: float, ratio: int, aligned: bool) -> Tensor:
-        return right(features, places, side, scale, ratio + 1, aligned)
+        read: Tensor = roi_align(features, places, side, scale, ratio + 1, aligned)
+        return read
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(roi, "roi_align", wrong)
+        patch.setattr("model.networks.roi.roi_align", wrong)
         yield True
 
 
@@ -70,7 +70,7 @@ def shifted_columns(coarse: CoarsePass) -> Iterator[bool]:
     """Read the matrix of the point head's first layer one column too late."""
     head = coarse.network.point_head
     if head is not None:
-        weight = head.fc[0].weight
+        weight = head.get_parameter("fc.0.weight")
         weight.data = torch.roll(weight.data, 1, 1)
     yield head is not None
 
@@ -82,7 +82,7 @@ def transposed_classes(coarse: CoarsePass) -> Iterator[bool]:
     if head is None or config.task != "instance" or config.num_classes < 2:
         yield False
         return
-    weight = head.fc[0].weight.data
+    weight = head.get_parameter("fc.0.weight").data
     first = head.fine_channels
     weight[:, [first, first + 1]] = weight[:, [first + 1, first]]
     yield True
