@@ -89,7 +89,10 @@ class Engine:
         await self._scheduler.serve()
 
     def check_room(self) -> None:
-        """Raise QueueFull if there is no room even for a request without any mask: before its body is received."""
+        """Raise QueueFull if there is no room even for a request without any mask.
+
+        The size of a request's image is not known before its body is received, so the largest input is assumed.
+        """
         self.admission.check(self._costs.coarse(self._max_input_pixels()))
 
     async def answer(self, request: Request) -> Answer:
@@ -106,7 +109,10 @@ class Engine:
         return answer
 
     async def warm_up(self) -> None:
-        """Become ready: take the golden picture through every stage. Raise if it is not seen as by the export."""
+        """Become ready: take the golden picture through every stage.
+
+        Raises RuntimeError unless the model sees in it what its export saw, and whatever else fails.
+        """
         images = max(1, self._config.batching.pixels // self._max_input_pixels())
         await self._workers.device.run(lambda: self._inference.warm_up(images))
         file = io.BytesIO()
@@ -160,11 +166,12 @@ class Engine:
         image = decode(request.image, max_pixels=config.max_pixels)
         if (image.width, image.height) != expected:
             self._task.check_size(options, image.width, image.height, config.max_points)
+        request.width, request.height = image.width, image.height
         request.prepared = self._predictor.prepare(image.pixels, options)
 
     def _encode(self, request: Request, abandoned: Event) -> Answer:
         """Finish the result and encode it, in the pool."""
-        request.result = request.prediction.finish()
+        request.finish()
         found = Found(
             request_id=request.id,
             model=self.manifest.name,

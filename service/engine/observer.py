@@ -33,7 +33,7 @@ class Observer(Protocol):
 
 
 class Observers:
-    """An observer that passes everything on to several. An error of one is logged, and reaches nobody else."""
+    """An observer that passes everything on to several. An error of one is logged and goes no further."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers

@@ -23,8 +23,8 @@ Stage = Literal["decode", "queue", "coarse", "refine", "encode"]
 class Request:
     """One request on its way through the engine.
 
-    Whoever asks makes it with the first group of fields and gives it to `Engine.answer`; the others are filled in on
-    the way and must not be read before. Times are the event loop's, in seconds.
+    The caller makes it with the first group of fields and gives it to `Engine.answer`. The others are filled in on the
+    way and must not be read before. Times are the event loop's, in seconds.
     """
 
     # What was asked: by service/http/routes.py or service/cli/offline.py.
@@ -42,7 +42,9 @@ class Request:
     max_side: int | None = None  # the side that its masks may have while the service is busy
 
     # The decoded image: in the pool.
-    prepared: Prepared = field(init=False, repr=False)
+    width: int = 0  # of the image as displayed
+    height: int = 0
+    prepared: Prepared = field(init=False, repr=False)  # until the result is finished
     padded: tuple[int, int] = (0, 0)  # (height, width) of the network's input; equal ones may share a pass
 
     # Its way through the scheduler.
@@ -53,7 +55,7 @@ class Request:
     passed: float = 0.0  # when its coarse pass ended
     rendered: float = 0.0  # when its last level was finished
     future: asyncio.Future[None] = field(init=False, repr=False)  # done when its renders are
-    prediction: Prediction = field(init=False, repr=False)
+    prediction: Prediction = field(init=False, repr=False)  # until the result is finished
 
     # What comes of it: in the pool.
     result: Result = field(init=False, repr=False)
@@ -64,15 +66,10 @@ class Request:
         """The time of its deadline, if it has one."""
         return None if self.deadline_seconds is None else self.arrived + self.deadline_seconds
 
-    @property
-    def width(self) -> int:
-        """Width of the image as displayed."""
-        return self.prepared.width
-
-    @property
-    def height(self) -> int:
-        """Height of the image as displayed."""
-        return self.prepared.height
+    def finish(self) -> None:
+        """Set the result, and let go of the maps that it was rendered from, which are views of its whole batch's."""
+        self.result = self.prediction.finish()
+        del self.prediction, self.prepared
 
     @property
     def degraded(self) -> bool:

@@ -197,7 +197,7 @@ class Scheduler:
             fail(request, DeadlinePassed())
         elif request.stage == "refine" and not self._working:
             self._end_late(deadline)
-            if self._device.turn.locked():  # another model has the device, nobody knows for how long
+            if self._device.turn.locked():  # another model has the device, for an unknown time
                 fail(request, DeadlinePassed())
 
     def _fail_all(self) -> None:

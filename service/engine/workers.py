@@ -31,7 +31,7 @@ class Workers:
         self._abandoned = 0
 
     async def in_pool(self, call: Callable[[threading.Event], T]) -> T:
-        """Run a call in the pool. It is given an event that is set once nobody waits for its result any more."""
+        """Run a call in the pool. The call is given an event, which is set when its caller has left."""
         abandoned = threading.Event()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, call, abandoned)
@@ -67,7 +67,7 @@ class Workers:
 
         def ended(future: asyncio.Future[T]) -> None:
             if not future.cancelled():
-                future.exception()  # asyncio would log an exception that nobody has looked at
+                future.exception()  # asyncio would log an exception that was never retrieved
             if spare:
                 self._abandoned -= 1
             else:

@@ -1,4 +1,4 @@
-"""Who shares a pass or a step, and in which order."""
+"""Which requests share a pass, which renders share a step, and in which order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that leave, over real sockets: counted once, where they were, and without harm to those who stay."""
+"""Clients that leave, over real sockets: each is counted once, in the stage where it was, and delays no other."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_departure_while_sending_is_counted_as_such(discs: Discs) -> None:
         wait_for(lambda: cancelled(url) == {"body": 1})
 
 
-def test_decodes_for_clients_that_left_delay_nobody(discs: Discs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decodes_for_clients_that_left_delay_no_other(discs: Discs, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many as there are spare threads."""
     held = Held(engine.decode)
     with running(disc_bundle(discs)) as url:

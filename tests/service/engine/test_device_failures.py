@@ -117,7 +117,7 @@ def test_a_step_that_ends_its_thread_is_tried_again() -> None:
         ("Non-zero status code returned while running Conv node", False),
     ],
 )
-def test_memory_is_released_whoever_says_that_there_is_none(message: str, full: bool) -> None:
+def test_memory_is_released_whichever_library_has_none(message: str, full: bool) -> None:
     class Failing(FakeModel):
         def begin(self, requests: Sequence[Request]) -> list[Any]:
             if not self.released:

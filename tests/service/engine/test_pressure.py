@@ -102,7 +102,7 @@ def test_the_queue_is_bounded_by_cost(discs: Discs) -> None:
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
 
 
-def test_a_slow_client_delays_nobody(discs: Discs) -> None:
+def test_a_slow_client_delays_no_other(discs: Discs) -> None:
     with running(disc_bundle(discs)) as url:
         wait_for(lambda: ready(url))
         with beginning(url, 5000) as connection:

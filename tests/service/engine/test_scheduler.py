@@ -139,7 +139,7 @@ def test_a_bad_request_fails_alone() -> None:
     assert model.released == 0
 
 
-def test_a_render_that_fails_takes_nobody_with_it() -> None:
+def test_a_render_that_fails_fails_no_other_request() -> None:
     async def scenario(scheduler: Scheduler) -> None:
         requests = [asked(name, levels=3) for name in ("a", "late", "c")]
         ends = await asyncio.gather(*submitted(scheduler, *requests), return_exceptions=True)
@@ -252,7 +252,7 @@ def test_a_pass_that_would_end_too_late_is_not_begun_for_nothing() -> None:
         with pytest.raises(DeadlinePassed):
             await others[0]
         await asyncio.gather(*first, others[1])
-        # With the device to itself it delays nobody, and the prediction may be wrong.
+        # With the device to itself it delays no other request, and the prediction may be wrong.
         await scheduler.submit(hopeless)
 
     play(scenario, model := FakeModel(), closed=["pass"])

@@ -28,7 +28,7 @@ def test_decodes_given_up_on_leave_their_place_to_others() -> None:
             for _ in range(2):
                 with pytest.raises(TimeoutError):
                     await workers.decode(lambda: gate.wait(PATIENCE), 0.01)
-            for _ in range(2):  # nobody waits for ever for one that may never end
+            for _ in range(2):  # a call that may never end does not keep others waiting for ever
                 with pytest.raises(NoDecoder, match="no thread was free to decode the image for 0.01 s"):
                     await workers.decode(lambda: 9, 0.01)
             late = asyncio.create_task(workers.decode(lambda: 8, PATIENCE))
@@ -43,7 +43,7 @@ def test_decodes_given_up_on_leave_their_place_to_others() -> None:
     asyncio.run(scenario())
 
 
-def test_what_fails_after_it_was_given_up_on_is_nobodys_trouble() -> None:
+def test_an_error_after_a_call_was_given_up_on_is_not_reported() -> None:
     gate = threading.Event()
 
     def fails() -> None:
