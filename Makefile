@@ -1,22 +1,23 @@
-# Everything a person needs: make setup · demo · serve · test · bench · check
+# The commands of this project: make setup · demo · serve · test · bench · check
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# The shipped models; the first is the service's default.
+WORKERS ?= 2
+# The shipped models. The first is the default of the service.
 MODELS := people $(filter-out people,$(basename $(notdir $(wildcard model/weights/*.safetensors))))
 BUNDLES := $(MODELS:%=--bundle bundles/%)
 export OMP_WAIT_POLICY = passive
 
 .PHONY: setup demo serve test test-slow bench check clean
 
-# A virtual environment with everything, remade when the requirements change.
+# A virtual environment with all packages, made anew when the requirements change.
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing (PyTorch is large: a few minutes the first time)"
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-# Shipped weights as a bundle, remade when they or the exporter change.
+# A bundle of shipped weights, made anew when they or the exporter change.
 bundles/%/bundle.json: model/weights/%.safetensors $(VENV)/.installed $(shell find export model -name "*.py")
 	$(BIN)/python -m export --checkpoint $< --out bundles/$*
 
@@ -28,8 +29,9 @@ demo: setup
 serve: setup
 	$(BIN)/python -m service serve $(BUNDLES)
 
+# Two workers with one thread each: WORKERS=1 for one at a time.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# What `docker build` and `docker run` do, without a container engine: the Dockerfile's steps in a folder of their own, then
-# the result started as an unprivileged user on a read-only file system, asked, and drained.
+# Do what `docker build` and `docker run` do, without a container engine: take the Dockerfile's steps in a folder, start the
+# result as an unprivileged user on a read-only file system, send it requests, and drain it.
 #   docker/rehearse.sh [FOLDER]     VARIANT, TORCH_CPU_INDEX and PYTHON (3.12) from the environment
-# FOLDER (new; a temporary one if absent) takes 7 GB. The read-only part needs root, whose rights the service does not get.
+# FOLDER (new; a temporary one if absent) takes 7 GB. Only root can make the read-only file system; the service gets no such rights.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3.12}
@@ -78,7 +78,10 @@ done
 say "drain: a request in flight, then SIGTERM"
 ask -F image=@examples/astronaut.jpg "http://127.0.0.1:$port/segment" -o "$root/last.json" &
 request=$!
-sleep 0.1
+# This very question counts as a request in flight, too.
+until ask "http://127.0.0.1:$port/metrics" | grep -qE '^pointrend_requests_in_flight ([2-9]|[1-9][0-9])'; do
+  kill -0 $request 2>/dev/null || break
+done
 kill -TERM $server
 wait $request && echo "answered: $(wc -c <"$root/last.json") bytes"
 wait $server && echo "exit code 0"
