@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from export.bundle import open_bundle
 from export.write import write_bundle
 from model.checkpoints.eager import eager_predictor
-from model.checkpoints.semantic_eager import eager_semantic
-from tests.parity import semantic
-from tests.parity.goldens import ALL, SEMANTIC, load, load_checkpoint
-from tests.parity.measures import STAGES, Figure, chain
+from model.predict.predictor import Predictor
+from tests.parity.figures import Figure
+from tests.parity.goldens import load, load_any
+from tests.parity.runs import KINDS
+
+Columns = Mapping[str, list[Figure]]
 
 
-def table(columns: dict[str, list[Figure]]) -> str:
-    """Figures as rows, recorded runs as columns."""
+def table(columns: Columns) -> str:
+    """Return figures as rows, and recorded runs as columns."""
     rows = [f"| figure | bar | {' | '.join(columns)} |", "|---|---|" + "---|" * len(columns)]
     for i, first in enumerate(next(iter(columns.values()))):
         bar = f"{'≥' if first.at_least else '≤'} {first.bar:g}"
@@ -25,38 +28,36 @@ def table(columns: dict[str, list[Figure]]) -> str:
     return "\n".join(rows)
 
 
-def semantic_tables(folder: Path) -> list[tuple[str, dict[str, list[Figure]]]]:
-    """Stages and chain of the semantic network."""
-    golden = load(SEMANTIC)
-    write_bundle(golden.semantic, folder / "semantic", name="tiny_semantic", source={}, full_size=False)
-    stages = [figure for stage in semantic.STAGES for figure in stage(golden)]
-    eager = semantic.chain(golden, eager_semantic(golden.semantic))
-    exported = semantic.chain(golden, open_bundle(folder / "semantic").predictor)
-    return [
-        ("Stages on recorded inputs, semantic", {SEMANTIC: stages}),
-        ("Whole chain, semantic", {"eager": eager, "exported bundle": exported}),
-    ]
+def tables(folder: Path) -> Iterator[tuple[str, Columns]]:
+    """Yield each table with its title. Bundles are exported to `folder`."""
+    for name, kind in KINDS.items():
+        runs = {run: load(run) for run in kind.names}
+        measured = {run: [f for stage in kind.stages for f in stage(golden)] for run, golden in runs.items()}
+        yield f"Stages on recorded inputs, {name}", measured
+        eager: dict[str, Predictor] = {
+            golden.model: eager_predictor(load_any(golden.model)) for golden in runs.values()
+        }
+        yield (
+            f"Whole chain, eager, {name}",
+            {run: kind.chain(golden, eager[golden.model]) for run, golden in runs.items()},
+        )
+        for model in eager:
+            write_bundle(load_any(model), folder / model, name=model, source={}, full_size=False)
+        exported = {model: open_bundle(folder / model).predictor for model in eager}
+        yield (
+            f"Whole chain, exported bundle, {name}",
+            {run: kind.chain(golden, exported[golden.model]) for run, golden in runs.items()},
+        )
 
 
 def main() -> int:
-    tables: list[tuple[str, dict[str, list[Figure]]]] = []
-    for kind, stages in STAGES.items():
-        names = [name for name in ALL if ("conv" in name) == (kind == "conv")]
-        found = {name: [f for stage in stages for f in stage(load(name))] for name in names}
-        tables.append((f"Stages on recorded inputs, {kind} head", found))
-    eager = {name: chain(load(name), eager_predictor(load(name).checkpoint)) for name in ALL}
-    tables.append(("Whole chain, eager", eager))
+    """Print all tables. Return 1 if a figure does not meet its bar."""
+    bad = 0
     with tempfile.TemporaryDirectory() as folder:
-        models = sorted({name.rsplit("_", 1)[0] for name in ALL})
-        for model in models:
-            write_bundle(load_checkpoint(model), Path(folder) / model, name=model, source={}, full_size=False)
-        bundles = {model: open_bundle(Path(folder) / model).predictor for model in models}
-        exported = {name: chain(load(name), bundles[name.rsplit("_", 1)[0]]) for name in ALL}
-        tables.append(("Whole chain, exported bundle", exported))
-        tables += semantic_tables(Path(folder))
-    for title, columns in tables:
-        print(f"### {title}\n\n{table(columns)}\n")
-    return int(any(not f.good for _, columns in tables for figures in columns.values() for f in figures))
+        for title, columns in tables(Path(folder)):
+            print(f"### {title}\n\n{table(columns)}\n", flush=True)
+            bad += sum(not figure.good for figures in columns.values() for figure in figures)
+    return int(bad > 0)
 
 
 if __name__ == "__main__":

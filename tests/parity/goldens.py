@@ -13,12 +13,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.checkpoints.checkpoint import AnyCheckpoint, Checkpoint, SemanticCheckpoint, open_any
-from model.checkpoints.detectron2.config import any_config_from_yaml
+from model.checkpoints.checkpoint import Checkpoint, of_task, open_checkpoint
+from model.checkpoints.detectron2.config import config_from_yaml
+from model.config.instance import MaskRCNNConfig
 
 FOLDER = Path(__file__).parents[1] / "golden"
-POINTREND = ("tiny_r50_astronaut", "tiny_r50_coffee", "tiny_x101_coffee")
-ALL = (*POINTREND, "tiny_conv_coffee")
 SEMANTIC = "tiny_semantic_coffee"
 
 
@@ -35,18 +34,19 @@ class Golden:
         return torch.from_numpy(self.arrays[key])
 
     @property
-    def checkpoint(self) -> Checkpoint:
-        return load_checkpoint(self.name.rsplit("_", 1)[0])
+    def model(self) -> str:
+        """The name of the model that was recorded."""
+        return self.name.rsplit("_", 1)[0]
 
     @property
-    def semantic(self) -> SemanticCheckpoint:
-        opened = load_any(self.name.rsplit("_", 1)[0])
-        assert isinstance(opened, SemanticCheckpoint)
-        return opened
+    def network_input(self) -> torch.Tensor:
+        """The recorded input: [3, h, w] RGB, before normalisation."""
+        return torch.from_numpy(self.arrays["resized_bgr"][:, :, ::-1].copy()).permute(2, 0, 1)
 
 
 @cache
 def load(name: str) -> Golden:
+    """Return the recorded run of this name: a model's and a picture's, joined by "_"."""
     with np.load(FOLDER / f"{name}.npz") as file:
         arrays = dict(file)
     path = FOLDER / f"{name}.json"
@@ -57,14 +57,14 @@ def load(name: str) -> Golden:
 
 
 @cache
-def load_any(name: str) -> AnyCheckpoint:
-    return open_any(FOLDER / f"{name}.pkl", any_config_from_yaml(FOLDER / f"{name}.yaml"))
+def load_any(name: str) -> Checkpoint:
+    """Return the model of this name, of either task."""
+    return open_checkpoint(FOLDER / f"{name}.pkl", config_from_yaml(FOLDER / f"{name}.yaml"))
 
 
-def load_checkpoint(name: str) -> Checkpoint:
-    opened = load_any(name)
-    assert isinstance(opened, Checkpoint)
-    return opened
+def load_checkpoint(name: str) -> Checkpoint[MaskRCNNConfig]:
+    """Return the Mask R-CNN of this name."""
+    return of_task(load_any(name), "instance")
 
 
 @cache
@@ -74,6 +74,6 @@ def units() -> dict[str, torch.Tensor]:
 
 
 def relative_difference(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """Max abs difference over the max abs value of the expected tensor."""
+    """Return the largest absolute difference over the largest absolute value of the expected tensor."""
     assert found.shape == expected.shape
     return float((found - expected).abs().max() / expected.abs().max())

@@ -9,17 +9,21 @@ import pytest
 
 from export.bundle import open_bundle
 from model.checkpoints.eager import eager_predictor
-from tests.parity.goldens import ALL, load
-from tests.parity.measures import chain
+from tests.parity.figures import Chain
+from tests.parity.goldens import load, load_any
+from tests.parity.runs import CHAINS
+
+EVERY_RUN = pytest.mark.parametrize(("name", "chain"), CHAINS, ids=[name for name, _ in CHAINS])
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_eager(name: str) -> None:
+@EVERY_RUN
+def test_eager(name: str, chain: Chain) -> None:
     golden = load(name)
-    assert [f for f in chain(golden, eager_predictor(golden.checkpoint)) if not f.good] == []
+    assert [f for f in chain(golden, eager_predictor(load_any(golden.model))) if not f.good] == []
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_exported(name: str, exported: Callable[[str], Path]) -> None:
-    bundle = open_bundle(exported(name.rsplit("_", 1)[0]))
-    assert [f for f in chain(load(name), bundle.predictor) if not f.good] == []
+@EVERY_RUN
+def test_exported(name: str, chain: Chain, exported: Callable[[str], Path]) -> None:
+    golden = load(name)
+    bundle = open_bundle(exported(golden.model))
+    assert [f for f in chain(golden, bundle.predictor) if not f.good] == []

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.parity.goldens import POINTREND, load
-from tests.parity.measures import STAGES, Stage
-
-CASES = [(name, stage) for name in POINTREND for stage in STAGES["pointrend"]]
-CASES += [("tiny_conv_coffee", stage) for stage in STAGES["conv"]]
+from tests.parity.figures import Stage
+from tests.parity.goldens import load
+from tests.parity.runs import STAGES
 
 
-@pytest.mark.parametrize(("name", "stage"), CASES, ids=[f"{n}-{s.__name__}" for n, s in CASES])
+@pytest.mark.parametrize(("name", "stage"), STAGES, ids=[f"{n}-{s.__name__}" for n, s in STAGES])
 def test_stage(name: str, stage: Stage) -> None:
     figures = stage(load(name))
     assert figures

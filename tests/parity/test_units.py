@@ -14,12 +14,11 @@ from model.pointrend.point_head import PointHead
 from model.training.losses.masks import mean_bce
 from tests.parity.goldens import FOLDER, units
 
-CLOSE = {"atol": 1e-5, "rtol": 0}
 STATS = json.loads((FOLDER / "units.json").read_text())["randomness_stats"]
 
 
 def check(found: torch.Tensor, expected: torch.Tensor) -> None:
-    torch.testing.assert_close(found, expected, **CLOSE)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 def test_point_sampling() -> None:

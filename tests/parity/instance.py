@@ -1,48 +1,27 @@
-"""How far our results are from the recorded ones, stage by stage and over the whole chain.
+"""How far our instance masks are from the recorded ones, stage by stage and over the whole chain.
 
-Each function takes a recorded run and returns figures with the bar that each must meet; the tests assert
-them and `python -m tests.parity` prints them as the table of docs/parity.md.
+Each function takes a recorded run and returns figures; the tests assert them, and `python -m tests.parity` prints them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
 from model.masks import rle
 from model.masks.paste import paste
+from model.networks.build import build_network
 from model.networks.mask_heads import PointRendMaskHead
-from model.networks.mask_rcnn import MaskRCNN, build
-from model.pointrend.render import FineMap, InstanceRender, advance, render
-from model.predict.instance import InstanceOptions, InstancePredictor, crop
-from model.predict.preprocess import network_input, resize
-from tests.parity.goldens import Golden, relative_difference
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured value and its bar."""
-
-    what: str
-    value: float
-    bar: float
-    at_least: bool = False  # the bar is the least that is allowed, not the most
-
-    @property
-    def good(self) -> bool:
-        return self.value >= self.bar if self.at_least else self.value <= self.bar
-
-
-Stage = Callable[[Golden], list[Figure]]
-
-
-def resized(golden: Golden) -> list[Figure]:
-    own = resize(golden.image, golden.checkpoint.config.preprocessing)[:, :, ::-1]
-    return [Figure("resized input: different bytes", float((own != golden.arrays["resized_bgr"]).sum()), 0)]
+from model.networks.mask_rcnn import MaskRCNN
+from model.pointrend.instance import InstanceRender
+from model.pointrend.render import advance, render
+from model.predict.instance import InstanceOptions, InstancePredictor
+from model.predict.predictor import fine_map
+from model.predict.preprocess import network_input
+from tests.parity.figures import Figure, Stage, points_figures, resized
+from tests.parity.goldens import Golden, load_checkpoint, relative_difference
 
 
 @torch.inference_mode()
@@ -87,18 +66,13 @@ def levels(golden: Golden) -> list[Figure]:
             r.logits = own
         advance(running, point)
         found = _logits(running).flatten(1)
-        finer = torch.nn.functional.interpolate(
-            recorded[None], scale_factor=2, mode="bilinear", align_corners=False
-        )[0]
+        finer = F.interpolate(recorded[None], scale_factor=2, mode="bilinear", align_corners=False)[0]
         cells, values = golden[f"step{step}_indices"].long(), golden[f"step{step}_point_logits"]
         # A cell was chosen by us where it no longer holds the interpolated logit.
         chosen = (found != finer.flatten(1)).gather(1, cells)
         difference = (found.gather(1, cells) - values).abs()[chosen].max() / values.abs().max()
         side = finer.shape[-1]
-        figures += [
-            Figure(f"{side}×{side}: same points", float(chosen.float().mean()), 0.999, at_least=True),
-            Figure(f"{side}×{side}: logits at points, relative", float(difference), 1e-4),
-        ]
+        figures += points_figures(f"{side}×{side}", float(chosen.float().mean()), float(difference))
         recorded = finer.flatten(1).scatter(1, cells, values).view_as(finer)
     return figures
 
@@ -149,17 +123,17 @@ def proposals(golden: Golden) -> list[Figure]:
 def chain(golden: Golden, predictor: InstancePredictor) -> list[Figure]:
     """Picture in, masks out."""
     everything = InstanceOptions(resolution=224, points=784, score=0.0, max_instances=1000)
-    regions = predictor(golden.image, everything)
+    masks = predictor(golden.image, everything).finish().masks
     record = golden.record
-    same = len(regions) == len(record["classes"]) and [r.category for r in regions] == record["classes"]
+    same = len(masks) == len(record["classes"]) and [m.category for m in masks] == record["classes"]
     if not same:
         return [Figure("detections: same count and classes", 0, 1, at_least=True)]
-    boxes = np.abs(np.stack([r.box for r in regions]) - record["pred_boxes"]).max()
-    scores = np.abs(np.array([r.score for r in regions]) - record["scores"]).max()
+    boxes = np.abs(np.stack([m.box for m in masks]) - record["pred_boxes"]).max()
+    scores = np.abs(np.array([m.score for m in masks]) - record["scores"]).max()
     height, width = record["height"], record["width"]
     over, shares = 0, []
-    for region, expected, area in zip(regions, record["rle"], record["area"], strict=True):
-        own = rle.decode(rle.encode(crop(region, width, height), width, height), width, height)
+    for mask, expected, area in zip(masks, record["rle"], record["area"], strict=True):
+        own = rle.decode(rle.encode(mask.crop(width, height), width, height), width, height)
         different = int((own != _bitmap(expected, width, height)).sum())
         over += different > max(4, 0.01 * area)
         shares.append(different / max(area, 1))
@@ -172,27 +146,24 @@ def chain(golden: Golden, predictor: InstancePredictor) -> list[Figure]:
     ]
 
 
-STAGES: dict[str, tuple[Stage, ...]] = {
-    "pointrend": (resized, features, coarse, levels, rendered, pasted, proposals),
-    "conv": (resized, conv_head, pasted),
-}
+POINTREND: tuple[Stage, ...] = (resized, features, coarse, levels, rendered, pasted, proposals)
+CONV: tuple[Stage, ...] = (resized, conv_head, pasted)
 
 
 def renders(golden: Golden, net: MaskRCNN) -> list[InstanceRender]:
-    """Renders from the recorded P2, raw boxes, classes and coarse logits."""
+    """Return renders from the recorded P2, raw boxes, classes and coarse logits."""
     point = _head(net).point
-    fine = point.project_fine(golden["features_p2"][None])[0]
-    height, width, dim = fine.shape
-    fine_map = FineMap(fine.reshape(-1, dim), height, width, 4)
+    fine = fine_map(point.project_fine(golden["features_p2"][None]), 0, 4)
     cells = point.project_coarse(golden["coarse_logits"], golden["raw_classes"])
     return [
-        InstanceRender(fine_map, own, box, int(category), 224, points=784)
+        InstanceRender(fine, own, box, int(category), 224, points=784)
         for own, box, category in zip(cells, golden["raw_boxes"], golden["raw_classes"], strict=True)
     ]
 
 
 def _network(golden: Golden) -> MaskRCNN:
-    return build(golden.checkpoint.config, golden.checkpoint.tensors)
+    checkpoint = load_checkpoint(golden.model)
+    return build_network(checkpoint.config, checkpoint.tensors)
 
 
 def _head(net: MaskRCNN) -> PointRendMaskHead:
@@ -202,8 +173,7 @@ def _head(net: MaskRCNN) -> PointRendMaskHead:
 
 def _pyramid(golden: Golden) -> tuple[MaskRCNN, list[torch.Tensor]]:
     net = _network(golden)
-    rgb = torch.from_numpy(golden.arrays["resized_bgr"][:, :, ::-1].copy()).permute(2, 0, 1)
-    images, _ = network_input([rgb], golden.checkpoint.config.preprocessing)
+    images, _ = network_input([golden.network_input], net.config.preprocessing)
     return net, net.backbone(images)
 
 
