@@ -21,7 +21,7 @@ from service.engine.observer import Observer, Observers
 from service.engine.workers import Workers
 from service.http import operation, segment
 from service.http.auth import Keys
-from service.http.body_limits import BodyBudget
+from service.http.body.limits import BodyBudget
 from service.http.documentation import add_documentation
 from service.http.error_handlers import add_error_handlers
 from service.http.middleware import REQUEST_ID, RequestRecorder

@@ -23,8 +23,8 @@ from service.cli.progress import progress
 from service.engine.engine import Engine, EngineConfig, serving
 from service.engine.request import Request
 from service.engine.workers import Workers
-from service.http.options import parse_options
-from service.http.parameters import SegmentQuery
+from service.http.query.options import parse_options
+from service.http.query.parameters import SegmentQuery
 from service.observe.metrics import Metrics
 from service.output.format import Content
 from service.settings import Settings

@@ -19,7 +19,7 @@ from service.cli.errors import EXPECTED, expected_errors, needs_client
 from service.cli.files import ImageFile, images_in, targets_in, with_ids, write_one
 from service.cli.offline import segment_files
 from service.cli.options import Device, Score, Threads
-from service.http.parameters import FormatName, SegmentQuery, explain
+from service.http.query.parameters import FormatName, SegmentQuery, explain
 from service.output.format import Content
 from service.output.formats import DEFAULT, FORMATS, described
 from service.settings import read_settings

@@ -22,7 +22,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from service.client.parameters import LabelMap, Masks, Parameters
+from service.client.parameters import LabelMapParameters, MaskParameters, Parameters
 from service.client.results import Segmentation, parse, read_label_map
 from service.client.retries import Retries, seconds_to_next_attempt
 
@@ -46,11 +46,11 @@ class Client:
     ) -> None:
         self._http.close()
 
-    def segment(self, image: Image, **parameters: Unpack[Masks]) -> Segmentation:
+    def segment(self, image: Image, **parameters: Unpack[MaskParameters]) -> Segmentation:
         """Return the masks of an image, given as its bytes or as a path. Raises ClientError, OSError."""
         return parse(self._post(image, {**parameters, "format": "rle"}).json())
 
-    def label_map(self, image: Image, **parameters: Unpack[LabelMap]) -> NDArray[np.uint8]:
+    def label_map(self, image: Image, **parameters: Unpack[LabelMapParameters]) -> NDArray[np.uint8]:
         """Return a semantic model's label map [height, width].
 
         A cell holds the position of its class among the model's classes, or 255 if that class was not asked for.
@@ -93,11 +93,11 @@ class AsyncClient:
     ) -> None:
         await self._http.aclose()
 
-    async def segment(self, image: Image, **parameters: Unpack[Masks]) -> Segmentation:
+    async def segment(self, image: Image, **parameters: Unpack[MaskParameters]) -> Segmentation:
         """Return the masks of an image, as `Client.segment` does."""
         return parse((await self._post(image, {**parameters, "format": "rle"})).json())
 
-    async def label_map(self, image: Image, **parameters: Unpack[LabelMap]) -> NDArray[np.uint8]:
+    async def label_map(self, image: Image, **parameters: Unpack[LabelMapParameters]) -> NDArray[np.uint8]:
         """Return a semantic model's label map, as `Client.label_map` does."""
         return read_label_map((await self._post(image, {**parameters, "format": "png"})).content)
 

@@ -12,7 +12,7 @@ FormatName = Literal["rle", "rle_list", "polygon", "coco", "png"]
 Box = Sequence[float | str]  # x0, y0, x1, y1 in image pixels, and perhaps the name of a class
 
 
-class LabelMap(TypedDict, total=False):
+class LabelMapParameters(TypedDict, total=False):
     """Parameters of every request. None means the same as leaving it out."""
 
     model: str | None
@@ -22,7 +22,7 @@ class LabelMap(TypedDict, total=False):
     deadline_ms: int | None
 
 
-class Masks(LabelMap, total=False):
+class MaskParameters(LabelMapParameters, total=False):
     """Parameters of a request for masks of instances."""
 
     score: float
@@ -30,7 +30,7 @@ class Masks(LabelMap, total=False):
     boxes: str | Sequence[Box] | None  # a list, or the same as JSON
 
 
-class Parameters(Masks, total=False):
+class Parameters(MaskParameters, total=False):
     """All parameters."""
 
     format: FormatName

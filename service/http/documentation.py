@@ -1,4 +1,4 @@
-"""The page /docs: Swagger UI, whose script and style come from a CDN, under the narrowest policy it works with."""
+"""The page /docs: Swagger UI, whose script and style come from a CDN, under the strictest policy that it works with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def add_documentation(app: FastAPI) -> None:
-    """Give the app /docs, in place of FastAPI's own, which would need a policy that allows any inline script."""
+    """Give the app the page /docs. FastAPI's own would need a policy that allows every inline script."""
 
     @app.get("/docs", include_in_schema=False)
     async def _(request: Request) -> Response:
@@ -33,7 +33,7 @@ def add_documentation(app: FastAPI) -> None:
 
 
 def _policy(page: bytes) -> str:
-    """Allows this very page's inline script, the CDN's two files, and questions to this service."""
+    """Return a policy that allows this page's inline script, the two files of the CDN, and requests to this service."""
     digests = (base64.b64encode(hashlib.sha256(script).digest()).decode() for script in _INLINE.findall(page))
     inline = " ".join(f"'sha256-{digest}'" for digest in digests)
     return "; ".join(
@@ -41,7 +41,7 @@ def _policy(page: bytes) -> str:
             "default-src 'none'",
             f"script-src {_SCRIPT} {inline}",
             f"style-src {_STYLE}",
-            "img-src data: blob:",  # its icons; label maps that were tried out
+            "img-src data: blob:",  # its icons, and label maps that were tried out
             "connect-src 'self'",
             "base-uri 'none'",
             "form-action 'none'",

@@ -15,8 +15,8 @@ from model.predict.images import ImageError
 from service.engine.errors import DeadlinePassed, ParameterError, Stopped, TryLater
 from service.http import problems
 from service.http.middleware import CLIENT_GONE
-from service.http.parameters import explain
 from service.http.problems import Problem
+from service.http.query.parameters import explain
 from service.observe.metrics import Metrics
 
 # The first base of an exception that is listed here decides.

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from service.http import schemas
-from service.http.form import FIELDS
+from service.http.body.form import FIELDS
 from service.http.problems import KINDS, MEDIA_TYPE
 from service.output.formats import FORMATS
 

@@ -1,4 +1,4 @@
-"""The shapes of answers, for OpenAPI. Answers themselves are written by `answers.py` in the pool."""
+"""The shapes of answers, for OpenAPI. Answers themselves are encoded in service/output, without these classes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCORE = (
-    "How sure the model is: of the box, some models (`people`) times how right they expect its mask to be."
-)
+SCORE = "Confidence of the box; of some models (`people`) multiplied by the expected precision of its mask."
 _RLE: dict[str, Any] = {"size": [4, 5], "counts": "52203"}
 _INSTANCE: dict[str, Any] = {
     "category_id": 1,
@@ -32,7 +30,7 @@ _TIMINGS: dict[str, Any] = {
 
 
 class Rle(BaseModel):
-    """Run lengths down the columns of the whole image, zeros first."""
+    """Run lengths of a mask, down the columns of the whole image, zeros first."""
 
     size: tuple[int, int] = Field(description="Height and width of the image.")
     counts: str | list[int] = Field(
@@ -40,7 +38,9 @@ class Rle(BaseModel):
     )
 
 
-class Instance(BaseModel):
+class InstanceEntry(BaseModel):
+    """One instance and its mask."""
+
     model_config = ConfigDict(json_schema_extra={"example": _INSTANCE})
 
     category_id: int
@@ -51,15 +51,15 @@ class Instance(BaseModel):
     segmentation: Rle | list[list[int]] = Field(
         description="Run lengths, or polygons [[x0, y0, x1, y1, …], …]."
     )
-    resolution: int = Field(description="Side of the mask within its box, as achieved.")
+    resolution: int = Field(description="Side of the mask within its box that was reached.")
     points: int | Literal["auto"] = Field(description="Points evaluated per level.")
     truncated: bool = Field(
-        description="Whether the mask is coarser than asked for: the deadline came, or the service is busy."
+        description="Whether the mask is coarser than asked for, because the deadline came or the service is busy."
     )
 
 
 class Timings(BaseModel):
-    """Milliseconds. `coarse` is the whole batch's; `refine` is from there to the request's last level."""
+    """Milliseconds in each stage. `coarse` is that of the whole batch; `refine` goes from there to the last level."""
 
     model_config = ConfigDict(json_schema_extra={"example": _TIMINGS})
 
@@ -72,43 +72,49 @@ class Timings(BaseModel):
 
 
 class SegmentAnswer(BaseModel):
+    """The answer of an instance model."""
+
     id: str = Field(description="The request's x-request-id.", examples=["4f6c1e9b"])
     model: str = Field(examples=["people"])
-    width: int = Field(description="Of the image as displayed: EXIF orientation applied.", examples=[5])
+    width: int = Field(
+        description="Width of the image as displayed: with its EXIF orientation.", examples=[5]
+    )
     height: int = Field(examples=[4])
     degraded: bool = Field(
         description="Whether masks are coarser than asked for because the service is busy.", examples=[False]
     )
-    instances: list[Instance]
+    instances: list[InstanceEntry]
     timings_ms: Timings
 
 
-class Segment(BaseModel):
+class SegmentEntry(BaseModel):
     """All pixels of one class."""
 
     category_id: int = Field(examples=[3])
     category: str = Field(examples=["road"])
-    area: int = Field(description="Pixels.", examples=[4])
+    area: int = Field(description="Pixels of the segment.", examples=[4])
     segmentation: Rle = Field(examples=[_RLE])
 
 
 class LabelAnswer(BaseModel):
-    """Of a semantic model."""
+    """The answer of a semantic model."""
 
     id: str = Field(description="The request's x-request-id.", examples=["4f6c1e9b"])
     model: str = Field(examples=["street"])
-    width: int = Field(description="Of the image as displayed: EXIF orientation applied.", examples=[5])
+    width: int = Field(
+        description="Width of the image as displayed: with its EXIF orientation.", examples=[5]
+    )
     height: int = Field(examples=[4])
     degraded: bool = Field(
         description="Whether the map is coarser than asked for because the service is busy.", examples=[False]
     )
-    resolution: int = Field(description="Height of the label map, as achieved.", examples=[4])
+    resolution: int = Field(description="Height of the label map that was reached.", examples=[4])
     points: int | Literal["auto"] = Field(description="Points evaluated per level.", examples=["auto"])
     truncated: bool = Field(
-        description="Whether it is coarser than asked for: the deadline came, or the service is busy.",
+        description="Whether it is coarser than asked for, because the deadline came or the service is busy.",
         examples=[False],
     )
-    segments: list[Segment] = Field(description="One for each class present, in the classes' order.")
+    segments: list[SegmentEntry] = Field(description="One for each class present, in the classes' order.")
     timings_ms: Timings
 
 
@@ -123,12 +129,14 @@ class CocoResult(BaseModel):
 
 
 class Finding(BaseModel):
+    """One parameter that is not allowed."""
+
     parameter: str
     detail: str
 
 
 class ProblemDetails(BaseModel):
-    """RFC 9457."""
+    """What went wrong, according to RFC 9457."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -147,16 +155,24 @@ class ProblemDetails(BaseModel):
     status: int
     detail: str = Field(description="What was wrong and what is allowed.")
     request_id: str
-    errors: list[Finding] | None = Field(default=None, description="Of type /problems/invalid-parameter.")
+    errors: list[Finding] | None = Field(
+        default=None, description="Each wrong parameter, of a problem of type /problems/invalid-parameter."
+    )
 
 
 class CategoryCard(BaseModel):
+    """A class that a model knows."""
+
     id: int = Field(examples=[1])
     name: str = Field(examples=["person"])
 
 
 class PreprocessingCard(BaseModel):
-    short_edge: int = Field(description="Pixels; unless the long edge would pass its own.", examples=[800])
+    """The size to which a model's images are resized."""
+
+    short_edge: int = Field(
+        description="Pixels of the short edge; fewer if the long edge would exceed its own.", examples=[800]
+    )
     long_edge: int = Field(examples=[1333])
 
 
@@ -173,17 +189,22 @@ class ModelCard(BaseModel):
         examples=[[28, 56, 112]],
     )
     score_threshold: float | None = Field(
-        description="It finds no box of which it is less sure than this; null: a semantic model.",
+        description="Least confidence of a box that the model finds; null: a semantic model.",
         examples=[0.05],
     )
     max_detections: int | None = Field(examples=[100])
     palette: list[tuple[int, int, int]] | None = Field(
         description="The classes' colours of a semantic model's label maps.", examples=[None]
     )
-    providers: list[str] = Field(description="What runs its graph.", examples=[["CPUExecutionProvider"]])
+    providers: list[str] = Field(
+        description="ONNX Runtime's execution providers that run its graph.",
+        examples=[["CPUExecutionProvider"]],
+    )
     threads: int = Field(description="Threads that its work may use.", examples=[2])
     parity: dict[str, Any] = Field(description="How far the exported model is from the trained one.")
 
 
 class Status(BaseModel):
+    """How the service is."""
+
     status: Literal["ok", "ready"]

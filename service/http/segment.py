@@ -9,13 +9,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from service.engine.request import Request as EngineRequest
-from service.http.body_limits import Take
-from service.http.form import Upload
+from service.http.body.form import Upload
+from service.http.body.limits import Take
+from service.http.body.upload import read_upload, unless_gone
 from service.http.openapi import IMAGE_BODY, SEGMENT_RESPONSES
-from service.http.options import parse_options
-from service.http.parameters import SegmentQuery, check_once
+from service.http.query.options import parse_options
+from service.http.query.parameters import SegmentQuery, check_once
 from service.http.service import NEEDS_KEY, CurrentService, Service
-from service.http.upload import read_upload, unless_gone
 
 router = APIRouter()
 

@@ -13,7 +13,7 @@ from service.engine.engine import Engine
 from service.engine.errors import ParameterError, Starting
 from service.engine.workers import Workers
 from service.http.auth import Keys
-from service.http.body_limits import BodyBudget
+from service.http.body.limits import BodyBudget
 from service.http.problems import Problem
 from service.observe.metrics import Metrics
 from service.settings import Settings

@@ -27,7 +27,7 @@ from service.cli.offline import segment_files
 from service.client import Client, Refused
 from service.client.results import read_label_map
 from service.engine import engine
-from service.http.parameters import SegmentQuery
+from service.http.query.parameters import SegmentQuery
 from tests.service.label_maps import BODY, CATEGORIES, PICTURE, labels_of, post
 from tests.service.support import Discs, disc_bundle, get, running, settings, wait_for
 

@@ -22,7 +22,7 @@ import service.__main__ as cli
 from service.client import AGAIN, AsyncClient, Client, Refused, Retries, Unavailable
 from service.client import client as client_module
 from service.client.parameters import Parameters
-from service.http.parameters import SegmentQuery
+from service.http.query.parameters import SegmentQuery
 from service.output.formats import FORMATS
 from tests.service.support import Discs, disc_bundle, encoded, get, metrics, picture, running, wait_for
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.engine.errors import BodiesFull
-from service.http.body_limits import BodyBudget
+from service.http.body.limits import BodyBudget
 from tests.service.http.test_server import post, ready
 from tests.service.support import Discs, beginning, disc_bundle, encoded, metrics, picture, running, wait_for
 

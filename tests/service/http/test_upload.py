@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from service.http.body_limits import BodyBudget
-from service.http.form import Upload
+from service.http.body.form import Upload
+from service.http.body.limits import BodyBudget
+from service.http.body.upload import read_upload
 from service.http.problems import Problem
-from service.http.upload import read_upload
 
 SIZE = 24_000_000
 CHUNK = 65_536

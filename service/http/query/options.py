@@ -9,8 +9,8 @@ from model.config.categories import Category
 from model.predict.instance import InstanceOptions, parse_resolution
 from model.predict.label_map import LabelMapOptions, parse_height
 from service.engine.errors import ParameterError
-from service.http.boxes import index_of, parse_boxes
-from service.http.parameters import SegmentQuery
+from service.http.query.boxes import index_of, parse_boxes
+from service.http.query.parameters import SegmentQuery
 from service.output.formats import FORMATS, names
 
 T = TypeVar("T")

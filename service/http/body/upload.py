@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from service.http.body_limits import Take
-from service.http.form import Upload, read_form
+from service.http.body.form import Upload, read_form
+from service.http.body.limits import Take
 from service.http.problems import Problem
 
 T = TypeVar("T")

@@ -1,0 +1,1 @@
+"""The body of a request: received within limits, and in memory once."""
