@@ -102,18 +102,3 @@ def decode(counts: Counts, width: int, height: int) -> NDArray[np.bool_]:
 def area(counts: Counts) -> int:
     """Return the number of foreground pixels."""
     return int(counts[1::2].sum())
-
-
-def bounding_box(counts: Counts, height: int) -> tuple[int, int, int, int]:
-    """Return the tight box (x, y, width, height) in pixels; all zero for an empty mask."""
-    ends = np.cumsum(counts)
-    start, stop = ends[:-1:2], ends[1::2]
-    start, stop = start[start < stop], stop[start < stop] - 1
-    if not start.size:
-        return 0, 0, 0, 0
-    left, right = int(start[0] // height), int(stop[-1] // height)
-    if (start // height < stop // height).any():  # from one column into the next: from edge to edge
-        top, bottom = 0, height - 1
-    else:
-        top, bottom = int((start % height).min()), int((stop % height).max())
-    return left, top, right - left + 1, bottom - top + 1

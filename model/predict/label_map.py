@@ -15,7 +15,6 @@ from torch import Tensor
 from model.config.categories import Category
 from model.config.parts import Preprocessing
 from model.errors import UserError
-from model.masks import rle
 from model.masks.palette import VOID, Colour
 from model.pointrend.label_map import LabelMapRender
 from model.pointrend.label_map_levels import Size
@@ -39,15 +38,6 @@ class LabelMapOptions:
     resolution: int | Literal["native"] = "native"  # height of the map that is rendered
     points: int | None = None  # per level; None: in proportion to the length of the contours
     classes: frozenset[int] | None = None  # indices; None: all
-
-
-@dataclass(frozen=True)
-class Segment:
-    """All pixels of one class."""
-
-    category: int  # index
-    area: int
-    counts: rle.Counts  # run lengths in the image's size
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,12 +145,6 @@ def target_size(height: int, width: int, resolution: int | Literal["native"]) ->
             f"a label map of {columns}×{rows} is too large: at most {MAX_CELLS} cells; lower the resolution"
         )
     return rows, columns
-
-
-def segments(labels: NDArray[np.uint8]) -> list[Segment]:
-    """Return one segment for each class in a label map, in the order of the classes."""
-    found = rle.encode_labels(labels)
-    return [Segment(label, rle.area(counts), counts) for label, counts in found.items() if label != VOID]
 
 
 def parse_height(text: str) -> int | Literal["native"]:

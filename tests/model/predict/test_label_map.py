@@ -11,16 +11,13 @@ import torch
 from export.trials import picture
 from model.config.categories import numbered
 from model.config.semantic import SemanticConfig
-from model.masks import rle
-from model.masks.palette import default_palette
+from model.masks.palette import VOID, default_palette
 from model.networks.eager import predictor_of
 from model.predict.label_map import (
-    VOID,
     LabelMapOptions,
     LabelMapPredictor,
     parse_height,
     parse_label_map_points,
-    segments,
     target_size,
 )
 from tests.model import tiny_semantic
@@ -71,15 +68,6 @@ def test_classes_that_were_not_asked_for_are_void() -> None:
     everything = found.finish().labels(64, 96)
     some = dataclasses.replace(found, classes=frozenset({0, 2})).finish().labels(64, 96)
     assert np.array_equal(some, np.where(everything == 1, VOID, everything))
-    assert [s.category for s in segments(some)] == [c for c in np.unique(everything).tolist() if c != 1]
-
-
-def test_segments_are_the_classes_pixels() -> None:
-    labels = np.array([[0, 0, 2], [0, 2, 2], [VOID, 2, 2], [7, 7, 0]], np.uint8)
-    found = segments(labels)
-    assert [(s.category, s.area) for s in found] == [(0, 4), (2, 5), (7, 2)]
-    for segment in found:
-        assert np.array_equal(rle.decode(segment.counts, 3, 4), labels == segment.category)
 
 
 def test_sizes_are_bounded() -> None:
