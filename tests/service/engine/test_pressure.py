@@ -13,7 +13,8 @@ from export.bundle import Bundle
 from service.app import create_app
 from service.engine.inference import Inference
 from service.engine.request import Request
-from service.http import middleware, segment, upload
+from service.http import middleware, segment
+from service.http.body import upload
 from tests.parity.goldens import FOLDER
 from tests.service.http.test_server import post, ready, waiting
 from tests.service.support import Discs, beginning, disc_bundle, encoded, picture, running, settings, wait_for
