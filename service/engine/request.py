@@ -1,6 +1,6 @@
 """One request on its way through the engine.
 
-asked      id, image, options, format, …          service/http/routes.py or service/cli/offline.py
+asked      id, image, options, format, …          service/http/segment.py or service/cli/offline.py
 admitted   arrived, cost, coarse_cost, max_side   Engine.answer, on the event loop
 decoded    prepared, padded                       the pool
 scheduled  since, due, begun, prediction, …       the scheduler; the work itself on the device's thread
@@ -27,7 +27,7 @@ class Request:
     way and must not be read before. Times are the event loop's, in seconds.
     """
 
-    # What was asked: by service/http/routes.py or service/cli/offline.py.
+    # What was asked: by service/http/segment.py or service/cli/offline.py.
     id: str
     image: bytes = field(repr=False)
     options: Any = None  # of the chosen model's task: InstanceOptions, LabelMapOptions

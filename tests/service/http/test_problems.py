@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import threading
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from service.engine import engine
 from service.http.problems import KINDS
 from service.http.schemas import ProblemDetails
 from tests.model.predict.test_images import png
-from tests.service.support import POISON, Discs, disc_bundle, encoded, picture, settings, wait_for
+from tests.service.support import PATIENCE, POISON, Discs, disc_bundle, encoded, picture, settings, wait_for
 
 PNG = {"content-type": "image/png"}
 GOOD = encoded(picture())
@@ -230,17 +230,18 @@ def test_rejections_are_counted(client: TestClient, discs: Discs) -> None:
 
 
 def test_an_image_that_takes_too_long_to_decode(discs: Discs, monkeypatch: pytest.MonkeyPatch) -> None:
-    with TestClient(create_app(settings(decode_seconds=0.2), [disc_bundle(discs)])) as client:
+    gate, quick = threading.Event(), engine.decode
+
+    def held(data: bytes, *, max_pixels: int) -> Any:
+        assert gate.wait(PATIENCE)
+        return quick(data, max_pixels=max_pixels)
+
+    with TestClient(create_app(settings(decode_seconds=0.5), [disc_bundle(discs)])) as client:
         wait_for(lambda: client.get("/readyz").is_success)
-        quick = engine.decode
-
-        def slow(data: bytes, *, max_pixels: int) -> Any:
-            time.sleep(0.5)
-            return quick(data, max_pixels=max_pixels)
-
-        monkeypatch.setattr(engine, "decode", slow)
-        check(client.post("/segment", content=GOOD, headers=PNG), 400, "slow-image", "more than 0.2 s")
-        hurried = client.post("/segment?deadline_ms=50", content=GOOD, headers=PNG)
-        check(hurried, 504, "deadline", "not even coarse masks")
-        monkeypatch.setattr(engine, "decode", quick)
+        with monkeypatch.context() as patch:
+            patch.setattr(engine, "decode", held)
+            check(client.post("/segment", content=GOOD, headers=PNG), 400, "slow-image", "more than 0.5 s")
+            hurried = client.post("/segment?deadline_ms=50", content=GOOD, headers=PNG)
+            check(hurried, 504, "deadline", "not even coarse masks")
+        gate.set()
         assert client.post("/segment", content=GOOD, headers=PNG).status_code == 200
