@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.engine.errors import DeadlinePassed, Stopped
+from service.engine.errors import DeadlinePassed
 from service.engine.request import Request
 from service.engine.scheduler import Scheduler
 from tests.service.engine.fakes import (
@@ -201,44 +201,6 @@ def test_masks_may_be_limited() -> None:
         assert levels(limited) == [28]
 
     play(scenario, FakeModel())
-
-
-def test_a_loop_that_fails_starts_once_more_and_then_is_dead(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: Any) -> None:
-        raise RuntimeError("a mistake in the scheduler itself")
-
-    monkeypatch.setattr("service.engine.model_worker.choose_step", broken)
-
-    async def scenario(scheduler: Scheduler) -> None:
-        with pytest.raises(Stopped):
-            await scheduler.submit(asked("a"))
-        await other_tasks_run()
-        assert scheduler.alive
-        with pytest.raises(Stopped):
-            await scheduler.submit(asked("a"))
-        await until(lambda: not scheduler.alive)
-        with pytest.raises(Stopped):
-            await scheduler.submit(asked("a"))
-
-    play(scenario, FakeModel())
-    assert caplog.text.count("the scheduler failed") == 2
-
-
-def test_requests_inside_fail_when_the_scheduler_ends() -> None:
-    async def scenario(scheduler: Scheduler) -> None:
-        passing = submitted(scheduler, asked("a"))
-        await until(lambda: model.passes)
-        waiting = submitted(scheduler, asked("b"))
-        await queued(scheduler, 1)
-        next(task for task in asyncio.all_tasks() if task.get_name() == "serving").cancel()
-        for task in (*passing, *waiting):
-            with pytest.raises(Stopped):
-                await task
-        assert not scheduler.alive
-
-    play(scenario, model := FakeModel(), closed=["pass"])
 
 
 def test_a_pass_that_would_end_too_late_is_not_begun_for_nothing() -> None:
