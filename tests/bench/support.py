@@ -59,6 +59,9 @@ def write(scene: Scene, path: Path) -> Path:
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str:
     """Run `python -m bench.paper` in this process. Return its exit code if that is 0, else what it says on stderr."""
+    monkeypatch.delitem(
+        sys.modules, "bench.paper.__main__", raising=False
+    )  # another test may have imported it
     monkeypatch.setattr(sys, "argv", ["bench.paper", *map(str, arguments)])
     said = io.StringIO()
     with pytest.raises(SystemExit) as stopped, contextlib.redirect_stderr(said):
