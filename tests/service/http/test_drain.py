@@ -124,7 +124,7 @@ def servers(exported: Callable[[str], Path], tmp_path_factory: pytest.TempPathFa
     each = (found.patient, found.hurried, found.ended_twice, found.killed)
     try:
         for served in each:
-            wait_for(served.is_ready, 2 * PATIENCE)
+            wait_for(served.is_ready, 5 * PATIENCE)
         yield found
     finally:
         for served in each:
@@ -202,7 +202,7 @@ def test_kill_leaves_nothing_behind(
     port = int(served.url.rpartition(":")[2])
     again = start(bundle, tmp_path, port, **places(own, home))
     try:
-        wait_for(again.is_ready, 2 * PATIENCE)
+        wait_for(again.is_ready, 5 * PATIENCE)
         assert post(again.url, SMALL).status_code == 200
         again.process.send_signal(signal.SIGTERM)
         assert again.process.wait(PATIENCE) == 0
