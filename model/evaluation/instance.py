@@ -23,9 +23,9 @@ from model.predict.instance import (
     InstanceOptions,
     InstancePredictor,
     coco_result,
-    parse_points,
     parse_resolution,
 )
+from model.predict.predictor import parse_points
 
 _SHOWN = 5  # names listed in one message
 

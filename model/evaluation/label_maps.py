@@ -33,8 +33,8 @@ from model.predict.label_map import (
     LabelMapOptions,
     LabelMapPredictor,
     parse_height,
-    parse_label_map_points,
 )
+from model.predict.predictor import parse_points
 
 _SHOWN = 5  # names listed in one message
 
@@ -72,7 +72,7 @@ def evaluate_label_maps(
 
     Raises DataError if the data cannot be used or are of other classes.
     """
-    options = LabelMapOptions(parse_height(settings.resolution), parse_label_map_points(settings.points))
+    options = LabelMapOptions(parse_height(settings.resolution), parse_points(settings.points))
     predictor, dataset = eager_predictor(checkpoint), load_label_maps(data, images)
     check_classes(predictor, dataset)
     metrics, cost = measure(predictor, dataset, options, settings.limit)

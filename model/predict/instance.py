@@ -221,12 +221,3 @@ def parse_resolution(text: str) -> Resolution:
     if _NUMBER.fullmatch(text) and int(text) in SIDES:
         return int(text)
     raise UserError(f"resolution must be native or one of {', '.join(map(str, SIDES))}, got {text[:80]!r}")
-
-
-def parse_points(text: str) -> int | None:
-    """Return None for 'auto', or points per level. Raise ValueError that says what is allowed."""
-    if text == "auto":
-        return None
-    if _NUMBER.fullmatch(text) and 1 <= int(text) <= SIDES[-1] ** 2:
-        return int(text)
-    raise UserError(f"points must be auto or a number from 1 to {SIDES[-1] ** 2}, got {text[:80]!r}")

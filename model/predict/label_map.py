@@ -27,7 +27,6 @@ from model.predict.preprocess import network_input
 
 MAX_HEIGHT = 8192
 MAX_CELLS = 4096 * 8192
-MAX_POINTS = 2**20  # per level
 _NUMBER = re.compile("[0-9]{1,7}")
 
 
@@ -154,12 +153,3 @@ def parse_height(text: str) -> int | Literal["native"]:
     if _NUMBER.fullmatch(text) and 1 <= int(text) <= MAX_HEIGHT:
         return int(text)
     raise UserError(f"resolution must be native or a height from 1 to {MAX_HEIGHT}, got {text[:80]!r}")
-
-
-def parse_label_map_points(text: str) -> int | None:
-    """Return None for 'auto', or points per level. Raise ValueError that says what is allowed."""
-    if text == "auto":
-        return None
-    if _NUMBER.fullmatch(text) and 1 <= int(text) <= MAX_POINTS:
-        return int(text)
-    raise UserError(f"points must be auto or a number from 1 to {MAX_POINTS}, got {text[:80]!r}")

@@ -7,6 +7,7 @@ needs this and nothing of networks or training, so none of these is imported her
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,7 +19,9 @@ from torch import Tensor
 
 from model.config.categories import Category
 from model.config.parts import Preprocessing
+from model.errors import UserError
 from model.pointrend.features import FineMap
+from model.pointrend.levels import SIDES
 from model.pointrend.point_head import PointHead
 from model.pointrend.render import Render
 from model.predict.preprocess import resize
@@ -26,6 +29,8 @@ from model.predict.preprocess import resize
 # A coarse pass: named inputs → named outputs. Inputs that the network does not have are ignored.
 Run = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 Pixels = NDArray[np.uint8]
+MAX_POINTS = SIDES[-1] ** 2  # per level: every cell of the largest mask
+_NUMBER = re.compile("[0-9]{1,6}")
 
 
 @dataclass(frozen=True)
@@ -140,3 +145,12 @@ def fine_map(fine: Tensor, index: int, stride: int) -> FineMap:
     """Return the fine map of image `index` from a batch's maps [B, h, w, D]."""
     _, height, width, dim = fine.shape
     return FineMap(fine[index].reshape(height * width, dim), height, width, stride)
+
+
+def parse_points(text: str) -> int | None:
+    """Return None for 'auto', or points per level. Raise ValueError that says what is allowed."""
+    if text == "auto":
+        return None
+    if _NUMBER.fullmatch(text) and 1 <= int(text) <= MAX_POINTS:
+        return int(text)
+    raise UserError(f"points must be auto or a number from 1 to {MAX_POINTS}, got {text[:80]!r}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from model.pointrend.levels import SIDES
-from model.predict.instance import parse_points
+from model.predict.predictor import parse_points
 from service.engine.errors import ParameterError
 from service.output.formats import DEFAULT, FORMATS, described
 

@@ -27,10 +27,9 @@ from model.predict.instance import (
     InstancePredictor,
     Region,
     coco_result,
-    parse_points,
     parse_resolution,
 )
-from model.predict.predictor import Prepared, Prompt
+from model.predict.predictor import Prepared, Prompt, parse_points
 from tests.parity.goldens import load_checkpoint
 
 ALL = InstanceOptions(resolution=28, score=0.0, max_instances=1000)

@@ -17,7 +17,6 @@ from model.predict.label_map import (
     LabelMapOptions,
     LabelMapPredictor,
     parse_height,
-    parse_label_map_points,
     target_size,
 )
 from tests.model import tiny_semantic
@@ -79,17 +78,10 @@ def test_sizes_are_bounded() -> None:
 
 
 def test_requests_are_parsed() -> None:
-    assert (parse_height("native"), parse_height("4096"), parse_label_map_points("auto")) == (
-        "native",
-        4096,
-        None,
-    )
-    assert parse_label_map_points("8192") == 8192
+    assert (parse_height("native"), parse_height("4096")) == ("native", 4096)
     for text in ("0", "8193", "-3", "1.5", "x" * 90, ""):
         with pytest.raises(ValueError, match="resolution must be native or a height from 1 to 8192, got"):
             parse_height(text)
-    with pytest.raises(ValueError, match="points must be auto or a number from 1 to 1048576, got '0'"):
-        parse_label_map_points("0")
 
 
 def test_a_result_owns_its_memory() -> None:
