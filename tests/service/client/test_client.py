@@ -172,13 +172,12 @@ def test_mypy_finds_a_parameter_that_is_misspelt_or_of_another_type(tmp_path: Pa
         "    client.label_map(b'', resolution='native'); client.post(b'', format='coco', image_id=1)\n"
         "    client.segment(b'', resolutoin=224)\n"
         "    client.segment(b'', score='high')\n"
-        "    client.post(b'', format='gif')\n"
         "    client.label_map(b'', score=0.5)\n"
         "    await other.segment(b'', deadline=100)\n"
     )
     command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", str(code)]
     found = subprocess.run([*command, f"--cache-dir={tmp_path}"], capture_output=True, text=True, check=False)
-    assert re.findall(r"asks\.py:(\d+): error", found.stdout) == ["5", "6", "7", "8", "9"], found.stdout
+    assert re.findall(r"asks\.py:(\d+): error", found.stdout) == ["5", "6", "7", "8"], found.stdout
 
 
 def test_waits_grow() -> None:
