@@ -45,10 +45,11 @@ def export(
     print(f"network against exported bundle, the largest differences:\n{table(report)}\n{out}: passed")
 
 
+# Not `typer.run`: its own error pages hide one-line messages behind a traceback.
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(export)
+
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the unfinished bundle is cleared away
-    # Not `typer.run`: its own error pages hide one-line messages behind a traceback.
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(export)
     with one_line_errors(ParityError):
         app()

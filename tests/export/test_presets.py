@@ -45,15 +45,13 @@ def passes(preset: str, seeds: range, folder: Path) -> None:
 @pytest.mark.parametrize("preset", QUICK)
 def test_graphs_with_random_weights_pass(preset: str, tmp_path: Path) -> None:
     passes(preset, SEEDS[:2], tmp_path)
-
-
-def test_masks_lower_scores_in_the_graph(tmp_path: Path) -> None:
-    right = random_pass(tiny("people"), 0)
-    staged, shipped = exported("people", right, tmp_path)
-    (given, _) = batches(right.network.config)
-    found, scores = staged(given), shipped(given)["scores"]
-    assert "scores" in measure(right, staged, [given]).report()["stages"]
-    assert float(scores.sum()) < 0.95 * float(found["box_scores"].sum())
+    right = random_pass(tiny(preset), 0)
+    given = batches(right.network.config)[0]
+    staged, shipped = exported(preset, right, tmp_path)
+    lowered = "scores" in measure(right, staged, [given]).report()["stages"]
+    assert lowered == (preset == "people")  # the graph's masks lower its scores
+    if lowered:
+        assert float(shipped(given)["scores"].sum()) < 0.95 * float(staged(given)["box_scores"].sum())
 
 
 @pytest.mark.slow
@@ -63,7 +61,7 @@ def test_graphs_of_every_preset_with_random_weights_pass(preset: str, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", QUICK)
 def test_a_graph_takes_other_weights(preset: str, tmp_path: Path) -> None:
     """A traced graph with other weights put in is, to the bit, the graph that was traced with them."""
     right = random_pass(tiny(preset), 7)
