@@ -12,7 +12,7 @@ from model.errors import UserError
 
 
 def check_cuda(torch_version: str | None, onnxruntime_version: str | None) -> None:
-    """The versions of CUDA that each was built for ("13.0"; None: without). Raises ValueError (one line)."""
+    """Raise ValueError (one line) unless both were built for one major version of CUDA ("13.0"; None: without CUDA)."""
     found = {"torch": torch_version, "onnxruntime": onnxruntime_version}
     if without := [name for name, version in found.items() if not version]:
         raise UserError(
@@ -27,5 +27,5 @@ def check_cuda(torch_version: str | None, onnxruntime_version: str | None) -> No
 
 
 def check_installed_cuda() -> None:
-    """The same for what is installed. Raises ValueError (one line)."""
+    """Raise ValueError (one line) unless the installed PyTorch and ONNX Runtime can share a GPU."""
     check_cuda(torch.version.cuda, getattr(onnxruntime, "cuda_version", None))

@@ -112,10 +112,10 @@ def random_pass(config: NetworkConfig, seed: int) -> CoarsePass:
 
 
 def batches(config: NetworkConfig) -> list[dict[str, Tensor]]:
-    """Return the inputs of two passes of different shapes, the first with two pictures."""
+    """Return the inputs of passes of different shapes: two pictures, one, and one that is a single row of P5."""
     return [
         inputs([picture(h, w, seed) for seed in range(count)], config.preprocessing)
-        for count, h, w in ((2, 64, 96), (1, 96, 64))
+        for count, h, w in ((2, 64, 96), (1, 96, 64), (1, 20, 160))
     ]
 
 

@@ -16,7 +16,6 @@ from tests.export.presets import batches, check, eager_steps, exported, random_p
 from tests.export.wrong_graphs import MISTAKES
 
 SEEDS = range(20)
-QUICK = ("people", "street_deeplab_os16_pointrend")  # timm, a norm in the pyramid, scores of masks; dilation
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -35,33 +34,28 @@ def test_a_network_passes_and_every_mistake_is_found(preset: str) -> None:
             assert measure(right, lambda _, s=steps: next(s), trials).report()["failures"], name  # type: ignore[misc]
 
 
-def passes(preset: str, seeds: range, folder: Path) -> None:
-    for seed in seeds:
-        right = random_pass(tiny(preset), seed)
-        report = check(right, *exported(preset, right, folder))
-        assert report["passed"], (seed, report["failures"])
-
-
-@pytest.mark.parametrize("preset", QUICK)
-def test_graphs_with_random_weights_pass(preset: str, tmp_path: Path) -> None:
-    passes(preset, SEEDS[:2], tmp_path)
-    right = random_pass(tiny(preset), 0)
-    given = batches(right.network.config)[0]
-    staged, shipped = exported(preset, right, tmp_path)
-    lowered = "scores" in measure(right, staged, [given]).report()["stages"]
-    assert lowered == (preset == "people")  # the graph's masks lower its scores
-    if lowered:
+def test_graphs_with_random_weights_pass(tmp_path: Path) -> None:
+    """Of the preset with the most kinds of parts: a timm trunk, norms in the pyramid, scores that masks lower."""
+    for seed in SEEDS[:2]:
+        right = random_pass(tiny("people"), seed)
+        staged, shipped = exported("people", right, tmp_path)
+        report = check(right, staged, shipped)
+        assert report["passed"] and "scores" in report["stages"], (seed, report["failures"])
+        given = batches(right.network.config)[0]
         assert float(shipped(given)["scores"].sum()) < 0.95 * float(staged(given)["box_scores"].sum())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_graphs_of_every_preset_with_random_weights_pass(preset: str, tmp_path: Path) -> None:
-    passes(preset, SEEDS, tmp_path)
+    for seed in SEEDS:
+        right = random_pass(tiny(preset), seed)
+        report = check(right, *exported(preset, right, tmp_path))
+        assert report["passed"], (seed, report["failures"])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", QUICK)
+@pytest.mark.parametrize("preset", ["people", "street_deeplab_os16_pointrend"])
 def test_a_graph_takes_other_weights(preset: str, tmp_path: Path) -> None:
     """A traced graph with other weights put in is, to the bit, the graph that was traced with them."""
     right = random_pass(tiny(preset), 7)
