@@ -47,11 +47,17 @@ def prometheus(exported: Callable[[str], Path], tmp_path: Path) -> Iterator[str]
         stack.enter_context(process(scrape, tmp_path / "prometheus.log"))
         url, service = f"http://127.0.0.1:{own}", f"http://127.0.0.1:{port}"
         wait_for(lambda: succeeds(f"{service}/readyz") and succeeds(f"{url}/-/ready"), 120)
-        statuses = {
-            httpx.post(f"{service}/segment", params=p, content=COFFEE, headers=PNG, timeout=60).status_code
-            for p in REQUESTS
-        }
-        assert {200, 422} <= statuses
+        # A rate is the growth between two scrapes, so every series must be there before it grows.
+        for answered in range(2):
+            statuses = {
+                httpx.post(
+                    f"{service}/segment", params=p, content=COFFEE, headers=PNG, timeout=60
+                ).status_code
+                for p in REQUESTS
+            }
+            assert {200, 422} <= statuses
+            count = f'pointrend_request_seconds_count{{route="/segment",status="200"}} > {2 * answered}'
+            wait_for(lambda count=count: bool(ask(url, count)), 60)
         yield url
 
 
