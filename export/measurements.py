@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-# A difference may be this share of the largest value of its stage. See docs/parity.md for what was measured.
-TOLERANCE = 2e-4
-# Of all choices, graph and network must share at least this part.
-LEAST_SHARED = 0.9
+# A difference may be this share of the largest value of its stage. Rounding was at most 1e-5 of it in the models of
+# tests/golden and 3e-6 in small networks of every preset with random weights; mistakes are far above.
+TOLERANCE = 1e-4
+# Of all choices, graph and network must share at least this part. Both decide on the same numbers, so at most one
+# choice in a thousand was another one. Graphs with another threshold of NMS mostly shared 65 to 95 %.
+LEAST_SHARED = 0.97
+_FEW = 4  # choices that only one side made never fail: where little is found, one near-tie is a large share
 _SAME_OBJECT = 0.5  # IoU above which two boxes of one class count as the same choice
 _TINY = 1e-6  # stages whose largest value is below this are compared with it
 
@@ -89,7 +92,7 @@ class Measurements:
         failures += [
             f"{name}: only {row['shared']:.1%} of {row['chosen']} choices are shared"
             for name, row in selection.items()
-            if row["shared"] < row["least"]
+            if (1 - row["shared"]) * row["chosen"] > max(_FEW, (1 - row["least"]) * row["chosen"]) + 1e-6
         ]
         failures += problems
         return {"passed": not failures, "failures": failures, "stages": stages, "selection": selection}

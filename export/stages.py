@@ -132,7 +132,9 @@ def _detections(
     count = len(found["boxes"]) - len(given["prompts"])
     places, batch, classes = (found[name][:count] for name in ("boxes", "batch", "classes"))
     scores = _box_scores(found)[:count]
-    into.compare("detected boxes", places[:0], places[:0])  # so that the stage is listed where nothing is found
+    into.compare(
+        "detected boxes", places[:0], places[:0]
+    )  # so that the stage is listed where nothing is found
     into.compare("detected scores", scores[:0], scores[:0])
     for image, category in {(int(b), int(k)) for b, k in zip(batch, classes, strict=True)}:
         mine = (batch == image) & (classes == category)
