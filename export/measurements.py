@@ -13,7 +13,8 @@ from torchvision.ops import box_iou
 # tests/golden and 3e-6 in small networks of every preset with random weights; mistakes are far above.
 TOLERANCE = 1e-4
 # Of all choices, graph and network must share at least this part. Both decide on the same numbers, so at most one
-# choice in a thousand was another one. Graphs with another threshold of NMS mostly shared 65 to 95 %.
+# choice in a thousand was another one, or five where most scores are exactly 1. Graphs with another threshold of NMS
+# mostly shared 65 to 95 %.
 LEAST_SHARED = 0.97
 _FEW = 4  # choices that only one side made never fail: where little is found, one near-tie is a large share
 _SAME_OBJECT = 0.5  # IoU above which two boxes of one class count as the same choice
