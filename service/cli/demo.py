@@ -21,7 +21,7 @@ from model.masks.paste import Crop
 from model.predict.images import decode
 from service.client.results import parse
 from service.output.format import Json
-from service.settings import Settings
+from service.settings import read_settings
 
 PATIENCE = 180.0  # seconds for the server to become ready, and for its answer
 
@@ -32,7 +32,7 @@ def run(bundles: Sequence[Path], image: Path, out: Path, score: float) -> None:
     Raises UserError, OSError.
     """
     data = image.read_bytes()
-    pixels = decode(data, max_pixels=Settings().max_pixels).pixels
+    pixels = decode(data, max_pixels=read_settings().max_pixels).pixels
     out.mkdir(parents=True, exist_ok=True)
     with _server(bundles) as client:
         print(f"server ready at {client.base_url}; POST /segment with {image.name}")

@@ -36,15 +36,15 @@ class Offline:
 
     engine: Engine
     settings: Settings
-    query: SegmentQuery
+    options: Any  # of the task: InstanceOptions, LabelMapOptions
+    format: str
 
     async def segment(self, file: ImageFile) -> Request:
         """Return the answered request for a file. Raises ImageError, ParameterError, NotListed, OSError."""
-        manifest = self.engine.manifest
         request = Request(
             id=file.path.name,
-            options=parse_options(self.query, manifest.task, manifest.categories),
-            format=self.query.format,
+            options=self.options,
+            format=self.format,
             image_id=file.listed_id(),
             image=file.path.read_bytes(),
         )
@@ -60,12 +60,13 @@ class Offline:
 
 @asynccontextmanager
 async def offline(bundle: Bundle, settings: Settings, query: SegmentQuery) -> AsyncIterator[Offline]:
-    """Yield an engine that takes one request at a time."""
+    """Yield an engine that takes one request at a time. Raises ParameterError if the model does not allow the query."""
+    options = parse_options(query, bundle.manifest.task, bundle.manifest.categories)
     workers = Workers(settings.thread_budget)
     config = EngineConfig(settings.max_pixels, settings.max_points)
     engine = Engine(bundle, workers, config, Metrics().models.of(bundle.manifest.name))
     async with serving([engine], workers):
-        yield Offline(engine, settings, query)
+        yield Offline(engine, settings, options, query.format)
 
 
 async def segment_files(
@@ -75,7 +76,10 @@ async def segment_files(
     files: Sequence[ImageFile],
     overlay: Path | None = None,
 ) -> list[Content | Exception]:
-    """Return the answer for each file, or why there is none. Draw the masks into `overlay` if it is given."""
+    """Return the answer for each file, or why there is none. Draw the masks into `overlay` if it is given.
+
+    Raises ParameterError if the model does not allow the query, whatever the file.
+    """
     found: list[Content | Exception] = []
     with progress(len(files)) as advance:
         async with offline(bundle, settings, query) as engine:

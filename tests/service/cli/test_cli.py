@@ -166,6 +166,17 @@ def test_wrong_arguments_end_in_one_line(
         assert part in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("classes", "cat"), ("resolution", "300"), ("boxes", "[[0,0,1]]"), ("format", "png")]
+)
+def test_what_the_model_does_not_allow_is_refused_before_any_image(
+    folder: Path, name: str, value: str
+) -> None:
+    result = segment(folder, folder.parent / "out", f"--{name}", value)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert result.stderr.startswith(f"error: {name}: ")
+
+
 def test_wrong_files_end_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = folder.parent / "out.json"
     empty = folder.parent / "empty"
@@ -213,10 +224,14 @@ def test_serve_tells_every_setting() -> None:
         assert f"POINTREND_{name.upper()}" in told
 
 
-def test_bad_settings_are_refused_at_the_start_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", ["serve --bundle b", "demo --bundle b --image {image} --out {out}"])
+def test_bad_settings_are_refused_at_the_start_a_line_each(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
     monkeypatch.setenv("POINTREND_QUEUE_LENGTH", "none")
     monkeypatch.setenv("POINTREND_MAX_PIXELS", "-1")
-    done = CliRunner().invoke(cli.app, ["serve", "--bundle", "b"])
+    arguments = command.format(image=folder / "c.png", out=folder.parent / "out").split()
+    done = CliRunner().invoke(cli.app, arguments)
     assert done.exit_code == 2
     first, second = done.output.splitlines()
     assert first.startswith("error: queue_length: ")
