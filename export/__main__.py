@@ -26,6 +26,7 @@ def export(
     quick: Annotated[bool, typer.Option(help="Compare on small images only.")] = False,
 ) -> None:
     """Turn a checkpoint into a bundle, and prove that the bundle is the network."""
+    # Imported here so that the help need not wait for PyTorch.
     from export.bundle import sha256
     from export.measurements import table
     from export.write import write_bundle

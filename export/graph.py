@@ -95,7 +95,7 @@ def trace(
 
 
 def _nms_rows(boxes: Any, scores: Any, iou_threshold: float, min_score: float) -> Any:
-    """`model.networks.nms.nms_rows` in ONNX: rows are its batches, with one class; the picks become a mask."""
+    """Return `model.networks.nms.nms_rows` in ONNX: rows are batches of one class, and the picks become a mask."""
     picks = op.NonMaxSuppression(
         boxes,
         op.Unsqueeze(scores, op.Constant(value_ints=[1])),

@@ -93,7 +93,10 @@ STAGES: Mapping[str, Callable[[Any, Tensors, Tensors, Measurements], None]] = {
 def _region_proposals(
     network: MaskRCNN, pyramid: list[Tensor], given: Tensors, found: Tensors, into: Measurements
 ) -> None:
-    """Each proposal must be one of the network's decoded anchors; most must be those that the network chooses."""
+    """Compare what the RPN predicts and which proposals are chosen.
+
+    Each proposal must be one of the decoded anchors, and most must be those that the network chooses.
+    """
     logits, deltas, anchors = (_levels(found, part) for part in ("objectness", "deltas", "anchors"))
     expected = network.rpn(pyramid)
     into.compare_all("objectness", expected[0], logits)
@@ -107,10 +110,10 @@ def _region_proposals(
         own = proposals.boxes[image, chosen]
         into.compare("proposals", _nearest(own, candidates[image]), own)
     wanted = network.choose_proposals(logits, deltas, anchors, given["size"])
-    right = wanted.logits > LOWEST
+    filled = wanted.logits > LOWEST
     into.boxes(
         "proposals",
-        (wanted.boxes[right], right.nonzero()[:, 0]),
+        (wanted.boxes[filled], filled.nonzero()[:, 0]),
         (proposals.boxes[real], real.nonzero()[:, 0]),
     )
 
@@ -118,7 +121,10 @@ def _region_proposals(
 def _detections(
     network: MaskRCNN, pyramid: list[Tensor], given: Tensors, found: Tensors, into: Measurements
 ) -> None:
-    """The box head on the graph's proposals. Each detection must be one of the decoded boxes, with its score."""
+    """Compare the box head on the graph's proposals, and which detections are chosen.
+
+    Each detection must be one of the decoded boxes, with its score.
+    """
     proposals = _proposals(found)
     clear = (proposals.logits > LOWEST) & ~_between_levels(proposals.boxes)
     expected = network.classify(pyramid, proposals)
@@ -132,9 +138,8 @@ def _detections(
     count = len(found["boxes"]) - len(given["prompts"])
     places, batch, classes = (found[name][:count] for name in ("boxes", "batch", "classes"))
     scores = _box_scores(found)[:count]
-    into.compare(
-        "detected boxes", places[:0], places[:0]
-    )  # so that the stage is listed where nothing is found
+    # Both stages are listed even where nothing is found.
+    into.compare("detected boxes", places[:0], places[:0])
     into.compare("detected scores", scores[:0], scores[:0])
     for image, category in {(int(b), int(k)) for b, k in zip(batch, classes, strict=True)}:
         mine = (batch == image) & (classes == category)
@@ -155,7 +160,7 @@ def _detections(
 def _given_boxes(
     network: MaskRCNN, pyramid: list[Tensor], given: Tensors, found: Tensors, into: Measurements
 ) -> None:
-    """Given boxes pass through, with the box head's score for the given class or for its best one."""
+    """Compare the given boxes, which pass through, and the box head's scores of the given or the best classes."""
     count = len(found["boxes"]) - len(given["prompts"])
     places, batch, classes = (found[name][count:] for name in ("boxes", "batch", "classes"))
     into.compare("given boxes", given["prompts"], places)
@@ -173,7 +178,7 @@ def _given_boxes(
 
 
 def _masks(network: MaskRCNN, pyramid: list[Tensor], found: Tensors, into: Measurements) -> None:
-    """The mask head on the graph's boxes and classes, and what is projected for the point head."""
+    """Compare the mask head on the graph's boxes and classes, and what is projected for the point head."""
     places, classes = found["boxes"], found["classes"]
     masks = network.mask_head(pyramid, places, found["batch"])
     own, point = own_class(masks, classes), network.point_head

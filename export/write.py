@@ -30,7 +30,7 @@ from model.pointrend.point_head import PointHead
 def write_bundle(
     checkpoint: Checkpoint, out: Path, *, name: str, source: dict[str, str], full_size: bool = True
 ) -> Report:
-    """Export, compare, and only then put the bundle at `out`. Return the parity report.
+    """Export a checkpoint, compare, and only then put the bundle at `out`. Return the parity report.
 
     Raises ParityError if a difference is above tolerance; `out` is then left as it was. An older bundle at `out` is
     replaced. Raises UserError if `out` is another folder that is not empty.

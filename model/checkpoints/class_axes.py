@@ -31,6 +31,7 @@ class ClassAxis:
     after: int = 0
 
     def size(self, classes: int) -> int:
+        """Return the number of entries for so many classes."""
         return self.before + self.each * classes + self.after
 
     def places(self, classes: Sequence[int], count: int) -> Tensor:
@@ -64,8 +65,8 @@ def copy_classes(
         axis = axes.get(dim, ClassAxis(before=ours, each=0))
         if (theirs, ours) != (axis.size(classes[0]), axis.size(classes[1])):
             return None
-        sources.append(axis.places([theirs for theirs, _ in pairs], classes[0]))
-        targets.append(axis.places([ours for _, ours in pairs], classes[1]))
+        sources.append(axis.places([pair[0] for pair in pairs], classes[0]))
+        targets.append(axis.places([pair[1] for pair in pairs], classes[1]))
     if not all(len(places) for places in sources):
         return None
     result = own.clone()
@@ -101,9 +102,8 @@ def _point_axes(name: str, head: PointHead, class_agnostic: bool) -> Axes:
 
 
 def _instance_axes(network: MaskRCNN) -> Axes:
-    axes = _rows("box_head.cls_score", after=1) | _rows(
-        "box_head.bbox_pred", each=4
-    )  # the last class is background
+    # The last row of scores is the background's.
+    axes = _rows("box_head.cls_score", after=1) | _rows("box_head.bbox_pred", each=4)
     mask, point = network.config.mask, network.point_head
     if isinstance(mask, PointRendConfig) and point is not None:
         axes |= _rows("mask_head.coarse.prediction", each=mask.side**2)

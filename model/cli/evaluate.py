@@ -48,7 +48,7 @@ def evaluate(
     """Measure a checkpoint at its shipped inference settings, or given results: AP, or IoU of label maps."""
     # Imported here so that the help need not wait for PyTorch.
     from model.checkpoints.opening import open_named
-    from model.config.overrides import override
+    from model.config.network import changed
     from model.evaluation.evaluate import evaluate as run
     from model.evaluation.instance import evaluate_results
     from model.evaluation.report import write_report
@@ -70,7 +70,7 @@ def evaluate(
         raise UserError("--checkpoint needs --images")
     else:
         opened = open_named(checkpoint, preset, config)
-        opened = dataclasses.replace(opened, config=override(opened.config, change or []))
+        opened = dataclasses.replace(opened, config=changed(opened.config, change or []))
         settings = EvaluationSettings(
             resolution, points, limit, notify=lambda remark: print(remark, file=sys.stderr)
         )

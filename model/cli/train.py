@@ -125,13 +125,14 @@ def strip_paths(arguments: Sequence[str]) -> str:
 
 def _plan(preset: str, given: dict[str, int | float], changes: Sequence[str]) -> tuple[NetworkConfig, Recipe]:
     """Return the preset's configuration and recipe with what the command line changes. Raises UserError."""
+    from model.config.network import changed
     from model.config.overrides import override
     from model.config.presets import preset as find_preset
     from model.training.recipes import RECIPES
 
     of_network = [c.removeprefix(_NETWORK) for c in changes if c.startswith(_NETWORK)]
     of_recipe = [c for c in changes if not c.startswith(_NETWORK)]
-    config = override(find_preset(preset), of_network)
+    config = changed(find_preset(preset), of_network)
     recipe = dataclasses.replace(RECIPES[preset], **given)  # type: ignore[arg-type]
     return config, override(recipe, of_recipe)
 

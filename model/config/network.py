@@ -6,11 +6,14 @@ A configuration travels inside its checkpoint. A third task is one more member o
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from model.config.instance import MaskRCNNConfig
+from model.config.overrides import override
 from model.config.semantic import SemanticConfig
 from model.errors import UserError
 
@@ -41,9 +44,8 @@ def config_from_dict(data: dict[str, Any]) -> NetworkConfig:
     Raises ValueError that names each unknown or missing key, and each value that does not fit its key.
     """
     try:
-        return _ADAPTER.validate_json(
-            json.dumps(data)
-        )  # JSON's rules: a list is a tuple, but "3" is no number
+        # By JSON's rules: a list becomes a tuple, but "3" is no number.
+        return _ADAPTER.validate_json(json.dumps(data))
     except ValidationError as error:
         problems = (
             _PROBLEMS.get(problem["type"], "{name}: {message}").format(
@@ -54,6 +56,13 @@ def config_from_dict(data: dict[str, Any]) -> NetworkConfig:
             for problem in error.errors(include_url=False, include_input=False)
         )
         raise UserError("configuration: " + "; ".join(problems)) from None
+
+
+def changed(config: NetworkConfig, changes: Sequence[str]) -> NetworkConfig:
+    """Return the configuration with changes by name (see `override`). Raises UserError if a value does not fit."""
+    result = override(config, changes)
+    config_from_dict(asdict(result))  # a dataclass itself does not compare its values with their types
+    return result
 
 
 def _dotted(data: Any, location: tuple[int | str, ...]) -> str:

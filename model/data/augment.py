@@ -147,7 +147,7 @@ class Augmented:
     boxes: NDArray[np.float32]  # [M,4] x0, y0, x1, y1 in pixels of the view
     masks: Pixels  # [M,H,W] of 0 and 1; zeros where only the box is known
     kept: NDArray[np.int64]  # [M] positions among the given instances
-    ignored: NDArray[np.float32]  # [K,4] boxes, perhaps empty, in which more of the same may be seen
+    ignored: NDArray[np.float32]  # [K,4] boxes, perhaps empty, in which nothing trains as background
 
 
 def augment(

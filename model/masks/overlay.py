@@ -93,7 +93,7 @@ def _write(image: Image.Image, seen: Sequence[tuple[Layer, Colour]]) -> None:
 
 
 def _place(crop: Crop, box: tuple[int, int], size: tuple[int, int], taken: list[Rectangle]) -> Rectangle:
-    """Above the mask's first row, or as little below that as other labels and the image's edge allow."""
+    """Return the place of a label: above the mask's first row, or lower if that is taken or outside of the image."""
     width, height = box
     rows, columns = np.nonzero(crop.bitmap.any(axis=1))[0], np.nonzero(crop.bitmap.any(axis=0))[0]
     left = max(0, min(crop.left + int(columns[0]), size[0] - width))

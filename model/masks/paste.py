@@ -30,7 +30,7 @@ class Crop:
 
 @dataclass(frozen=True, eq=False)
 class SoftCrop:
-    """The same part before the threshold. `probability` is float32 [h, w], columns contiguous."""
+    """The part of a mask that can be foreground, before the threshold: float32 [h, w] with contiguous columns."""
 
     left: int
     top: int
@@ -62,7 +62,7 @@ def paste(prob: NDArray[np.float32], box: Sequence[float], width: int, height: i
 
 
 def paste_soft(prob: NDArray[np.float32], box: Sequence[float], width: int, height: int) -> SoftCrop:
-    """As `paste`, without the threshold: `paste(…).bitmap == (paste_soft(…).probability >= 0.5)`."""
+    """Return what `paste` compares with its threshold: `paste(…).bitmap == (paste_soft(…).probability >= 0.5)`."""
     x, y = _axes(prob, box, width, height)
     rimmed = _rimmed(prob)
     # Separable: rows first, where the mask is still small; the arithmetic of `_bilinear`.

@@ -86,9 +86,9 @@ def _trace(below: NDArray[np.intp]) -> list[list[int]]:
 def _bridges(
     bitmap: NDArray[np.bool_], x: NDArray[np.intp], y: NDArray[np.intp], holes: list[int]
 ) -> dict[int, list[int]]:
-    """Which holes, by first corner, hang on which horizontal edge, by left corner.
+    """Return for horizontal edges, by left corner, the holes that are bridged to them, by first corner.
 
-    It is the nearest edge straight above the hole's first corner; it may be another hole's.
+    A hole is bridged to the nearest edge straight above its first corner, which may be another hole's.
     """
     stride = bitmap.shape[1] + 1
     edges = y[::2] * stride + x[::2]

@@ -30,9 +30,8 @@ def encode(crop: Crop, width: int, height: int) -> Counts:
         edges[:] = False
     bounds = np.flatnonzero(edges)
     bounds += bounds // (h + 1) * (height - h - 1) + crop.left * height + crop.top
-    joint = np.flatnonzero(
-        bounds[1:] == bounds[:-1]
-    )  # a run goes on from the lower edge of one column into the next
+    # Where bounds are equal, a run goes on from the lower edge of one column into the next.
+    joint = np.flatnonzero(bounds[1:] == bounds[:-1])
     bounds = np.delete(bounds, np.concatenate((joint, joint + 1)))
     counts = np.diff(bounds, prepend=0, append=width * height)
     return counts[:-1] if counts[-1] == 0 and counts.size > 1 else counts

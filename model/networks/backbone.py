@@ -18,10 +18,8 @@ from model.networks.timm_trunk import TimmTrunk
 STRIDES = (4, 8, 16, 32, 64)  # of P2–P6
 
 Trunk = TimmTrunk | ResNet
-_TRUNKS: Mapping[str, Callable[[Any, int], Trunk]] = {
-    "Timm": TimmTrunk,
-    "ResNet": ResNet,
-}  # by a configuration's type
+# By the type of the trunk's configuration.
+_TRUNKS: Mapping[str, Callable[[Any, int], Trunk]] = {"Timm": TimmTrunk, "ResNet": ResNet}
 
 
 def build_trunk(config: TrunkConfig, output_stride: int = 32) -> Trunk:

@@ -34,7 +34,7 @@ class InstanceSteps(NamedTuple):
 
 
 class SemanticSteps(NamedTuple):
-    """The same of a semantic pass."""
+    """The intermediate results of a semantic pass."""
 
     features: list[Tensor]  # the pyramid P2–P6, or the trunk's res2–res5
     outputs: LabelMapCoarse

@@ -16,9 +16,8 @@ from model.networks.semantic import SemanticNet
 from model.pointrend.point_head import PointHead
 from model.predict.instance import InstancePredictor
 from model.predict.label_map import LabelMapPredictor
+from model.predict.predictor import Run
 
-Run = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
-Predictor = InstancePredictor | LabelMapPredictor
 Palette = tuple[Colour, ...]
 
 

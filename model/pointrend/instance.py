@@ -68,9 +68,10 @@ class InstanceRender:
                 self.unevaluated = None
 
     def cohort(self, group_points: int) -> Cohort:
-        """Renders between the same two levels share a cohort; one with too many points for a step is alone."""
+        """Return a key that renders between the same two levels share, unless a level takes this one several steps."""
         side, count = level_after(self.level, self.target, self.points)
-        return self.level, side, count, id(self) if count > group_points else 0
+        alone = self.unevaluated is not None or count > group_points
+        return self.level, side, count, id(self) if alone else 0
 
     @staticmethod
     def search(cohort: Sequence[InstanceRender], group_points: int) -> InstanceStep:

@@ -80,7 +80,7 @@ class LabelMapRender:
                 self.next = None
 
     def cohort(self, group_points: int) -> Cohort:
-        """Each label map is searched on its own; only point-head calls are shared."""
+        """Return a key of its own: each label map is searched alone, and only point-head calls are shared."""
         return (id(self),)
 
     @staticmethod

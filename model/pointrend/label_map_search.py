@@ -35,9 +35,8 @@ class UnfinishedLevel:
     count: int  # P, the number of cells to choose
     band: int  # rows that a step searches
     row: int = 0  # rows above this one are searched
-    cells: Tensor = field(
-        default_factory=lambda: torch.empty(0, dtype=torch.int64)
-    )  # candidates; at the end the chosen
+    # Candidates for the chosen cells; the chosen ones once all rows are searched.
+    cells: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     uncertainty: Tensor = field(default_factory=lambda: torch.empty(0))  # of the candidates
     # `count` cells are known that are at least as uncertain as this. NaN: not so many are known yet.
     least: float = torch.nan

@@ -17,9 +17,8 @@ from torch import Tensor
 
 from model.pointrend.point_head import PointHead
 
-GROUP_POINTS = (
-    8 * 784
-)  # Points of one point-head call. A CPU is fastest while their features stay in its caches.
+# Points of one point-head call. A CPU is fastest while their features stay in its caches.
+GROUP_POINTS = 8 * 784
 
 Cohort = Hashable
 
@@ -94,7 +93,6 @@ def advance(renders: Sequence[Render], head: PointHead, group_points: int = GROU
     The points of a group of renders are evaluated in one call of the point head. A group has at most `group_points`
     points.
     """
-
     cohorts: dict[Cohort, list[Render]] = {}
     for r in renders:
         cohorts.setdefault(r.cohort(group_points), []).append(r)

@@ -11,11 +11,8 @@ from model.predict.images import image_reader, orientation
 
 _SIGNATURE = 1024  # bytes that decide what format a file has
 _BEHIND_PIXELS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks of a PNG that may hold its orientation
-_OTHER_METADATA = (
-    "XML:com.adobe.xmp",
-    "xmp",
-    "Raw profile type exif",
-)  # of a PNG: orientation outside of EXIF
+# Keys of Pillow's for metadata of a PNG that may hold its orientation outside of the EXIF chunk.
+_OTHER_METADATA = ("XML:com.adobe.xmp", "xmp", "Raw profile type exif")
 
 
 class DisplayedSize(NamedTuple):

@@ -120,9 +120,8 @@ def decode(data: bytes, *, max_pixels: int) -> DecodedImage:
 
 # Encoders write about 10 scans. Each scan visits every pixel again, and may be only 20 bytes long.
 MOST_SCANS = 100
-_MARKER = re.compile(
-    rb"\xff[^\x00\xff\xd0-\xd7]"
-)  # within a scan, 0xff is followed by one of the excluded bytes
+# A marker of JPEG. Within a scan, 0xff is followed by one of the bytes that are excluded here.
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _SOS, _EOI = 0xDA, 0xD9
 
 
@@ -137,7 +136,7 @@ def jpeg_scans(data: bytes, most: int) -> int:
         scans += marker == _SOS
         position += int.from_bytes(
             data[position : position + 2]
-        )  # skip the segment, whose length includes itself
+        )  # the segment's length, which includes itself
     return scans
 
 

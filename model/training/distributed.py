@@ -43,6 +43,6 @@ class Process:
         return torch.device("cpu")
 
     def say(self, text: str) -> None:
-        """Print, on one process only."""
+        """Print a text on the first process alone."""
         if self.rank == 0:
             print(text, flush=True)

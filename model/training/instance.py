@@ -47,9 +47,8 @@ class InstanceTrainingStep(nn.Module):
         self, images: Tensor, sizes: Tensor, targets: Sequence[Target], generator: torch.Generator
     ) -> Losses:
         recipe = self.recipe
-        if (
-            recipe.mask_only
-        ):  # the detector keeps its norms' statistics and drops nothing, as when it predicts
+        if recipe.mask_only:
+            # The detector keeps its norms' statistics and drops nothing, as when it predicts.
             self.network.backbone.eval()
         found = instance_losses(
             self.network, images, sizes, targets, recipe.sampling, generator, bf16=recipe.bf16

@@ -93,9 +93,7 @@ class SemanticRecipe(Schedule):
     points: int = 2048  # per image: the cells of the crop at stride 16
     oversample: float = 3.0
     importance: float = 0.75
-    point_only: bool = (
-        False  # the base model stays as it is: cheap steps for a point head over a finished one
-    )
+    point_only: bool = False  # the base model stays as it is: steps for the point head alone are cheap
 
     def __post_init__(self) -> None:
         super().__post_init__()

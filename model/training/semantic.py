@@ -51,9 +51,8 @@ class SemanticTrainingStep(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         recipe = self.recipe
-        if (
-            recipe.point_only
-        ):  # the base model keeps its norms' statistics and drops nothing, as when it predicts
+        if recipe.point_only:
+            # The base model keeps its norms' statistics and drops nothing, as when it predicts.
             self.network.backbone.eval()
             self.network.head.eval()
         return semantic_losses(

@@ -27,7 +27,7 @@ class Log:
         return sum(self.means.values())
 
     def restart_clock(self, step: int) -> None:
-        """Measure the speed from here on: after a pause that is no training."""
+        """Measure the speed from this step on, as after a pause in which nothing trained."""
         self._written = step, time.perf_counter()
 
     def write(self, step: int, lr: float) -> None:

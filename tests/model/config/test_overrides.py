@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from model.config.network import changed
 from model.config.overrides import override
 from model.config.presets import preset
+from model.errors import UserError
 from model.training.recipes import INSTANCE_RECIPES
 
 
@@ -54,3 +56,10 @@ def test_mistakes_are_told(change: str, message: str) -> None:
     with pytest.raises(ValueError) as raised:
         override(INSTANCE_RECIPES["people"], [change])
     assert message in str(raised.value)
+
+
+def test_values_of_a_network_must_fit_their_types() -> None:
+    assert changed(preset("people"), []) == preset("people")
+    assert changed(preset("people"), ["rpn.aspect_ratios=[0.5,1,2]"]).preprocessing.short_edge == 512
+    with pytest.raises(UserError, match="network.backbone.depth: Input should be 50 or 101"):
+        changed(preset("pointrend_rcnn_r50_fpn"), ["backbone.depth=77"])
