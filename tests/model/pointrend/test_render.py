@@ -156,6 +156,17 @@ def test_a_sparse_level_in_parts_is_the_level_in_one(head: PointHead) -> None:
     torch.testing.assert_close(logits(parts), logits(whole), atol=1e-5, rtol=1e-5)
 
 
+def test_a_level_begun_in_parts_stays_alone_in_larger_steps(head: PointHead) -> None:
+    scene = Scene(head)
+    begun, fresh, alone = (scene.render(i, 0, 56, 784) for i in (0, 1, 1))
+    advance([begun], head, 300)
+    assert begun.unevaluated is not None
+    render([begun, fresh], head)
+    render([alone], head)
+    assert begun.done and fresh.done
+    torch.testing.assert_close(logits(fresh), logits(alone), atol=1e-5, rtol=1e-5)
+
+
 def test_a_limit_ends_a_level_that_is_begun(head: PointHead) -> None:
     r, kept = (Scene(head).render(0, 0, 224, 112**2) for _ in range(2))
     for _ in range(3):
