@@ -14,7 +14,7 @@ EXPECTED = (UserError, OSError, ImageError)  # all other errors are bugs, or fai
 
 @contextmanager
 def needs_client() -> Iterator[None]:
-    """Around imports of httpx. Raises UserError if it is not installed: a server does not need it."""
+    """Raise UserError if an import in this context fails because httpx is missing, which a server does not need."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -59,7 +59,7 @@ def image_ids(annotations: Path) -> dict[str, int]:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{annotations} is not a COCO annotation file: {error!r}") from error
     if len(ids) < len(images):
-        raise UserError(f"{annotations} has images of equal file names, so a name does not tell an id")
+        raise UserError(f"{annotations} has images of equal file names, so the id of a file is not clear")
     return ids
 
 

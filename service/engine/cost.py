@@ -74,15 +74,17 @@ class CostModel:
         return self.coarse(pixels) + self.work.expected_work(options, max_side) * self.point.value
 
     def passed(self, requests: Sequence[Request], reason: Reason, seconds: float) -> None:
+        """Learn the seconds of a padded pixel, and what each request asks of the renderer."""
         self.pixel.add(sum(math.prod(request.padded) for request in requests), seconds)
         for request in requests:
             self.work.learn(request)
 
     def advanced(self, points: Mapping[int, int], seconds: float) -> None:
+        """Learn the seconds of a point."""
         self.point.add(sum(points.values()), seconds)
 
     def left(self, stage: Stage) -> None:
-        """Nothing can be learned from a request that was cancelled."""
+        """Do nothing: a request that was cancelled says nothing about costs."""
 
     def answered(self, request: Request) -> None:
-        """What a request costs the device was known before its answer was encoded."""
+        """Do nothing: the request's passes and steps were reported already."""

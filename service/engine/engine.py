@@ -157,7 +157,8 @@ class Engine:
     def _read(self, request: Request) -> None:
         """Decode and resize the image, in the pool.
 
-        What its header tells is checked before, so that nothing is computed for a request that asks for too much.
+        The size in its header is checked first, so that nothing is computed for a request that asks for too much. If
+        only decoding gives the size, it is checked before the network runs.
         """
         config, options = self._config, request.options
         expected = header_size(request.image)

@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
-    """Is told what happened, on the event loop."""
+    """Gets the reports of an engine. All methods are called on the event loop."""
 
     def passed(self, requests: Sequence[Request], reason: Reason, seconds: float) -> None:
         """A coarse pass over these requests took so long; `reason` is why there were not more."""

@@ -21,7 +21,7 @@ from service.observe import access_log
 from service.observe.metrics import Metrics
 
 REQUEST_ID = "x-request-id"
-CLIENT_GONE = 499  # the status of a request whose client left; nobody reads it, but the metrics count it
+CLIENT_GONE = 499  # the status in metrics and log of a request whose client left before its answer
 CANCELLED = "cancelled"  # recorded instead of a status if the server gave up on the request while it ended
 DISCARD_BYTES, DISCARD_SECONDS = 100_000_000, 5.0
 _ACCEPTED = re.compile(r"[!-~]([ -~]{0,126}[!-~])?")  # printable ASCII, no space at the ends
@@ -66,7 +66,9 @@ class RequestRecorder:
             raise
         except Exception:
             _log.exception("request %s failed", request_id)
-            if answer.status:  # a part of the answer has been sent: only closing the connection can tell
+            if (
+                answer.status
+            ):  # a part of the answer has been sent, so only closing the connection shows the failure
                 raise
             self._metrics.requests.rejected("internal-error")
             problem = Problem("internal-error", f"an unexpected error; its request id is {request_id}")

@@ -46,5 +46,5 @@ async def metrics(service: CurrentService) -> Response:
 
 @router.get("/", include_in_schema=False)
 async def home() -> Response:
-    """Lead to the documentation."""
+    """Redirect to the documentation."""
     return RedirectResponse("docs")

@@ -25,7 +25,9 @@ router = APIRouter()
     responses=SEGMENT_RESPONSES,
     openapi_extra={"requestBody": IMAGE_BODY},
     tags=["masks"],
-    dependencies=[NEEDS_KEY],  # checked before the query, about which a stranger learns nothing
+    dependencies=[
+        NEEDS_KEY
+    ],  # checked before the query, so that a client without a key learns nothing about it
 )
 async def segment(
     request: Request, query: Annotated[SegmentQuery, Query()], service: CurrentService

@@ -1,4 +1,4 @@
-"""uvicorn, told how to end: the first signal lets it finish what it has accepted, a second one ends it at once."""
+"""Run uvicorn so that a first signal lets it finish what it has accepted, and a second one ends it at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Server(uvicorn.Server):
     stuck = False  # whether a request has neither ended nor been cancelled when the server ends
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        """End. Requests that the grace time does not suffice for are cancelled, and have the time to notice it."""
+        """Finish requests within the grace time, cancel the others, and note whether one of these has not ended."""
         await super().shutdown(sockets)
         self.stuck = any(not task.done() for task in self.server_state.tasks)
 

@@ -33,7 +33,7 @@ def encode(
 
     `stages` are the seconds spent before; the stage "encode" is added, which ends before the JSON text is made because
     that text carries it, and "total" since `started` (on time.monotonic's clock, the event loop's). Raises
-    CancelledError between two instances once `abandoned` is set, which says that nobody waits any more.
+    CancelledError between two instances once `abandoned` is set, because the client has left.
     """
     begin = time.monotonic()
     content = format.encoders[found.task](found, abandoned or threading.Event())

@@ -33,7 +33,7 @@ class Found:
     image_id: int = 0
 
 
-# Raises concurrent.futures.CancelledError if the event is set, because nobody waits for the answer any more.
+# Raises concurrent.futures.CancelledError if the event is set, because the client has left.
 Encoder = Callable[[Found, threading.Event], Content]
 
 

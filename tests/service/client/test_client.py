@@ -23,7 +23,8 @@ from service.client import AGAIN, AsyncClient, Client, Refused, Retries, Unavail
 from service.client import client as client_module
 from service.client.parameters import Parameters
 from service.http.query.parameters import SegmentQuery
-from tests.service.support import Discs, disc_bundle, encoded, get, metrics, picture, running, wait_for
+from tests.service.http.test_server import waiting
+from tests.service.support import Discs, disc_bundle, encoded, get, picture, running, wait_for
 
 GOOD = encoded(picture())
 QUICK = Retries(attempts=3, first_wait=0.01)
@@ -118,7 +119,7 @@ def test_a_full_queue_is_waited_for_as_long_as_it_says(
     threads = [threading.Thread(target=stay) for _ in range(2)]
     for thread in threads:
         thread.start()
-    wait_for(lambda: "pointrend_requests_in_flight 3.0" in metrics(url))
+    wait_for(lambda: waiting(url, "coarse") + waiting(url, "queue") == 2)
     once = Retries(attempts=1)
     with (
         Client(url, api_key="key", retries=once) as client,

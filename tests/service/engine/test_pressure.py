@@ -125,6 +125,8 @@ def test_a_client_that_is_too_slow_is_told(discs: Discs, monkeypatch: pytest.Mon
         with beginning(url, 5000) as connection:
             answered = ""
             while not answered.endswith("}"):
-                answered += connection.recv(4096).decode()
+                part = connection.recv(4096).decode()
+                assert part, answered
+                answered += part
     assert answered.startswith("HTTP/1.1 408 ")
     assert "/problems/slow-body" in answered

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +65,11 @@ class Served:
         self.process.send_signal(signal.SIGTERM)
         wait_for(lambda: "draining" in self.log.read_text(), PATIENCE)
 
+    def kill(self) -> None:
+        """Send SIGKILL, and wait until it has ended."""
+        self.process.kill()
+        self.process.wait()
+
 
 def everything(connection: socket.socket) -> bytes:
     """All that the server sends before it closes the connection; nothing if it resets it."""
@@ -114,22 +119,23 @@ def servers(exported: Callable[[str], Path], tmp_path_factory: pytest.TempPathFa
         return tmp_path_factory.mktemp("server")
 
     own, home = folder(), folder()
-    found = Servers(
-        start(bundle, folder(), POINTREND_GRACE_SECONDS="300"),
-        start(bundle, folder(), POINTREND_GRACE_SECONDS="1"),
-        start(bundle, folder()),
-        start(bundle, folder(), **places(own, home)),
-        (own, home),
-    )
-    each = (found.patient, found.hurried, found.ended_twice, found.killed)
-    try:
-        for served in each:
+    with ExitStack() as stack:
+
+        def started(**environment: str) -> Served:
+            served = start(bundle, folder(), **environment)
+            stack.callback(served.kill)
+            return served
+
+        found = Servers(
+            started(POINTREND_GRACE_SECONDS="300"),
+            started(POINTREND_GRACE_SECONDS="1"),
+            started(),
+            started(**places(own, home)),
+            (own, home),
+        )
+        for served in (found.patient, found.hurried, found.ended_twice, found.killed):
             wait_for(served.is_ready, 5 * PATIENCE)
         yield found
-    finally:
-        for served in each:
-            served.process.kill()
-            served.process.wait()
 
 
 def places(own: Path, home: Path) -> dict[str, str]:
@@ -192,8 +198,7 @@ def test_kill_leaves_nothing_behind(
     ):
         wait_for(lambda: served.in_flight(2) or "/segment" in served.log.read_text())
         assert not open_files(served.process.pid, own)
-        served.process.kill()
-        served.process.wait()
+        served.kill()
         assert everything(sending) == b""
         everything(computed)
     assert list(own.rglob("*")) == []
@@ -207,12 +212,14 @@ def test_kill_leaves_nothing_behind(
         again.process.send_signal(signal.SIGTERM)
         assert again.process.wait(PATIENCE) == 0
     finally:
-        again.process.kill()
-        again.process.wait()
+        again.kill()
     assert list(own.rglob("*")) == []
 
 
 def open_files(pid: int, folder: Path) -> list[str]:
     """The files in this folder that the process has open (Linux), deleted ones, too."""
-    links = (os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir())
-    return [link for link in links if link.startswith(str(folder))]
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.append(os.readlink(link))
+    return [name for name in found if name.startswith(str(folder))]
