@@ -41,7 +41,9 @@ class Measurements:
         relative = difference / max(scale, _TINY)
         if relative != relative:  # NaN is worse than any number
             relative = float("inf")
-        if stage not in self._worst or relative > self._worst[stage][0]:
+        known = self._worst.get(stage)
+        # Of equal differences, one of values that are there counts more than one of an empty tensor.
+        if known is None or (relative, scale > 0) > (known[0], known[2] > 0):
             self._worst[stage] = (relative, difference, scale)
 
     def compare_all(self, stage: str, expected: Sequence[Tensor], found: Sequence[Tensor]) -> None:
@@ -80,7 +82,7 @@ class Measurements:
         selection = {
             name: {
                 "chosen": chosen,
-                "shared": shared / max(chosen, 1) if chosen else 1.0,
+                "shared": shared / chosen if chosen else 1.0,
                 "least": LEAST_SHARED,
             }
             for name, (chosen, shared) in self._choices.items()

@@ -103,3 +103,10 @@ def test_the_table_has_a_row_for_each_stage_and_selection() -> None:
     lines = table(found.report()).splitlines()
     assert [line.split()[0] for line in lines] == ["stage", "coarse", "selection", "labels"]
     assert "1.0e-04" in lines[1] and "99.95%" in lines[3]
+
+
+def test_a_stage_without_difference_shows_the_scale_of_what_was_compared() -> None:
+    found = Measurements()
+    found.compare("scores", torch.zeros(0), torch.zeros(0))
+    found.compare("scores", torch.tensor([0.5]), torch.tensor([0.5]))
+    assert found.report()["stages"]["scores"]["scale"] == 0.5
