@@ -66,10 +66,8 @@ class RequestRecorder:
             raise
         except Exception:
             _log.exception("request %s failed", request_id)
-            if (
-                answer.status
-            ):  # a part of the answer has been sent, so only closing the connection shows the failure
-                raise
+            if answer.status:
+                raise  # a part of the answer has been sent, so only closing the connection shows the failure
             self._metrics.requests.rejected("internal-error")
             problem = Problem("internal-error", f"an unexpected error; its request id is {request_id}")
             await problem.response(Request(scope))(scope, body.receive, stamped)

@@ -25,9 +25,8 @@ router = APIRouter()
     responses=SEGMENT_RESPONSES,
     openapi_extra={"requestBody": IMAGE_BODY},
     tags=["masks"],
-    dependencies=[
-        NEEDS_KEY
-    ],  # checked before the query, so that a client without a key learns nothing about it
+    # Checked before the query, about which a client without a key learns nothing.
+    dependencies=[NEEDS_KEY],
 )
 async def segment(
     request: Request, query: Annotated[SegmentQuery, Query()], service: CurrentService
