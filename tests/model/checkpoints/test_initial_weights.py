@@ -159,8 +159,7 @@ def test_label_maps_start_from_other_classes(tmp_path: Path, each_layer: bool) -
             assert torch.equal(found[name][:, [*range(16), 17]], given[name][:, [*range(16), 17]])
             assert torch.equal(found[name][:, [16, 18]], fresh[name][:, [16, 18]])
     assert (
-        "in part, with the class road: head.predictor.weight, head.predictor.bias, point.fc.0.weight"
-        in said
+        "in part, with the class road: head.predictor.weight, head.predictor.bias, point.fc.0.weight" in said
     )
 
 
