@@ -13,9 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from bench.load import report, workload
-from bench.load.driver import Request, Run, arriving, closed, cpu_seconds, joined
+from bench.load.driver import PlannedRequest, Run, arriving, closed, cpu_seconds, joined
 from bench.load.peers import BundleDir, opened, read, segment, written
-from bench.load.servers import KINDS, Server, serving
+from bench.load.servers import KINDS, ServerProcess, serving
 from bench.load.soak import soaked
 from export.bundle import Bundle
 from model.command_line import one_line_errors
@@ -118,14 +118,14 @@ def plot(out: Out = OUT, figures: Annotated[Path, typer.Option()] = Path("docs/i
         print(path)
 
 
-def warm(server: Server, requests: Sequence[Request] = ()) -> None:
+def warm(server: ServerProcess, requests: Sequence[PlannedRequest] = ()) -> None:
     """Send some requests first, so that what happens only once is not measured. Raise RuntimeError if one fails."""
     run = closed(server.url, requests or workload.same(), 4, 3, keep=True)
     if failed := next((a for a in run.answers if a.outcome == "failed"), None):
         raise RuntimeError(f"{server.kind} fails: {failed.note} {failed.body[:500]!r}")
 
 
-def metered(server: Server, requests: list[Any], seconds: float) -> Run:
+def metered(server: ServerProcess, requests: list[Any], seconds: float) -> Run:
     """Run sixteen clients, and measure the CPU time of the server."""
     begin = cpu_seconds(server.pid)
     run = closed(server.url, requests, 16, seconds)

@@ -22,7 +22,7 @@ _OUTCOMES: dict[int, Outcome] = {200: "ok", 429: "refused", 503: "refused", 504:
 
 
 @dataclass(frozen=True)
-class Request:
+class PlannedRequest:
     """One request as it will be sent: a body with its content type and query."""
 
     path: str
@@ -33,10 +33,10 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class TimedAnswer:
     """What a client got for one request."""
 
-    request: Request
+    request: PlannedRequest
     outcome: Outcome
     begin: float  # s
     seconds: float
@@ -49,7 +49,7 @@ class Answer:
 class Run:
     """All answers of one run."""
 
-    answers: tuple[Answer, ...]
+    answers: tuple[TimedAnswer, ...]
     seconds: float
     cpu: float = 0.0  # seconds of the server's processes
 
@@ -75,14 +75,14 @@ def joined(runs: Sequence[Run]) -> Run:
 
 
 @dataclass
-class Client:
+class LoadClient:
     """Sends requests to one server and keeps the answers."""
 
     url: str
     keep_bodies: bool = False
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[TimedAnswer] = field(default_factory=list)
 
-    async def send(self, http: httpx.AsyncClient, request: Request) -> Answer:
+    async def send(self, http: httpx.AsyncClient, request: PlannedRequest) -> TimedAnswer:
         """Send one request, and hang up when its client does."""
         begin = time.perf_counter()
         outcome: Outcome = "failed"
@@ -104,7 +104,7 @@ class Client:
         except httpx.HTTPError as error:
             note = repr(error)
         seconds = time.perf_counter() - begin
-        self.answers.append(Answer(request, outcome, begin, seconds, body, note, engine))
+        self.answers.append(TimedAnswer(request, outcome, begin, seconds, body, note, engine))
         return self.answers[-1]
 
 
@@ -114,14 +114,16 @@ def engine_seconds(server_timing: str) -> float:
     return sum(float(stages.get(stage, math.nan)) for stage in ENGINE) / 1000
 
 
-def closed(url: str, requests: Sequence[Request], clients: int, seconds: float, *, keep: bool = False) -> Run:
+def closed(
+    url: str, requests: Sequence[PlannedRequest], clients: int, seconds: float, *, keep: bool = False
+) -> Run:
     """Run `clients` that each send the next of the requests as soon as they have their answer.
 
     A client that is refused waits for Retry-After and up to half as long again, so that clients do not return together.
     """
 
     async def play() -> Run:
-        client, turn, draw = Client(url, keep), iter(range(1_000_000)), random.Random(0)
+        client, turn, draw = LoadClient(url, keep), iter(range(1_000_000)), random.Random(0)
         begin = time.perf_counter()
 
         async def loop(http: httpx.AsyncClient) -> None:
@@ -140,11 +142,11 @@ def closed(url: str, requests: Sequence[Request], clients: int, seconds: float, 
     return asyncio.run(play())
 
 
-def each(url: str, requests: Sequence[Request]) -> dict[Request, bytes]:
+def each(url: str, requests: Sequence[PlannedRequest]) -> dict[PlannedRequest, bytes]:
     """Send every request once, alone, and return the answers. Raises RuntimeError if one fails."""
 
-    async def play() -> dict[Request, bytes]:
-        client = Client(url, keep_bodies=True)
+    async def play() -> dict[PlannedRequest, bytes]:
+        client = LoadClient(url, keep_bodies=True)
         async with _http(url, 1) as http:
             answers = [
                 await client.send(http, request) for request in tqdm(requests, desc="alone", leave=False)
@@ -156,11 +158,11 @@ def each(url: str, requests: Sequence[Request]) -> dict[Request, bytes]:
     return asyncio.run(play())
 
 
-def arriving(url: str, requests: Sequence[Request], rate: float, seconds: float) -> Run:
+def arriving(url: str, requests: Sequence[PlannedRequest], rate: float, seconds: float) -> Run:
     """Send requests at random times, `rate` a second on average, whether or not earlier ones are answered."""
 
     async def play() -> Run:
-        client, draw, tasks = Client(url), random.Random(0), []
+        client, draw, tasks = LoadClient(url), random.Random(0), []
         begin = time.perf_counter()
         due = begin
         async with _http(url, 2000) as http, _Progress(seconds, f"{rate:.1f} requests/s"):

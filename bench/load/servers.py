@@ -23,7 +23,7 @@ START_SECONDS = 120.0  # that a server may take until it is ready
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerProcess:
     """A running server."""
 
     kind: str
@@ -32,7 +32,7 @@ class Server:
 
 
 @contextmanager
-def serving(kind: str, bundle: Path, **settings: object) -> Iterator[Server]:
+def serving(kind: str, bundle: Path, **settings: object) -> Iterator[ServerProcess]:
     """Run a server, ready, with `settings` of our service. Raises RuntimeError if it does not start."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -52,7 +52,7 @@ def serving(kind: str, bundle: Path, **settings: object) -> Iterator[Server]:
                     log.seek(0)
                     raise RuntimeError(f"{kind} does not start:\n{log.read()[-2000:]}")
                 time.sleep(0.1)
-            yield Server(kind, url, process.pid)
+            yield ServerProcess(kind, url, process.pid)
         finally:
             os.killpg(process.pid, signal.SIGTERM)
             try:

@@ -13,14 +13,18 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.load import report, workload
-from bench.load.driver import Request, closed, each, resident
-from bench.load.servers import Server
+from bench.load.driver import PlannedRequest, closed, each, resident
+from bench.load.servers import ServerProcess
 
 Memory = list[tuple[float, int]]  # s, bytes
 
 
 def soaked(
-    server: Server, requests: Sequence[Request], clients: int, seconds: float, patience: float = 1.0
+    server: ServerProcess,
+    requests: Sequence[PlannedRequest],
+    clients: int,
+    seconds: float,
+    patience: float = 1.0,
 ) -> report.Json:
     """Send every request alone, then run `clients` at once.
 

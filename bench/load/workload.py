@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from bench.load.driver import Request
+from bench.load.driver import PlannedRequest
 
 PICTURES = (Path("examples/astronaut.jpg"), Path("examples/grace_hopper.jpg"))
 SCALES = (1.0, 0.75, 1.5)
@@ -20,27 +20,27 @@ RESOLUTIONS: tuple[str | int, ...] = ("native", 56, 224)
 JPEG = (("content-type", "image/jpeg"),)
 
 
-def same() -> list[Request]:
+def same() -> list[PlannedRequest]:
     """Return one picture at the default settings, which all servers that are compared understand."""
-    return [Request("/segment", PICTURES[0].read_bytes(), JPEG)]
+    return [PlannedRequest("/segment", PICTURES[0].read_bytes(), JPEG)]
 
 
-def as_json(request: Request) -> Request:
+def as_json(request: PlannedRequest) -> PlannedRequest:
     """Return the same request with its image in JSON, as base64 in `image`."""
     body = json.dumps({"image": base64.b64encode(request.body).decode()}).encode()
     return replace(request, body=body, headers=(("content-type", "application/json"),))
 
 
-def mixed() -> list[Request]:
+def mixed() -> list[PlannedRequest]:
     """Return two pictures, upright and on their side, at three sizes and three resolutions."""
     bodies = [_encoded(p, s, turned) for p in PICTURES for s in SCALES for turned in (False, True)]
     return [
-        Request("/segment", body, JPEG, (("resolution", resolution),))
+        PlannedRequest("/segment", body, JPEG, (("resolution", resolution),))
         for body, resolution in itertools.product(bodies, RESOLUTIONS)
     ]
 
 
-def leaving(requests: Sequence[Request], seconds: float) -> list[Request]:
+def leaving(requests: Sequence[PlannedRequest], seconds: float) -> list[PlannedRequest]:
     """Return three rounds of the requests. A third of each, always other ones, is abandoned after some seconds."""
     count = len(requests)
     return [

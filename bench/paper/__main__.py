@@ -13,7 +13,7 @@ from tqdm import tqdm
 from bench.paper import adaptive as adaptive_bench
 from bench.paper import cost as cost_bench
 from bench.paper import label_maps, plot, report
-from bench.paper.adaptive_tasks import LabelMaps, Masks
+from bench.paper.adaptive_tasks import LabelMapCurve, MaskCurve
 from bench.paper.base_points import at_points
 from bench.paper.heads import crops as crops_bench
 from bench.paper.heads import measure as heads_bench
@@ -135,9 +135,9 @@ def adaptive(
     opened = open_checkpoint(checkpoint)
     name = opened.config.task
     predictor: Any = eager_predictor(opened)
-    tasks: dict[str, adaptive_bench.Task] = {
-        "instance": Masks(score),
-        "semantic": LabelMaps(len(opened.categories)),
+    tasks: dict[str, adaptive_bench.CurveTask] = {
+        "instance": MaskCurve(score),
+        "semantic": LabelMapCurve(len(opened.categories)),
     }
     examples = {"instance": _photos, "semantic": _label_maps}[name](predictor, data, images, every)
     found = adaptive_bench.curves(predictor, examples, tasks[name])

@@ -47,7 +47,7 @@ class Column:
     factor: float = 1
 
 
-class Task(Protocol):
+class CurveTask(Protocol):
     """What differs between instance masks and label maps."""
 
     @property
@@ -92,7 +92,7 @@ class Task(Protocol):
 
 @torch.inference_mode()
 def compare(
-    predictor: Predictor, examples: Iterable[tuple[Pixels, Any]], task: Task
+    predictor: Predictor, examples: Iterable[tuple[Pixels, Any]], task: CurveTask
 ) -> dict[tuple[int, Points], Tally]:
     """Render each example (image, truth) at every side with every number of points, and tally the agreement.
 
@@ -119,7 +119,7 @@ def compare(
     return tallies
 
 
-def curves(predictor: Predictor, examples: Iterable[tuple[Pixels, Any]], task: Task) -> dict[str, Any]:
+def curves(predictor: Predictor, examples: Iterable[tuple[Pixels, Any]], task: CurveTask) -> dict[str, Any]:
     """Return the agreement, ready for JSON: how much was compared, and "sides": {side: [entry, …]}.
 
     Raises UserError if the predictor has no point head, or nothing is found.
@@ -132,7 +132,7 @@ def curves(predictor: Predictor, examples: Iterable[tuple[Pixels, Any]], task: T
     return {task.unit: tallies[task.sides[0], task.points[0]].compared, "sides": sides}
 
 
-def agreement_table(found: Mapping[str, Any], task: Task) -> str:
+def agreement_table(found: Mapping[str, Any], task: CurveTask) -> str:
     """Return a row for each side and number of points."""
     rows = [
         [

@@ -63,7 +63,7 @@ class MaskTally:
 
 
 @dataclass(frozen=True)
-class Masks:
+class MaskCurve:
     """The model's own detections from a score on, at some sides of the box mask."""
 
     score: float = 0.5
@@ -136,7 +136,7 @@ class LabelMapTally:
 
 
 @dataclass(frozen=True)
-class LabelMaps:
+class LabelMapCurve:
     """The model's label maps, at multiples of the image's own height."""
 
     classes: int

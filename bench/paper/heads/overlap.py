@@ -26,7 +26,7 @@ def overlaps(mask: Mapping[str, Any], truth: Mapping[str, Any]) -> tuple[float, 
 
 
 @dataclass(frozen=True)
-class Mean:
+class MeanOverlap:
     """A mean over instances, its standard error (NaN for fewer than two), and the number of instances."""
 
     mean: float
@@ -34,11 +34,11 @@ class Mean:
     count: int
 
 
-def mean(values: Floats) -> Mean:
+def mean(values: Floats) -> MeanOverlap:
     """Return the mean of values [N]; NaN if there is none."""
     count = len(values)
     error = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
-    return Mean(float(values.mean()) if count else math.nan, error, count)
+    return MeanOverlap(float(values.mean()) if count else math.nan, error, count)
 
 
 def _bytes(rle: Mapping[str, Any]) -> dict[str, Any]:

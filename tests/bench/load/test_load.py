@@ -18,9 +18,9 @@ import pytest
 
 from bench.load import report, workload
 from bench.load.driver import (
-    Answer,
-    Request,
+    PlannedRequest,
     Run,
+    TimedAnswer,
     arriving,
     closed,
     cpu_seconds,
@@ -57,7 +57,7 @@ def open_after_refusals(discs: Discs, url: str, count: int) -> None:
 
 
 def test_closed_loops_count_every_outcome(discs: Discs) -> None:
-    good = Request("/segment", encoded(picture()), PNG)
+    good = PlannedRequest("/segment", encoded(picture()), PNG)
     bad = replace(good, body=b"no image")
     with running(disc_bundle(discs)) as url:
         wait_for(lambda: httpx.get(f"{url}/readyz").is_success)
@@ -80,7 +80,7 @@ def test_refused_clients_wait_for_retry_after(discs: Discs) -> None:
         discs.gate.clear()
         opening = threading.Thread(target=open_after_refusals, args=(discs, url, 2))
         opening.start()
-        run = closed(url, [Request("/segment", encoded(picture()), PNG)], 3, 1.2)
+        run = closed(url, [PlannedRequest("/segment", encoded(picture()), PNG)], 3, 1.2)
         opening.join()
     assert run.count("ok") >= 1
     # Retry-After is at least a second, so a client is refused three times at most: at 0, after 1.0 and after 1.2 s.
@@ -89,7 +89,7 @@ def test_refused_clients_wait_for_retry_after(discs: Discs) -> None:
 
 
 def test_alone_every_request_has_its_answer(discs: Discs) -> None:
-    good = Request("/segment", encoded(picture()), PNG)
+    good = PlannedRequest("/segment", encoded(picture()), PNG)
     other = replace(good, query=(("score", 0.7),))
     with running(disc_bundle(discs)) as url:
         wait_for(lambda: httpx.get(f"{url}/readyz").is_success)
@@ -108,23 +108,23 @@ def test_the_engines_part_of_an_answer() -> None:
     assert engine_seconds(header) == pytest.approx(0.052)
     assert math.isnan(engine_seconds(""))
     assert math.isnan(engine_seconds("cache;desc=hit, decode;dur=1"))
-    request = Request("/segment", b"", ())
-    answers = [Answer(request, "ok", 0.0, 0.1 * n + 0.01 * n, engine=0.1 * n) for n in (1, 2, 3)]
-    found = report.beyond(Run((*answers, Answer(request, "failed", 0.0, 9.0)), 1.0))
+    request = PlannedRequest("/segment", b"", ())
+    answers = [TimedAnswer(request, "ok", 0.0, 0.1 * n + 0.01 * n, engine=0.1 * n) for n in (1, 2, 3)]
+    found = report.beyond(Run((*answers, TimedAnswer(request, "failed", 0.0, 9.0)), 1.0))
     assert found == pytest.approx({"median": 0.02, "p95": 0.029, "share": 0.1, "share_p95": 0.1})
 
 
 def test_arrivals_keep_their_rate_and_refusals_are_counted(discs: Discs) -> None:
     with running(disc_bundle(discs), queue_length=1) as url:
         wait_for(lambda: httpx.get(f"{url}/readyz").is_success)
-        run = arriving(url, [Request("/segment", encoded(picture()), PNG)], rate=100, seconds=0.5)
+        run = arriving(url, [PlannedRequest("/segment", encoded(picture()), PNG)], rate=100, seconds=0.5)
     assert len(run.answers) == 50
     assert run.count("ok") + run.count("refused") == 50
     assert run.seconds > 0.2  # the clients do not send ahead of their time
 
 
 def test_a_third_of_the_clients_leave() -> None:
-    requests = [Request("/segment", bytes([i]), ()) for i in range(4)]
+    requests = [PlannedRequest("/segment", bytes([i]), ()) for i in range(4)]
     found = workload.leaving(requests, 0.3)
     assert len(found) == 12
     assert Counter(r.leaves_after for r in found) == {None: 8, 0.3: 4}
@@ -140,8 +140,8 @@ def test_the_same_image_in_json() -> None:
 
 
 def test_runs_in_turns_count_as_one() -> None:
-    request = Request("/segment", b"", ())
-    runs = [Run((Answer(request, "ok", 0.0, 1.0),) * n, 2.0, cpu=3.0) for n in (1, 5)]
+    request = PlannedRequest("/segment", b"", ())
+    runs = [Run((TimedAnswer(request, "ok", 0.0, 1.0),) * n, 2.0, cpu=3.0) for n in (1, 5)]
     both = joined(runs)
     assert (both.count("ok"), both.goodput, both.cpu) == (6, 1.5, 6.0)
 
@@ -169,9 +169,9 @@ def test_differences_are_shares_of_the_area() -> None:
 
 
 def test_tables_and_plots_show_what_was_measured(tmp_path: Path) -> None:
-    request = Request("/segment", b"", ())
-    answers = tuple(Answer(request, "ok", 0.0, 0.1 * (i + 1)) for i in range(10))
-    run = report.figures(Run((*answers, Answer(request, "refused", 0, 0.01, note="3")), 2.0, cpu=5.0))
+    request = PlannedRequest("/segment", b"", ())
+    answers = tuple(TimedAnswer(request, "ok", 0.0, 0.1 * (i + 1)) for i in range(10))
+    run = report.figures(Run((*answers, TimedAnswer(request, "refused", 0, 0.01, note="3")), 2.0, cpu=5.0))
     assert (run["goodput"], run["cpu_per_answer"], run["retry_after"]) == (5.0, 0.5, ["3"])
     files = {
         "overhead": {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bench.load.driver import Request
+from bench.load.driver import PlannedRequest
 from bench.load.report import peaks
 from bench.load.servers import serving
 from bench.load.soak import soaked
@@ -20,7 +20,7 @@ SIZES = ((320, 240), (240, 320), (512, 384))
 BOXES = "[[10,10,200,180],[60,40,230,230]]"
 
 
-def requests() -> list[Request]:
+def requests() -> list[PlannedRequest]:
     """Return two pictures of three sizes at three resolutions, with detection and with given boxes."""
     found = []
     for name, size in itertools.product(("astronaut", "coffee"), SIZES):
@@ -28,7 +28,7 @@ def requests() -> list[Request]:
             body = encoded(picture.convert("RGB").resize(size), "JPEG")
         for resolution, more in itertools.product((28, 224, "native"), ((), (("boxes", BOXES),))):
             query = (("score", 0.05), ("max_instances", 5), ("resolution", resolution), *more)
-            found.append(Request("/segment", body, (("content-type", "image/jpeg"),), query))
+            found.append(PlannedRequest("/segment", body, (("content-type", "image/jpeg"),), query))
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bench.paper.adaptive import AUTO, DENSE, agreement_table, compare, curves
-from bench.paper.adaptive_tasks import LabelMaps, Masks
+from bench.paper.adaptive_tasks import LabelMapCurve, MaskCurve
 from bench.paper.heads.variants import BIASED
 from model.data.coco import read_image
 from model.networks.eager import predictor_of
@@ -30,7 +30,7 @@ def test_every_point_gives_the_dense_mask(scene: Scene) -> None:
     network = tiny.network(support.CONFIG)
     network.mask_head = support.heads()[BIASED]  # its masks have contours
     predictor = predictor_of(network, support.CATEGORIES)
-    task = Masks(score=0.0, sides=(56,), points=(49, 784, 56**2, DENSE))
+    task = MaskCurve(score=0.0, sides=(56,), points=(49, 784, 56**2, DENSE))
     tallies: dict[Any, Any] = compare(predictor, photos(scene, 1), task)
     few, more, every, dense = (tallies[56, points] for points in task.points)
     assert every.compared == dense.compared == 4
@@ -41,7 +41,7 @@ def test_every_point_gives_the_dense_mask(scene: Scene) -> None:
 
 
 def test_curves_of_masks(scene: Scene) -> None:
-    task = Masks(score=0.0, sides=(28, 56))
+    task = MaskCurve(score=0.0, sides=(28, 56))
     found = curves(scene.detector.predictor, photos(scene, 2), task)
     assert found["instances"] == 8 and set(found["sides"]) == {"28", "56"}
     entries = {entry["points"]: entry for entry in found["sides"]["28"]}
@@ -57,16 +57,16 @@ def test_curves_of_masks(scene: Scene) -> None:
 
 def test_nothing_to_compare_is_an_error(scene: Scene) -> None:
     with pytest.raises(ValueError, match="no instance is found"):
-        curves(scene.detector.predictor, photos(scene, 1), Masks(score=2.0))
+        curves(scene.detector.predictor, photos(scene, 1), MaskCurve(score=2.0))
     baseline = dataclasses.replace(scene.detector.predictor, head=None)
     with pytest.raises(ValueError, match="no point head"):
-        curves(baseline, photos(scene), Masks())
+        curves(baseline, photos(scene), MaskCurve())
 
 
 def test_curves_of_label_maps(tmp_path: Path) -> None:
     data = label_files.load(tmp_path)
     predictor = predictor_of(tiny_semantic.network(), data.labelling.classes, data.labelling.palette)
-    task = LabelMaps(len(data.labelling.classes), points=(10, 10**6, AUTO, DENSE))
+    task = LabelMapCurve(len(data.labelling.classes), points=(10, 10**6, AUTO, DENSE))
     examples = [data.read(index) for index in range(0, len(data.pairs), 2)]
     found = curves(predictor, examples, task)
     assert found["images"] == len(examples) == -(-len(data.pairs) // 2) and list(found["sides"]) == ["1", "2"]
@@ -83,7 +83,7 @@ def test_curves_of_label_maps(tmp_path: Path) -> None:
 
 
 def test_the_truth_is_enlarged_with_the_map() -> None:
-    tally: Any = LabelMaps(2).tally()
+    tally: Any = LabelMapCurve(2).tally()
     truth = np.array([[0, 1], [1, 255]], np.uint8)
     tally.add(truth.repeat(2, 0).repeat(2, 1) % 2, np.zeros((4, 4), np.uint8), truth, 3)
     assert tally.result()["miou"] == 1 and tally.result()["equal"] == 4 / 12

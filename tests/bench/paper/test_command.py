@@ -16,7 +16,7 @@ from tests.bench.support import Scene, command
 def test_train_measure_and_draw(
     scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(adaptive_tasks, "Masks", partial(adaptive_tasks.Masks, sides=(28, 56)))
+    monkeypatch.setattr(adaptive_tasks, "MaskCurve", partial(adaptive_tasks.MaskCurve, sides=(28, 56)))
     of = ("--checkpoint", scene.checkpoint)
     data = ("--data", scene.data, "--images", scene.data.parent)
     small = ("--set", "augmentation.short_edges=[64]", "--set", "sampling.points=16", "--workers", 0)
