@@ -24,7 +24,14 @@ PAGES = sorted(
 MADE_BY_COMMANDS = ("docker/bundles/mine",)  # paths that a reader makes
 # Old commands and paths are part of the notebook of experiments.
 NOTEBOOK = ROOT / "docs/experiments.md"
-EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=name_of)
+CURRENT_PAGES = pytest.mark.parametrize("page", [page for page in PAGES if page != NOTEBOOK], ids=name_of)
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"```.*?```", re.S)
@@ -59,11 +66,9 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
             assert anchor in anchors(file), target
 
 
-@EVERY_PAGE
+@CURRENT_PAGES
 def test_files_exist(page: Path) -> None:
     """Paths in code that begin with a folder of this repository. `*` and `…` stand for something else."""
-    if page == NOTEBOOK:
-        pytest.skip("its commands are of their time")
     for code in _INLINE.findall(_CODE.sub("", text_of(page))):
         for name in re.findall(rf"(?<![\w./-])({_PATH.pattern})(?![*…{{])", code):
             # A name in a module, such as model/predict/images.decode, is allowed.
@@ -110,10 +115,8 @@ def command_of(module: str) -> Any:
     return typer.main.get_command(app)
 
 
-@EVERY_PAGE
+@CURRENT_PAGES
 def test_options_of_commands_exist(page: Path) -> None:
-    if page == NOTEBOOK:
-        pytest.skip("its commands are of their time")
     for module, arguments in commands(page):
         if module in ("bench.scale", "tests.parity", "tests.export.full_size"):  # Ray, or no options
             continue
