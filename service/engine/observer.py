@@ -54,5 +54,5 @@ class Observers:
         for observer in self._observers:
             try:
                 call(observer)
-            except Exception:
+            except Exception:  # counting must never fail the request that is counted
                 _log.exception("an observer failed")

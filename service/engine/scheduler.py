@@ -93,7 +93,7 @@ class Scheduler:
             for _ in range(1 + RESTARTS):
                 try:
                     await self._loop()
-                except Exception:
+                except Exception:  # whatever it was, no request may wait for a loop that has ended
                     _log.exception("the scheduler failed")
                     self._fail_all()
         finally:

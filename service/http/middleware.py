@@ -64,7 +64,7 @@ class RequestRecorder:
                 answer.status = CANCELLED
                 self._metrics.requests.lost += 1
             raise
-        except Exception:
+        except Exception:  # every failure becomes an answer that tells nothing of the inside
             _log.exception("request %s failed", request_id)
             if answer.status:
                 raise  # a part of the answer has been sent, so only closing the connection shows the failure

@@ -52,7 +52,7 @@ class FakePrediction:
     renders: list[FakeRender]
 
     def finish(self) -> Any:
-        raise NotImplementedError
+        raise AssertionError("the scheduler leaves it to the engine to finish a prediction")
 
 
 @dataclass(eq=False)
