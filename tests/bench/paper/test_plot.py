@@ -9,7 +9,7 @@ from PIL import Image
 
 from bench.paper import plot
 from bench.paper.adaptive import AUTO
-from bench.paper.adaptive_tasks import Masks
+from bench.paper.adaptive_tasks import MaskCurve
 from bench.paper.heads.measure import METRICS, OUTPUTS
 from bench.paper.heads.variants import NAMES
 
@@ -18,7 +18,7 @@ def test_figures_are_small(tmp_path: Path) -> None:
     metrics: dict[str, float | None] = {f"{k}/{m}": 0.2 for k in ("mask", "boundary") for m in METRICS}
     unmeasured = dict.fromkeys(metrics, None)
     precision = {n: {str(o): unmeasured if n == "conv" else metrics for o in OUTPUTS} for n in NAMES}
-    shares = [(p, (784 if p == AUTO else int(p)) / 224**2) for p in Masks.points]
+    shares = [(p, (784 if p == AUTO else int(p)) / 224**2) for p in MaskCurve.points]
     entries: list[dict[str, Any]] = [
         {"points": p, "share": s, "mean_iou": 1 - 1e-3 / s, "worst_iou": 0.9} for p, s in shares
     ]
