@@ -20,7 +20,7 @@ from pydantic_settings import (
 
 from model.command_line import DEBUG
 from model.errors import UserError
-from service.threads import available
+from service.machine import available
 
 PREFIX = "POINTREND_"
 # An origin as browsers send it: in lower case, without path and slash.
@@ -79,10 +79,36 @@ class Settings(BaseSettings):
     )
 
     max_body_bytes: int = Field(default=25_000_000, ge=1, description="Bytes of a request's body.")
-    held_bytes: int = Field(
-        default=1_000_000_000,
+    memory_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Memory of the service, from which the four budgets below follow. "
+        "Unset: what the cgroup allows, or what the machine has.",
+    )
+    held_bytes: int | None = Field(
+        default=None,
         ge=1,
         description="Bytes of the bodies of all requests in memory, beyond which requests are answered 429.",
+    )
+    decode_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Memory for decoding images, of all requests; an image that needs more is refused.",
+    )
+    render_bytes: int | None = Field(
+        default=None, ge=1, description="Memory for masks that are being rendered, of all requests."
+    )
+    encode_bytes: int | None = Field(
+        default=None, ge=1, description="Memory for encoding answers, of all requests."
+    )
+    max_connections: int | None = Field(
+        default=None,
+        ge=1,
+        description="Open connections, beyond which new ones are closed. Unset: what the limit of open files allows.",
+    )
+    formats: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("JPEG", "PNG", "WebP", "GIF", "TIFF", "BMP"),
+        description="Image formats that are accepted, comma-separated.",
     )
     body_seconds: float = Field(
         default=60.0,
@@ -92,7 +118,7 @@ class Settings(BaseSettings):
     answer_seconds: float = Field(
         default=60.0, gt=0, description="Time for a client to take its answer; then its connection is closed."
     )
-    max_pixels: int = Field(default=50_000_000, ge=1, description="Pixels of an image, by its header.")
+    max_pixels: int = Field(default=64_000_000, ge=1, description="Pixels of an image, by its header.")
     decode_seconds: float = Field(
         default=20.0, gt=0, description="Time to decode an image, and to wait for a thread that does."
     )
@@ -121,7 +147,7 @@ class Settings(BaseSettings):
         default=False, description="OpenTelemetry traces (extra `traces`), sent where OTEL_… variables say."
     )
 
-    @field_validator("bundles", "api_keys", "cors_origins", mode="before")
+    @field_validator("bundles", "api_keys", "cors_origins", "formats", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (

@@ -30,7 +30,18 @@ MODEL = (
     "evaluation",
     "training",
 )
-SERVICE = ("threads", "settings", "output", "engine", "observe", "http", "app", "ray_app")
+SERVICE = (
+    "machine",
+    "settings",
+    "budgets",
+    "output",
+    "decoding",
+    "engine",
+    "observe",
+    "http",
+    "app",
+    "ray_app",
+)
 CLIENT = {"service.output", "model.masks"}  # all that the client may import besides itself
 
 

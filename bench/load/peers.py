@@ -29,7 +29,7 @@ from model.predict.preprocess import padded_size
 from service.output.encode import encode
 from service.output.format import Found
 from service.output.formats import FORMATS
-from service.threads import available
+from service.machine import available
 
 BundleDir = Annotated[Path, typer.Option("--bundle", help="Folder of an exported model.")]
 Port = Annotated[int, typer.Option(help="Where to listen.")]

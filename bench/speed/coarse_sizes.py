@@ -19,7 +19,7 @@ from model.command_line import one_line_errors
 from model.errors import UserError
 from model.predict.coarse import no_prompts
 from model.predict.preprocess import network_input
-from service.threads import available
+from service.machine import available
 
 
 def main(

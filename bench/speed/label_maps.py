@@ -17,7 +17,7 @@ from model.pointrend.features import FineMap
 from model.pointrend.label_map import LabelMapRender
 from model.pointrend.point_head import PointHead
 from model.pointrend.render import render
-from service.threads import available
+from service.machine import available
 
 EXTENT, CLASSES, DIM = (1024, 2048), 19, 256  # Cityscapes, with the published point head
 

@@ -4,8 +4,10 @@ ParameterError       422  a parameter's value is not allowed
 TryLater                  not now, but perhaps later; the answer carries Retry-After, see `retry_after`
 ├── QueueFull        429  the model has as much work inside as it may have
 ├── BodiesFull       429  the bodies of all requests inside take as much memory as they may
-├── NoDecoder        503  every thread that decodes images is busy
+├── NoDecoder        503  no process could decode the image in time
+├── OutOfMemory      503  the machine has less memory than the service was promised
 └── Starting         503  the model is warming up
+TooCostly            413  the request alone would take longer than a request may
 DeadlinePassed       504  not even a coarse mask was ready in time
 Stopped              503  the model's worker has ended
 └── DeviceLost       503  the device's thread ended during this request's work
@@ -74,9 +76,16 @@ class BodiesFull(TryLater):
 
 
 class NoDecoder(TryLater):
-    """No thread was free to decode the image."""
+    """No process was free to decode the image, or none could be started."""
 
     kind = "no-decoder"
+    usual_wait = 5
+
+
+class OutOfMemory(TryLater):
+    """There was too little memory for a request that is within its budgets."""
+
+    kind = "out-of-memory"
     usual_wait = 5
 
 
@@ -85,6 +94,12 @@ class Starting(TryLater):
 
     kind = "starting"
     usual_wait = 5
+
+
+class TooCostly(UserError):
+    """The request alone would take longer than a request may. The message says what makes it cheaper."""
+
+    kind: ClassVar[str] = "too-costly"
 
 
 class DeadlinePassed(Exception):

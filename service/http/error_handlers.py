@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from model.predict.images import ImageError
-from service.engine.errors import DeadlinePassed, ParameterError, Stopped, TryLater
+from service.engine.errors import DeadlinePassed, ParameterError, Stopped, TooCostly, TryLater
 from service.http import problems
 from service.http.middleware import CLIENT_GONE
 from service.http.problems import Problem
@@ -25,6 +25,7 @@ _PROBLEMS: Mapping[type[Exception], Callable[[Any], Problem]] = {
     ImageError: lambda error: Problem(error.kind, str(error)),
     ParameterError: lambda error: problems.from_parameters([error]),
     RequestValidationError: lambda error: problems.from_parameters(explain(error.errors())),
+    TooCostly: lambda error: Problem(error.kind, str(error)),
     TryLater: problems.from_refusal,
     DeadlinePassed: lambda error: Problem(error.kind, "not even coarse masks were ready; allow more time"),
     Stopped: lambda error: Problem("stopped", "the model has stopped working; ask another replica"),

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from service.http.connection import connection
 from service.observe import access_log
 from service.settings import Settings
-from service.threads import available
+from service.machine import available
 
 _log = logging.getLogger("uvicorn.error")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.threads import available, quota
+from service.machine import available, quota
 
 
 def tree(root: Path, files: dict[str, str]) -> tuple[Path, Path]:
