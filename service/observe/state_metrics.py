@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -56,11 +56,29 @@ class StateMetrics:
             "Share of the queue that is taken, by work or by number, whichever is larger.",
             ("model",),
         )
+        self._budget = make(Gauge, "budget_bytes", "Memory that this work may take.", ("budget",))
+        self._used = make(
+            Gauge, "budget_used_bytes", "Memory of the budget that requests have now.", ("budget",)
+        )
+        self._decoders = make(Gauge, "decode_processes", "Processes that decode images, those that run.")
+        self._killed = make(
+            Gauge, "decode_processes_killed", "Processes that were killed over an image since the start."
+        )
 
     def show_build(self, version: str, device: str, threads: int) -> None:
         """Show what runs."""
         self._build.labels(version, device).set(1)
         self._threads.set(threads)
+
+    def show_budget(self, name: str, limit: int, used: Callable[[], float]) -> None:
+        """Show a budget from now on: its bytes, and those of it that are taken."""
+        self._budget.labels(name).set(limit)
+        self._used.labels(name).set_function(used)
+
+    def show_decoders(self, alive: Callable[[], float], killed: Callable[[], float]) -> None:
+        """Show from now on how many processes decode images, and how many were killed since the start."""
+        self._decoders.set_function(alive)
+        self._killed.set_function(killed)
 
     def watch(self, model: ModelState, queue_seconds: float) -> None:
         """Show a model from now on; `queue_seconds` is the limit of its queue."""

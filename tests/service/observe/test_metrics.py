@@ -33,3 +33,22 @@ def test_label_maps_of_any_height_have_few_labels() -> None:
     assert sides == {str(2**n) for n in range(14)} | {"7", "14", "28", "56", "112", "224", "448", "896"}
     model.advanced({1000: 5, 1001: 5}, 0.5)  # two of one label: one step
     assert counted(metrics, "pointrend_level_seconds_count")["1024"] == 1024 - 512 - 1 + 1
+
+
+def test_budgets_and_decoding_processes_are_read_when_they_are_asked_for() -> None:
+    metrics = Metrics()
+    now = {"used": 3.0, "alive": 2.0, "killed": 0.0}
+    metrics.state.show_budget("decode", 700, lambda: now["used"])
+    metrics.state.show_budget("held", 300, lambda: 1)
+    metrics.state.show_decoders(lambda: now["alive"], lambda: now["killed"])
+    now |= {"used": 5.0, "alive": 1.0, "killed": 4.0}
+    text = metrics.text().decode()
+    for line in (
+        'pointrend_budget_bytes{budget="decode"} 700.0',
+        'pointrend_budget_bytes{budget="held"} 300.0',
+        'pointrend_budget_used_bytes{budget="decode"} 5.0',
+        'pointrend_budget_used_bytes{budget="held"} 1.0',
+        "pointrend_decode_processes 1.0",
+        "pointrend_decode_processes_killed 4.0",
+    ):
+        assert f"\n{line}\n" in text
