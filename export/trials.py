@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.config.parts import Preprocessing
-from model.predict.preprocess import network_input, resized_size
+from model.predict.preprocess import network_input
+from model.predict.resize import resized_size
 
 # Given boxes of each image: x0, y0, x1, y1 as shares of its sides, and the class (-1: the network chooses it).
 _GIVEN = (((0.1, 0.1, 0.6, 0.9), 0), ((0.3, 0.2, 0.95, 0.7), -1))

@@ -20,7 +20,8 @@ from model.config.instance import MaskRCNNConfig
 from model.config.overrides import override
 from model.data.coco import CocoDataset, load_coco, read_image
 from model.networks.build import build_network
-from model.predict.preprocess import network_input, resize
+from model.predict.preprocess import network_input
+from model.predict.resize import resize
 
 # COCO's sizes of objects: least and largest area in pixels of the image.
 SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 10**12)}

@@ -25,11 +25,11 @@ from export.session import Execution
 from model.predict.images import DecodedImage, decode
 from model.predict.instance import InstanceOptions
 from model.predict.predictor import Prediction
-from model.predict.preprocess import padded_size
+from model.predict.resize import padded_size
+from service.machine import available
 from service.output.encode import encode
 from service.output.format import Found
 from service.output.formats import FORMATS
-from service.machine import available
 
 BundleDir = Annotated[Path, typer.Option("--bundle", help="Folder of an exported model.")]
 Port = Annotated[int, typer.Option(help="Where to listen.")]

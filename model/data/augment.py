@@ -20,7 +20,7 @@ from pycocotools import mask as rle_codec
 
 from model.data.images import Pixels
 from model.errors import UserError
-from model.predict.preprocess import resized_size
+from model.predict.resize import resized_size
 
 Floats = NDArray[np.floating[Any]]
 

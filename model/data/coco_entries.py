@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from model.config.categories import Category
 from model.data import coco_segmentation as segmentation
+from model.data.augment import Shape
 from model.data.coco_records import Annotation, Record
-from model.data.fields import DataError, are_finite, check_unseen, integer, label_of, text, value
+from model.data.fields import DataError, are_finite, flag, integer, text, value
 from model.data.images import read_size
-from model.predict.images import ImageError
+from model.errors import reason
+from model.predict.image_errors import ImageError
 
 _SLACK = 2.0  # pixels by which a box may miss its image or its mask
+_LISTED = 5  # annotations in one message
 _DOUBTFUL = 0.05  # share of odd boxes above which all may be meant otherwise
 
 
-def read_categories(entries: list[Any], problems: list[str]) -> tuple[Category, ...]:
-    """Return the categories in the order of their ids; what is wrong with any is added to the problems."""
-    categories: dict[int, Category] = {}
-    for entry in entries:
-        try:
-            category = Category(integer(entry, "id"), text(entry, "name"))
-            check_unseen("id", category.id, categories)
-            check_unseen("name", category.name, {c.name for c in categories.values()})
-            categories[category.id] = category
-        except DataError as error:
-            problems.append(f"category {label_of(entry)}: {error}")
-    return tuple(sorted(categories.values(), key=lambda c: c.id))
+def image_path(folder: Path, name: str) -> Path:
+    """Return the file of an image in a folder; a name written on Windows may have backslashes between its parts."""
+    path = folder / name
+    return path if "\\" not in name or path.is_file() else folder / name.replace("\\", "/")
 
 
 def read_record(entry: Any, folder: Path) -> Record:
@@ -38,7 +32,7 @@ def read_record(entry: Any, folder: Path) -> Record:
 
     Raises DataError if its file is missing, unreadable or of another size.
     """
-    path = folder / text(entry, "file_name")
+    path = image_path(folder, text(entry, "file_name"))
     width, height = integer(entry, "width"), integer(entry, "height")
     if min(width, height) < 1:
         raise DataError(f"size {width}×{height} is not positive")
@@ -47,7 +41,7 @@ def read_record(entry: Any, folder: Path) -> Record:
     try:
         found = read_size(path)
     except (OSError, ImageError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+        raise DataError(f"{path} cannot be read: {reason(error)}") from error
     if (found.width, found.height) != (width, height):
         turned = " as displayed (its EXIF data turn it)" if found.turned else ""
         raise DataError(f"{path} is {found.width}×{found.height}{turned}, annotated as {width}×{height}")
@@ -56,10 +50,19 @@ def read_record(entry: Any, folder: Path) -> Record:
 
 def is_crowd(entry: Mapping[str, Any]) -> bool:
     """Return whether an annotation is a group of instances. Raises DataError."""
-    crowd = entry.get("iscrowd")
-    if crowd not in (None, 0, 1):
-        raise DataError(f"'iscrowd' must be 0 or 1, got {crowd!r}")
-    return bool(crowd)
+    return flag(entry, "iscrowd")
+
+
+def read_box(entry: Mapping[str, Any], shape: Shape | None) -> list[float]:
+    """Return an annotation's box [x, y, width, height]; without one, that of its mask. Raises DataError."""
+    box = entry.get("bbox")
+    if box in (None, []) and shape is not None:
+        x0, y0, x1, y1 = segmentation.extent(shape)
+        return [x0, y0, x1 - x0, y1 - y0]
+    box = value(entry, "bbox")
+    if not (isinstance(box, list) and len(box) == 4 and are_finite(box)):
+        raise DataError(f"box must be 4 finite numbers, got {str(box)[:80]}")
+    return list(map(float, box))
 
 
 def read_annotation(entry: Any, record: Record, positions: Mapping[int, int]) -> Annotation | None:
@@ -72,10 +75,8 @@ def read_annotation(entry: Any, record: Record, positions: Mapping[int, int]) ->
     if category not in positions:
         raise DataError(f"category {category} is unknown, there are {', '.join(map(str, positions))}")
     shape = segmentation.read(entry.get("segmentation"), record.width, record.height)
-    box = value(entry, "bbox")
-    if not (isinstance(box, list) and len(box) == 4 and are_finite(box)):
-        raise DataError(f"box must be 4 finite numbers, got {box}")
-    x, y, w, h = map(float, box)
+    box = read_box(entry, shape)
+    x, y, w, h = box
     if min(w, h) <= -1:
         raise DataError(f"box size {w:g}×{h:g} is not positive")
     x0, y0 = max(x, 0.0), max(y, 0.0)
@@ -92,12 +93,12 @@ def read_annotation(entry: Any, record: Record, positions: Mapping[int, int]) ->
             raise DataError(
                 f"segmentation spans x {left:g}–{right:g}, y {top:g}–{bottom:g}, which is not in its box {box}"
             )
-    return Annotation(entry["id"], positions[category], (x0, y0, x1, y1), shape)
+    return Annotation(integer(entry, "id"), positions[category], (x0, y0, x1, y1), shape)
 
 
-def is_odd(box: list[float], instance: Annotation, record: Record) -> bool:
+def is_odd(entry: Mapping[str, Any], instance: Annotation, record: Record) -> bool:
     """Return whether a box reaches beyond its image, is narrower than a pixel, or does not fit its mask."""
-    x, y, w, h = box
+    x, y, w, h = read_box(entry, instance.shape)
     beyond = max(-x, -y, x + w - record.width, y + h - record.height)
     if beyond > _SLACK or min(w, h) < 1:
         return True
@@ -113,5 +114,13 @@ def doubt_about(odd: list[Any], count: int) -> str | None:
         return None
     return (
         f"{len(odd)} of {count} boxes reach beyond their image, are narrower than a pixel or do not fit their "
-        f"mask, such as {odd[0]['bbox']} of annotation {odd[0]['id']}; is it [x, y, width, height] in pixels?"
+        f"mask, such as {odd[0].get('bbox')} of annotation {odd[0]['id']}; is it [x, y, width, height] in pixels?"
     )
+
+
+def left_out_polygons(short: Sequence[tuple[int, int]]) -> str:
+    """Return a remark about polygons that are left out; `short` has the annotations with the number of theirs."""
+    count = sum(number for _, number in short)
+    plural = "s of fewer than 3 points are" if count > 1 else " of fewer than 3 points is"
+    which = ", ".join(str(identity) for identity, _ in short[:_LISTED]) + ", …" * (len(short) > _LISTED)
+    return f"{count} polygon{plural} left out, of annotation{'s' * (len(short) > 1)} {which}"

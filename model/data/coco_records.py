@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,12 @@ from model.config.categories import Category
 from model.data.augment import Shape
 from model.data.fields import DataError
 from model.data.images import Pixels, read_rgb
-from model.predict.images import ImageError
+from model.predict.image_errors import ImageError
+
+# What to do about crowds that are none.
+NO_CROWDS = (
+    'where each is one object, it needs "iscrowd": 0 (some tools write 1 for every mask that was painted)'
+)
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
 
@@ -37,6 +43,7 @@ class Record:
     height: int
     annotations: tuple[Annotation, ...]
     left_out: int = 0  # annotations that cannot be trained on: crowds, degenerate boxes and empty masks
+    num_crowds: int = 0  # those of them that are crowds
     crowds: tuple[Box, ...] = ()  # their boxes: neither instance nor background
 
     @property
@@ -55,7 +62,18 @@ class CocoDataset:
 
     categories: tuple[Category, ...]  # by id
     records: tuple[Record, ...]  # in the file's order
-    doubt: str | None = None  # what looks wrong, though it can be trained on
+    remarks: tuple[str, ...] = ()  # what looks wrong or was left out, though the rest can be trained on
+    unused: frozenset[Category] = frozenset()  # the categories that no annotation has
+
+
+def why_nothing(records: Sequence[Record]) -> str:
+    """Return why images have no instance to train on or to measure."""
+    left_out, crowds = (sum(getattr(r, name) for r in records) for name in ("left_out", "num_crowds"))
+    if not left_out:
+        return "nothing is annotated in them"
+    if crowds == left_out:
+        return f"all annotations are crowds ({crowds}); {NO_CROWDS}"
+    return f"{crowds} of {left_out} annotations are crowds, the others have no area"
 
 
 def read_image(record: Record) -> Pixels:

@@ -6,13 +6,14 @@ with 16 bits scaled to 8. The formats are those of the service, too.
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.predict.image_size import DisplayedSize, displayed_size
-from model.predict.images import ImageError, decode
+from model.predict.headers import Header, read_header
+from model.predict.images import decode
 
 Pixels = NDArray[np.uint8]
 MAX_PIXELS = 2**30  # far above the service's bound: the files are the user's own
@@ -23,12 +24,10 @@ def read_rgb(path: Path) -> Pixels:
     return decode(path.read_bytes(), max_pixels=MAX_PIXELS).pixels
 
 
-def read_size(path: Path) -> DisplayedSize:
-    """Return the size that `read_rgb` would give, by the file's header. Raises OSError and `ImageError`."""
+def read_size(path: Path) -> Header:
+    """Return the header, with the size that `read_rgb` would give. Raises OSError and `ImageError`."""
     with path.open("rb") as file:
-        try:
-            return displayed_size(file)
-        except ImageError:
-            raise
-        except Exception as error:  # Pillow raises nearly anything at a damaged file
-            raise OSError(f"its header is damaged ({error})") from error
+        if not file.seek(0, 2):  # an empty file cannot be mapped
+            return read_header(b"")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return read_header(data)

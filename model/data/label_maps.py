@@ -19,7 +19,7 @@ from tqdm import tqdm
 from model.data.fields import DataError
 from model.data.images import Pixels, read_rgb, read_size
 from model.data.labelling import Labelling, read_labelling
-from model.predict.images import ImageError
+from model.predict.image_errors import ImageError
 
 _FORMATS = (".jpg", ".jpeg", ".png")
 _LISTED = 10  # problems in one error message
@@ -127,11 +127,11 @@ def read_values(path: Path) -> Pixels:
 def _check_pair(pair: Pair) -> None:
     values = read_values(pair.labels)
     try:
-        width, height, _ = read_size(pair.image)
+        found = read_size(pair.image)
     except (OSError, ImageError) as error:
         raise DataError(f"{pair.image}: {error}") from error
-    if (height, width) != values.shape:
-        raise DataError(_sizes_differ(pair, (width, height), values.shape[::-1]))
+    if (found.height, found.width) != values.shape:
+        raise DataError(_sizes_differ(pair, (found.width, found.height), values.shape[::-1]))
     _check_values(pair.labels, values, pair.values)
 
 

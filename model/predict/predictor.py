@@ -24,7 +24,7 @@ from model.pointrend.features import FineMap
 from model.pointrend.levels import SIDES
 from model.pointrend.point_head import PointHead
 from model.pointrend.render import Render
-from model.predict.preprocess import resize
+from model.predict.resize import resize
 
 # A coarse pass: named inputs → named outputs. Inputs that the network does not have are ignored.
 Run = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from model.command_line import one_line_errors
 from model.errors import UserError
-from model.predict.images import ImageError
+from model.predict.image_errors import ImageError
 
 EXPECTED = (UserError, OSError, ImageError)  # all other errors are bugs, or failures of a library
 

@@ -18,9 +18,10 @@ from PIL import Image
 
 from export import golden
 from export.bundle import Bundle
+from model.predict.image_errors import SlowImage
 from model.predict.image_size import header_size
-from model.predict.images import SlowImage, decode
-from model.predict.preprocess import padded_size
+from model.predict.images import decode
+from model.predict.resize import padded_size
 from service.engine.admission import Admission
 from service.engine.batching import BatchLimits
 from service.engine.cost import CostModel

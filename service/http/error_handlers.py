@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from model.predict.images import ImageError
+from model.predict.image_errors import ImageError
 from service.engine.errors import DeadlinePassed, ParameterError, Stopped, TooCostly, TryLater
 from service.http import problems
 from service.http.middleware import CLIENT_GONE

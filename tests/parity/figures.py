@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from model.predict.preprocess import resize
+from model.predict.resize import resize
 from tests.parity.goldens import Golden, load_any
 
 

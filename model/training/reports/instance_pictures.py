@@ -14,7 +14,7 @@ from model.data.augment import CompressedRle, View
 from model.data.coco import Annotation, CocoDataset, Record, read_image
 from model.masks.overlay import Layer, draw
 from model.masks.paste import Crop
-from model.predict.preprocess import resized_size
+from model.predict.resize import resized_size
 
 MOST = 8  # images
 SCORE = 0.5  # least, of what is drawn

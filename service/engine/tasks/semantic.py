@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import cast
 
 from export.bundle import Bundle
 from model.pointrend.label_map_levels import Size, total_points, total_work
 from model.predict.label_map import LabelMapOptions, LabelMapPrediction, target_size
-from model.predict.preprocess import resized_size
+from model.predict.resize import resized_size
 from service.engine.cost import Mean
 from service.engine.errors import ParameterError
 from service.engine.request import Request
@@ -26,6 +27,7 @@ class SemanticTask:
         assert bundle.manifest.model.task == "semantic"
         self._model = bundle.manifest.model
         self._pixels = bundle.manifest.preprocessing
+        self._classes, self._fine_stride = len(bundle.manifest.categories), bundle.manifest.fine_stride
         self.degraded_side = self._pixels.short_edge // 2  # a level above the stride of 4
         # Points of a label map in its image's own size. The guess is a photograph's of the network's largest input.
         self._native = Mean(0.0)
@@ -68,6 +70,12 @@ class SemanticTask:
         if request.options.resolution == "native" and request.options.points is None:
             render = cast("LabelMapPrediction", request.prediction).render
             self._native.add(self._total(total_work, render.extent, render.target_size, None))
+
+    def maps_bytes(self, padded: tuple[int, int]) -> int:
+        """Return the bytes of the coarse logits and of the fine map."""
+        head, pixels = self._model.point_head, math.prod(padded)
+        fine = 0 if head is None else head.point_dim * pixels // self._fine_stride**2
+        return 4 * (fine + self._classes * pixels // self._model.stride**2)
 
     def card(self) -> TaskCard:
         """Return the colours of the classes."""

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.data.augment import Augmentation, CompressedRle, Shape, View, augment, tight_box
-from model.predict.preprocess import resized_size
+from model.predict.resize import resized_size
 from tests import paths
 from tests.model.coco_files import bitmap, compressed
 

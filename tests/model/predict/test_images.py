@@ -12,17 +12,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from model.predict.images import (
+from model.predict.headers.jpeg import jpeg_scans
+from model.predict.image_errors import (
     CorruptImage,
-    DecodedImage,
     EmptyBody,
     ImageError,
     NotAnImage,
     TooManyPixels,
     UnsupportedFormat,
-    decode,
-    jpeg_scans,
 )
+from model.predict.images import DecodedImage, decode
 
 LIMIT = 1_000_000
 FORMATS = ["JPEG", "PNG", "WebP", "GIF", "TIFF", "BMP"]

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.config.parts import Preprocessing
-from model.predict.preprocess import network_input, padded_size, resize, resized_size
+from model.predict.preprocess import network_input
+from model.predict.resize import padded_size, resize, resized_size
 
 BGR = Preprocessing(mean=(1.0, 2.0, 3.0), std=(2.0, 4.0, 8.0), short_edge=40, long_edge=90)
 RGB = Preprocessing("RGB", (1.0, 2.0, 3.0), (2.0, 4.0, 8.0))

@@ -1,0 +1,54 @@
+"""GIF: blocks up to the first frame."""
+
+from __future__ import annotations
+
+import struct
+
+from model.predict.headers.header import Bytes, Header
+from model.predict.image_errors import CorruptImage
+
+MOST_BLOCKS = 20_000  # of at most 255 bytes, before the first frame
+_EXTENSION, _FRAME, _CONTROL = 0x21, 0x2C, 0xF9
+
+
+def read(data: Bytes) -> Header:
+    """Return the header. Raise CorruptImage or struct.error.
+
+    A frame that sticks out of the screen enlarges it.
+    """
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    palette = bool(flags & 0x80)
+    at, transparent = 13 + (3 << (flags & 7) + 1 if palette else 0), False
+    for _ in range(MOST_BLOCKS):
+        kind = data[at]
+        if kind == _FRAME:
+            x, y, across, down, flags = struct.unpack_from("<HHHHB", data, at + 1)
+            return Header(
+                "GIF",
+                max(width, x + across),
+                max(height, y + down),
+                "interlaced" if flags & 0x40 else "palette",
+                "P" if palette or flags & 0x80 else "L",
+                len(data),
+                transparent=transparent,
+            )
+        if kind == 0x3B:  # the end
+            break
+        if kind != _EXTENSION:
+            at += 1
+            continue
+        label, length = data[at + 1], data[at + 2]
+        if label == _CONTROL and length >= 4:
+            transparent = transparent or bool(data[at + 3] & 1)
+        at = _behind_blocks(data, at + 2)
+    raise CorruptImage("the GIF image has no picture, or too much before it; send the complete file")
+
+
+def _behind_blocks(data: Bytes, at: int) -> int:
+    """Return the position behind a list of blocks."""
+    for _ in range(MOST_BLOCKS):
+        length = data[at]
+        at += 1 + length
+        if not length:
+            return at
+    raise CorruptImage(f"the GIF image has more than {MOST_BLOCKS} blocks before its picture; save it again")

@@ -1,0 +1,183 @@
+"""JPEG: segments up to the first scan, and the number of scans."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from model.predict.headers.header import Bytes, Header
+from model.predict.headers.orientation import exif_orientation, upright_by, xmp_orientation
+from model.predict.image_errors import CorruptImage, UnsupportedFormat
+
+# Encoders write about 10 scans. Each scan visits every pixel again, and may be only 20 bytes long.
+MOST_SCANS = 100
+MOST_SEGMENTS = 2000  # before the first scan; a profile or XMP of several MB takes a hundred
+MOST_PROFILE = 4_000_000  # bytes
+
+# A marker before the first scan: what else stands between segments is skipped, as libjpeg does.
+_MARKER = re.compile(rb"\xff[^\x00\xff]")
+# Within a scan, 0xff is followed by one of the bytes that are excluded here.
+_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_SOI, _EOI, _SOS, _DHP, _APP1, _APP2 = 0xD8, 0xD9, 0xDA, 0xDE, 0xE1, 0xE2
+_LONE = {0x01, *range(0xD0, 0xD9)}  # markers without a segment
+_SEQUENTIAL, _PROGRESSIVE = {0xC0, 0xC1, 0xC9}, {0xC2, 0xCA}
+_OTHERS = (
+    dict.fromkeys((0xC3, 0xCB), "lossless JPEG")
+    | dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF, _DHP), "hierarchical JPEG")
+    | {0xF7: "JPEG-LS"}
+)
+_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+_EXIF, _XMP, _ICC = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
+# What the picture depends on: all tables, and of the applications' segments these.
+_KEPT = {0xC4, 0xCC, 0xDB, 0xDD, _SOS, *_SEQUENTIAL, *_PROGRESSIVE}
+_KEPT_APPLICATIONS = {0xE0: b"JFIF", 0xEE: b"Adobe", _APP2: _ICC}
+
+
+@dataclass(frozen=True)
+class Segment:
+    marker: int
+    start: int  # of the marker
+    end: int  # behind the payload
+
+    def payload(self, data: Bytes, most: int = 2**16) -> bytes:
+        return data[self.start + 4 : min(self.end, self.start + 4 + most)]
+
+
+@dataclass
+class _Findings:
+    """What the segments before the first scan say."""
+
+    frame: Segment | None = None
+    exif: int | None = None
+    xmp: int | None = None
+    profile: bool = False
+    scan: Segment | None = field(default=None)
+
+
+def read(data: Bytes) -> Header:
+    """Return the header, with the file's own width and height. Raise CorruptImage, UnsupportedFormat, struct.error."""
+    found = _Findings()
+    for segment in _segments(data):
+        if segment.marker in _OTHERS:
+            raise UnsupportedFormat(
+                f"{_OTHERS[segment.marker]} images are not supported; save it as baseline JPEG"
+            )
+        if segment.marker in _SEQUENTIAL | _PROGRESSIVE:
+            if found.frame is not None:
+                raise CorruptImage("the JPEG image has two frames; save it again")
+            found.frame = segment
+        elif segment.marker == _APP1:
+            start = segment.payload(data, len(_XMP))
+            if start.startswith(_EXIF) and found.exif is None:
+                found.exif = exif_orientation(segment.payload(data))
+            elif start == _XMP and found.xmp is None:
+                found.xmp = xmp_orientation(segment.payload(data))
+        elif segment.marker == _APP2:
+            found.profile = found.profile or segment.payload(data, len(_ICC)) == _ICC
+        found.scan = segment
+    return _header(data, found)
+
+
+def _header(data: Bytes, found: _Findings) -> Header:
+    if found.frame is None or found.scan is None or found.scan.marker != _SOS:
+        raise CorruptImage("the JPEG image is truncated before its pixels; send the complete file")
+    precision, height, width, count = struct.unpack_from(">BHHB", data, found.frame.start + 4)
+    if precision != 8 or count not in _MODES:
+        raise UnsupportedFormat(
+            f"JPEG images with {count} channels of {precision} bits are not supported; "
+            "send 1, 3 or 4 channels of 8 bits"
+        )
+    if not height:
+        raise UnsupportedFormat(
+            "JPEG images with their height behind the pixels are not supported; save it again"
+        )
+    sampling = [data[found.frame.start + 11 + 3 * index] for index in range(count)]
+    across, down = [byte >> 4 for byte in sampling], [byte & 15 for byte in sampling]
+    if not (min(across + down) >= 1 and max(across + down) <= 4):
+        raise CorruptImage("the header of the JPEG image is damaged; send the complete file")
+    buffer, scans, kind = 0, 1, "baseline"
+    if found.frame.marker in _PROGRESSIVE or data[found.scan.start + 4] < count:
+        kind = "progressive"
+        columns, rows = -(-width // (8 * max(across))), -(-height // (8 * max(down)))
+        # All coefficients are in memory, 2 bytes each, until the last scan.
+        buffer = 128 * columns * rows * sum(a * d for a, d in zip(across, down, strict=True))
+        scans = jpeg_scans(data, MOST_SCANS, found.scan.start)
+        if scans > MOST_SCANS:
+            raise CorruptImage(f"the JPEG image has more than {MOST_SCANS} scans; save it again")
+    return Header(
+        "JPEG",
+        width,
+        height,
+        kind,
+        _MODES[count],
+        len(data),
+        orientation=upright_by(found.exif, found.xmp),
+        profile=found.profile,
+        buffer=buffer,
+        passes=scans,
+    )
+
+
+def _segments(data: Bytes) -> Iterator[Segment]:
+    """Yield the segments up to the first scan's."""
+    at = 2
+    for _ in range(MOST_SEGMENTS):
+        marked = _MARKER.search(data, at)
+        if marked is None:
+            return
+        start, marker = marked.start(), data[marked.start() + 1]
+        if marker == _EOI:
+            return
+        at = start + 2
+        if marker in _LONE:
+            continue
+        (length,) = struct.unpack_from(">H", data, at)
+        at += length
+        if length < 2 or at > len(data):
+            raise CorruptImage("a segment of the JPEG image's header is damaged; send the complete file")
+        yield Segment(marker, start, at)
+        if marker == _SOS:
+            return
+    raise CorruptImage(f"the JPEG image has more than {MOST_SEGMENTS} segments in its header; save it again")
+
+
+def jpeg_scans(data: Bytes, most: int, start: int = 2) -> int:
+    """Return the number of scans from `start` on. Counting ends above `most`, and at the end of the picture."""
+    scans, position, markers = 0, start, 0
+    while scans <= most and markers < MOST_SCANS * 100 and (found := _AFTER_SCAN.search(data, position)):
+        markers += 1
+        position = found.end()
+        marker = data[position - 1]
+        if marker == _EOI:
+            break
+        scans += marker == _SOS
+        position += int.from_bytes(
+            data[position : position + 2]
+        )  # the segment's length, which includes itself
+    return scans if markers < MOST_SCANS * 100 else most + 1
+
+
+def essential(data: bytes) -> bytes:
+    """Return the file without what its picture does not depend on: comments, EXIF, thumbnails and the like."""
+    kept, profile, rest = [data[:2]], 0, len(data)
+    for segment in _segments(data):
+        name = _KEPT_APPLICATIONS.get(segment.marker)
+        if segment.marker == _SOS:
+            rest = segment.start
+            break
+        size = segment.end - segment.start
+        if segment.marker == _APP2:
+            profile += size
+        if segment.marker in _KEPT or (
+            name is not None and segment.payload(data, len(name)) == name and profile <= MOST_PROFILE
+        ):
+            kept.append(data[segment.start : segment.end])
+    return b"".join([*kept, memoryview(data)[rest:]])
+
+
+def lacks_end(data: bytes) -> bool:
+    """Whether no end marker follows the first scan. It cannot be within a scan."""
+    first = next((s.start for s in _segments(data) if s.marker == _SOS), 0)
+    return data.rfind(b"\xff\xd9", first) < 0

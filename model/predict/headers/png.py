@@ -1,0 +1,161 @@
+"""PNG: a list of chunks, some of them compressed."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from model.predict.headers.header import Bytes, Header
+from model.predict.headers.orientation import exif_orientation, upright_by, xmp_orientation
+from model.predict.image_errors import CorruptImage
+
+MOST_CHUNKS = 100_000
+MOST_INFLATED = 2**20  # bytes of one chunk, as Pillow has it
+MOST_INFLATED_CHUNKS = 16  # that are looked into for an orientation
+_SIGNATURE = 8
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_NAMES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey and alpha", 6: "RGBA"}
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+# What the picture depends on. Another picture of an animation, text and the like are left out.
+_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"iCCP", b"IDAT", b"IEND")
+_ONCE = (b"PLTE", b"tRNS", b"iCCP")
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    name: bytes
+    start: int  # of the payload
+    length: int
+
+    def payload(self, data: Bytes) -> bytes:
+        return data[self.start : self.start + self.length]
+
+
+def _chunks(data: Bytes) -> Iterator[_Chunk]:
+    """Yield the chunks up to the last; the file may end within it."""
+    at = _SIGNATURE
+    for _ in range(MOST_CHUNKS):
+        if at + 8 > len(data):
+            return
+        length, name = struct.unpack_from(">I4s", data, at)
+        yield _Chunk(name, at + 8, length)
+        if name == b"IEND":
+            return
+        at += 12 + length
+    raise CorruptImage(f"the PNG image has more than {MOST_CHUNKS} chunks; save it again")
+
+
+def read(data: Bytes) -> Header:
+    """Return the header, with the file's own width and height. Raise CorruptImage or struct.error."""
+    width, height, depth, colour, compression, filters, interlace = struct.unpack_from(
+        ">IIBBBBB", data, _SIGNATURE + 8
+    )
+    if data[_SIGNATURE : _SIGNATURE + 8] != b"\0\0\0\x0dIHDR" or (
+        depth not in _DEPTHS.get(colour, ()) or compression or filters or interlace > 1
+    ):
+        raise CorruptImage("the header of the PNG image is damaged; send the complete file")
+    if max(width, height) >= 2**31:
+        raise CorruptImage(
+            "the header of the PNG image is damaged: its size is impossible; send the complete file"
+        )
+    transparent, profile, pixels = colour in (4, 6), False, False
+    exif: int | None = None
+    other: list[int | None] = []
+    inflated = 0
+    for chunk in _chunks(data):
+        if chunk.name == b"IDAT":
+            pixels = True
+        elif chunk.name == b"tRNS" and not pixels:
+            transparent = transparent or depth < 16 or colour != 0  # Pillow has none for 16-bit grey
+        elif chunk.name == b"iCCP" and not pixels:
+            profile = profile or _has_profile(chunk.payload(data))
+        elif chunk.name == b"eXIf" and exif is None:
+            exif = exif_orientation(chunk.payload(data))
+        elif chunk.name in (b"tEXt", b"zTXt", b"iTXt") and inflated < MOST_INFLATED_CHUNKS:
+            found = _text_orientation(chunk.name, chunk.payload(data))
+            if found is not _OTHER_TEXT:
+                inflated += 1
+                other.append(found)
+    if not pixels:
+        raise CorruptImage("the PNG image has no pixels; send the complete file")
+    row = -(-width * _CHANNELS[colour] * depth // 8)
+    return Header(
+        "PNG",
+        width,
+        height,
+        f"{depth}-bit {_NAMES[colour]}" + (", interlaced" if interlace else ""),
+        _mode(depth, colour),
+        len(data),
+        orientation=upright_by(exif, *other),
+        transparent=transparent,
+        profile=profile,
+        buffer=3 * row,
+    )
+
+
+def _mode(depth: int, colour: int) -> str:
+    if colour == 0:
+        return {1: "1", 16: "I;16"}.get(depth, "L")
+    if colour == 4:
+        return "LA" if depth == 8 else "RGBA"
+    return {2: "RGB", 3: "P", 6: "RGBA"}[colour]
+
+
+_OTHER_TEXT = -1
+
+
+def _text_orientation(name: bytes, payload: bytes) -> int | None:
+    """Return the orientation that a text chunk has, None if it has none, _OTHER_TEXT if it is about something else."""
+    key, separator, text = payload.partition(b"\0")
+    if not separator or key not in (b"Raw profile type exif", b"Raw profile type APP1", b"XML:com.adobe.xmp"):
+        return _OTHER_TEXT
+    if name == b"zTXt":
+        text = _inflated(text[1:]) or b""
+    elif name == b"iTXt":
+        compressed, (_, _, text) = text[:1] == b"\1", _three(text[2:])
+        text = (_inflated(text) or b"") if compressed else text
+    text = text[:MOST_INFLATED]
+    if key == b"XML:com.adobe.xmp":
+        return xmp_orientation(text)
+    try:  # a line with the type, one with the length, and hexadecimal digits
+        return exif_orientation(bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii")))
+    except ValueError:
+        return None
+
+
+def _three(text: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return the three parts of text that zeros divide: language, translated keyword, text."""
+    parts = text.split(b"\0", 2)
+    return (parts[0], parts[1], parts[2]) if len(parts) == 3 else (b"", b"", b"")
+
+
+def _has_profile(payload: bytes) -> bool:
+    """Whether a profile is one that Pillow reads; a larger one is left out."""
+    _, separator, rest = payload.partition(b"\0")
+    return bool(separator) and rest[:1] == b"\0" and _inflated(rest[1:]) is not None
+
+
+def _inflated(compressed: bytes) -> bytes | None:
+    """Return the inflated bytes, None if they are damaged or more than MOST_INFLATED."""
+    inflater = zlib.decompressobj()
+    try:
+        plain = inflater.decompress(compressed, MOST_INFLATED)
+    except zlib.error:
+        return None
+    return None if inflater.unconsumed_tail else plain
+
+
+def essential(data: bytes) -> bytes:
+    """Return the file with the chunks alone that its picture depends on."""
+    kept: list[bytes | memoryview] = [data[:_SIGNATURE]]
+    view, seen, pixels = memoryview(data), set[bytes](), False
+    for chunk in _chunks(data):
+        known = chunk.name in _KEPT and not (chunk.name in _ONCE and (pixels or chunk.name in seen))
+        known = known and not (chunk.name == b"IHDR" and seen)
+        pixels = pixels or chunk.name == b"IDAT"
+        if known and (chunk.name != b"iCCP" or _has_profile(chunk.payload(data))):
+            kept.append(view[chunk.start - 8 : chunk.start + chunk.length + 4])
+        seen.add(chunk.name)
+    return b"".join(kept)
