@@ -73,17 +73,21 @@ def decode(data: bytes, *, max_pixels: int) -> DecodedImage:
     on white, and 16-bit channels keep their higher byte. Raise `ImageError` if that is not possible.
     """
     header = read_header(data)
-    if header.pixels > max_pixels:
-        raise TooManyPixels(
-            f"the image has {header.width} × {header.height} = {header.pixels} pixels; "
-            f"at most {max_pixels} are allowed"
-        )
+    check_pixels(header, max_pixels)
     with _failures(header):
         picture = _picture(data, header)
         if header.turned:
             picture = picture.transpose(Transpose.TRANSPOSE)
         return DecodedImage(
             np.array(picture if picture.mode == "RGB" else picture.convert("RGB")), header.format
+        )
+
+
+def check_pixels(header: Header, most: int) -> None:
+    """Raise TooManyPixels if an image has more than `most` pixels."""
+    if header.pixels > most:
+        raise TooManyPixels(
+            f"the image has {header.width} × {header.height} = {header.pixels} pixels; at most {most} are allowed"
         )
 
 

@@ -23,7 +23,7 @@ from model.pointrend.levels import SIDES, native_side
 from model.pointrend.point_head import PointHead
 from model.pointrend.render import render
 from model.predict.coarse import InstanceCoarse
-from model.predict.predictor import Pixels, Prepared, Prompt, Run, fine_map, prepared
+from model.predict.predictor import Pixels, Prepared, Prompt, Run, by_channel, fine_map
 from model.predict.preprocess import network_input
 
 Resolution = int | Literal["native"]
@@ -119,7 +119,12 @@ class InstancePredictor:
 
     def prepare(self, image: Pixels, options: InstanceOptions) -> Prepared:
         """Resize one RGB image [H, W, 3]."""
-        return prepared(image, self.preprocessing, options.prompts)
+        size = image.shape[1], image.shape[0]
+        return self.prepare_resized(resize(image, self.preprocessing), size, options)
+
+    def prepare_resized(self, pixels: Pixels, size: tuple[int, int], options: InstanceOptions) -> Prepared:
+        """Return an image that was resized to `pixels` [h, w, 3] already. `size` is its own (width, height)."""
+        return Prepared(by_channel(pixels), *size, options.prompts)
 
     def inputs(self, batch: Sequence[Prepared]) -> dict[str, Tensor]:
         """Return the inputs of a coarse pass over a batch of images and the boxes that were given for them."""

@@ -22,7 +22,7 @@ from model.pointrend.label_map_pyramid import Pyramid
 from model.pointrend.point_head import PointHead
 from model.pointrend.render import render
 from model.predict.coarse import LabelMapCoarse
-from model.predict.predictor import Pixels, Prepared, Run, fine_map, prepared
+from model.predict.predictor import Pixels, Prepared, Run, by_channel, fine_map
 from model.predict.preprocess import network_input
 
 MAX_HEIGHT = 8192
@@ -101,7 +101,12 @@ class LabelMapPredictor:
 
     def prepare(self, image: Pixels, options: LabelMapOptions) -> Prepared:
         """Resize one RGB image [H, W, 3]."""
-        return prepared(image, self.preprocessing)
+        size = image.shape[1], image.shape[0]
+        return self.prepare_resized(resize(image, self.preprocessing), size, options)
+
+    def prepare_resized(self, pixels: Pixels, size: tuple[int, int], options: LabelMapOptions) -> Prepared:
+        """Return an image that was resized to `pixels` [h, w, 3] already. `size` is its own (width, height)."""
+        return Prepared(by_channel(pixels), *size)
 
     def inputs(self, batch: Sequence[Prepared]) -> dict[str, Tensor]:
         """Return the inputs of a coarse pass over a batch of images."""

@@ -24,7 +24,6 @@ from model.pointrend.features import FineMap
 from model.pointrend.levels import SIDES
 from model.pointrend.point_head import PointHead
 from model.pointrend.render import Render
-from model.predict.resize import resize
 
 # A coarse pass: named inputs → named outputs. Inputs that the network does not have are ignored.
 Run = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
@@ -116,6 +115,10 @@ class Predictor(Protocol):
         """Resize one RGB image [H, W, 3]."""
         ...
 
+    def prepare_resized(self, pixels: Pixels, size: tuple[int, int], options: Any) -> Prepared:
+        """Return an image that was resized to `pixels` [h, w, 3] already. `size` is its own (width, height)."""
+        ...
+
     def coarse(self, batch: Sequence[Prepared]) -> Any:
         """Run one coarse pass. All images must have the same padded size, because padding reaches into results."""
         ...
@@ -133,12 +136,9 @@ class Predictor(Protocol):
         ...
 
 
-def prepared(
-    image: Pixels, preprocessing: Preprocessing, prompts: tuple[Prompt, ...] | None = None
-) -> Prepared:
-    """Resize one RGB image [H, W, 3] to the size of the network's input."""
-    resized = torch.from_numpy(np.ascontiguousarray(resize(image, preprocessing).transpose(2, 0, 1)))
-    return Prepared(resized, image.shape[1], image.shape[0], prompts)
+def by_channel(image: Pixels) -> Tensor:
+    """Return an image [h, w, 3] as a tensor [3, h, w] with memory of its own."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
 def fine_map(fine: Tensor, index: int, stride: int) -> FineMap:

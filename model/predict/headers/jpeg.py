@@ -36,7 +36,7 @@ _KEPT_APPLICATIONS = {0xE0: b"JFIF", 0xEE: b"Adobe", _APP2: _ICC}
 
 
 @dataclass(frozen=True)
-class Segment:
+class _Segment:
     marker: int
     start: int  # of the marker
     end: int  # behind the payload
@@ -49,11 +49,11 @@ class Segment:
 class _Findings:
     """What the segments before the first scan say."""
 
-    frame: Segment | None = None
+    frame: _Segment | None = None
     exif: int | None = None
     xmp: int | None = None
     profile: bool = False
-    scan: Segment | None = field(default=None)
+    scan: _Segment | None = field(default=None)
 
 
 def read(data: Bytes) -> Header:
@@ -120,7 +120,7 @@ def _header(data: Bytes, found: _Findings) -> Header:
     )
 
 
-def _segments(data: Bytes) -> Iterator[Segment]:
+def _segments(data: Bytes) -> Iterator[_Segment]:
     """Yield the segments up to the first scan's."""
     at = 2
     for _ in range(MOST_SEGMENTS):
@@ -137,7 +137,7 @@ def _segments(data: Bytes) -> Iterator[Segment]:
         at += length
         if length < 2 or at > len(data):
             raise CorruptImage("a segment of the JPEG image's header is damaged; send the complete file")
-        yield Segment(marker, start, at)
+        yield _Segment(marker, start, at)
         if marker == _SOS:
             return
     raise CorruptImage(f"the JPEG image has more than {MOST_SEGMENTS} segments in its header; save it again")

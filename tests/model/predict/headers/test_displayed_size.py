@@ -41,7 +41,7 @@ def turned(data: bytes) -> bool:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("orientation", [0, 1, 3, 5, 6, 8, 9, 65535, 65537])
+@pytest.mark.parametrize("orientation", [0, 1, 3, 5, 6, 8, 9, 65535])
 def test_it_is_the_decoded_size(format: str, orientation: int) -> None:
     exif = exif_of(orientation)
     expected = format not in ("GIF", "BMP") and 5 <= orientation <= 8
@@ -49,7 +49,7 @@ def test_it_is_the_decoded_size(format: str, orientation: int) -> None:
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WebP", "TIFF"])
-@pytest.mark.parametrize("value", [b"\x06", "6", 6.0, (6, 6)])
+@pytest.mark.parametrize("value", [b"\x06", "6", 6.0, (6, 6), 65536 + 6])
 def test_an_orientation_of_another_type_is_ignored_everywhere(format: str, value: object) -> None:
     """Each value is one that some reader would take for a 6."""
     exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 1)
@@ -60,6 +60,8 @@ def test_an_orientation_of_another_type_is_ignored_everywhere(format: str, value
             exif += struct.pack("<HHI4s", 274, 2, 2, b"6\0")
         case float():
             exif += struct.pack("<HHIf", 274, 11, 1, value)
+        case int():
+            exif += struct.pack("<HHII", 274, 4, 1, value)
         case _:
             exif += struct.pack("<HHIHH", 274, 3, 2, 6, 6)
     exif += bytes(4)
