@@ -8,18 +8,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from model.data.coco_categories import read_categories, used_ids
 from model.data.coco_entries import (
     doubt_about,
+    image_path,
     is_crowd,
     is_odd,
+    left_out_polygons,
     read_annotation,
-    read_categories,
     read_record,
 )
 from model.data.coco_records import Annotation, Box, CocoDataset, Record, read_image
-from model.data.fields import DataError, check_unseen, integer, label_of, read_json
+from model.data.coco_segmentation import num_short
+from model.data.fields import DataError, check_unseen, integer, label_of, read_json, whole
+from model.progress import progress
 
 __all__ = ["Annotation", "CocoDataset", "DataError", "Record", "load_coco", "read_image"]
 
@@ -34,18 +36,23 @@ def load_coco(annotations: Path, images: Path) -> CocoDataset:
     or segmentations, unknown categories or images, duplicate ids or names, image files that are missing,
     unreadable or (by their header) of another size.
     """
-    data = _read_lists(annotations)
+    data = read_lists(annotations)
     problems: list[str] = []
-    categories = read_categories(data["categories"], problems)
+    remarks: list[str] = []
+    used = used_ids(data["annotations"])
+    categories = read_categories(data["categories"], used, problems, remarks)
     _raise_problems(problems, annotations)  # every annotation of such a category would be another one
     _check_folder(annotations, images, data["images"])
     found, unusable = _read_records(annotations, images, data["images"], problems)
     positions = {category.id: i for i, category in enumerate(categories)}
-    contents, odd = _read_annotations(data["annotations"], found, unusable, positions, problems)
+    contents = _read_annotations(data["annotations"], found, unusable, positions, problems, remarks)
     _raise_problems(problems, annotations)
-    records = tuple(contents[i].attached_to(record) for i, record in found.items())
-    doubt = doubt_about(odd, sum(len(record.annotations) for record in records))
-    return CocoDataset(categories, records, doubt and f"{annotations.name}: {doubt}")
+    return CocoDataset(
+        categories,
+        tuple(contents[i].attached_to(record) for i, record in found.items()),
+        tuple(f"{annotations.name}: {remark}" for remark in remarks),
+        frozenset(category for category in categories if category.id not in used),
+    )
 
 
 @dataclass
@@ -55,6 +62,7 @@ class _Content:
     instances: list[Annotation] = field(default_factory=list)
     crowds: list[Box] = field(default_factory=list)
     left_out: int = 0
+    num_crowds: int = 0
 
     def attached_to(self, record: Record) -> Record:
         """Return the record of the image with its annotations."""
@@ -62,11 +70,13 @@ class _Content:
             record,
             annotations=tuple(self.instances),
             left_out=self.left_out,
+            num_crowds=self.num_crowds,
             crowds=tuple(self.crowds),
         )
 
 
-def _read_lists(annotations: Path) -> dict[str, list[Any]]:
+def read_lists(annotations: Path) -> dict[str, list[Any]]:
+    """Return the lists of a COCO file: images, annotations and categories. Raises DataError if one is missing."""
     data = read_json(annotations)
     for key in ("images", "annotations", "categories"):
         if not isinstance(data, dict) or not isinstance(data.get(key), list):
@@ -87,9 +97,9 @@ def _check_folder(annotations: Path, images: Path, entries: list[Any]) -> None:
     """Raise DataError with one line if the folder is missing or holds none of the images."""
     if not images.is_dir():
         raise DataError(f"{annotations}: its images are looked for in {images}, which is no folder")
-    names = [e["file_name"] for e in entries if isinstance(e, dict) and "file_name" in e]
-    if names and not any((images / str(name)).is_file() for name in names):
-        first = images / str(names[0])
+    names = [str(e["file_name"]) for e in entries if isinstance(e, dict) and "file_name" in e]
+    if names and not any(image_path(images, name).is_file() for name in names):
+        first = image_path(images, names[0])
         raise DataError(
             f"{annotations}: none of its {len(names)} images is in {images}; the first would be {first}"
         )
@@ -103,7 +113,7 @@ def _read_records(
     paths: set[str] = set()
     unusable: set[int] = set()
     silent = os.environ.get("RANK", "0") != "0"  # of torchrun
-    for entry in tqdm(entries, f"checking {annotations.name}", delay=1, leave=False, disable=silent):
+    for entry in progress(entries, f"checking {annotations.name}", delay=1, leave=False, silent=silent):
         try:
             record = read_record(entry, images)
             check_unseen("id", record.image_id, found)
@@ -112,8 +122,8 @@ def _read_records(
             found[record.image_id] = record
         except DataError as error:
             problems.append(f"image {label_of(entry)}: {error}")
-            if isinstance(entry, dict) and isinstance(entry.get("id"), int):
-                unusable.add(entry["id"])
+            if isinstance(entry, dict) and (identity := whole(entry.get("id"))) is not None:
+                unusable.add(identity)
     return found, unusable
 
 
@@ -123,10 +133,12 @@ def _read_annotations(
     unusable: set[int],
     positions: Mapping[int, int],
     problems: list[str],
-) -> tuple[dict[int, _Content], list[Any]]:
-    """Return what is annotated by the image's id, and the entries whose boxes look odd."""
+    remarks: list[str],
+) -> dict[int, _Content]:
+    """Return what is annotated, by the image's id; what looks wrong or was left out is added to the remarks."""
     contents = {i: _Content() for i in records}
-    odd: list[Any] = []
+    odd: list[Any] = []  # entries with boxes that may mean something else
+    short: list[tuple[int, int]] = []  # annotations with polygons that are left out, and how many
     seen: set[int] = set()
     for entry in entries:
         record = None
@@ -141,13 +153,21 @@ def _read_annotations(
             if record is None:
                 raise DataError(f"image {image_id} is not in the list")
             instance, content = read_annotation(entry, record, positions), contents[image_id]
-            if instance and not is_crowd(entry):
+            crowd = is_crowd(entry)
+            if count := num_short(entry.get("segmentation")):
+                short.append((identity, count))
+            if instance and not crowd:
                 content.instances.append(instance)
-                odd += [entry] if is_odd(entry["bbox"], instance, record) else []
+                odd += [entry] if is_odd(entry, instance, record) else []
             else:
                 content.left_out += 1
+                content.num_crowds += crowd
                 content.crowds += [instance.box] if instance else []
         except DataError as error:
             image = f" of image {record.image_id} ({record.path.name})" if record else ""
             problems.append(f"annotation {label_of(entry)}{image}: {error}")
-    return contents, odd
+    if doubt := doubt_about(odd, sum(len(content.instances) for content in contents.values())):
+        remarks.append(doubt)
+    if short:
+        remarks.append(left_out_polygons(short))
+    return contents

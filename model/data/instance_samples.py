@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from model.data.augment import Augmentation, augment
-from model.data.coco_records import CocoDataset, Record, read_image
+from model.data.coco_records import CocoDataset, Record, read_image, why_nothing
 from model.data.copy_paste import InstanceSample, paste
 from model.data.fields import DataError
 from model.data.samplers import Draw
@@ -80,8 +80,9 @@ class InstanceTrainingSet(Dataset[InstanceSample]):
         if not listed:
             raise DataError("nothing to train on: the data has no images")
         if not any(r.annotations for r in listed):
-            left_out = f"{sum(r.left_out for r in listed)} annotations are crowds or have no area"
-            raise DataError(f"nothing to train on: not one instance in {len(listed)} images, {left_out}")
+            raise DataError(
+                f"nothing to train on, not one instance in {len(listed)} images: {why_nothing(listed)}"
+            )
         kept = (r for r in listed if r.annotations or (empty and not r.left_out))
         self.records: tuple[Record, ...] = tuple(sorted(kept, key=lambda r: not r.has_masks))
         self.num_masked = sum(r.has_masks for r in self.records)

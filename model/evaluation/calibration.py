@@ -19,16 +19,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torchvision.ops import box_iou
-from tqdm import tqdm
 
 from model.checkpoints.checkpoint import Checkpoint
 from model.checkpoints.eager import eager_predictor
 from model.config.instance import MaskRCNNConfig
 from model.data.coco import CocoDataset, load_coco, read_image
-from model.data.fields import DataError, read_json
-from model.evaluation.instance import match_classes
+from model.data.fields import DataError
+from model.evaluation.coco_truth import read_truth
+from model.evaluation.instance import check_measurable, match_classes
 from model.networks.boxes import covered
 from model.predict.instance import InstanceOptions
+from model.progress import progress
 
 IOU = 0.5  # of a right detection with its true box, COCO's loosest bar
 _START = np.array([1.0, 0.0])  # scores as they are
@@ -54,12 +55,12 @@ def detections(checkpoint: Checkpoint[MaskRCNNConfig], dataset: CocoDataset) -> 
 
     Raises DataError if checkpoint and data have no class in common.
     """
-    classes = match_classes(checkpoint, dataset.categories)
+    classes = match_classes(checkpoint, dataset.categories, dataset.unused)
     predictor = eager_predictor(replace(checkpoint, config=replace(checkpoint.config, mask_score=False)))
     limit = checkpoint.config.box.max_detections
     everything = InstanceOptions(score=0.0, max_instances=limit, classes=frozenset(classes))
     results = []
-    for record in tqdm(dataset.records, "detecting", unit="image"):
+    for record in progress(dataset.records, "detecting", unit="image"):
         prepared = predictor.prepare(read_image(record), everything)
         for region in predictor.begin(predictor.coarse([prepared]), 0, prepared, everything).regions:
             x0, y0, x1, y1 = region.box.tolist()
@@ -75,18 +76,18 @@ def detections(checkpoint: Checkpoint[MaskRCNNConfig], dataset: CocoDataset) -> 
 
 
 def match_detections(
-    data: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
+    truth: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the scores [N] of a COCO results list, and whether each result is right [N].
+    """Return the scores [N] of a COCO results list, and whether each result is right [N]; `truth` are annotations.
 
     In the order of scores a detection takes the true box that it overlaps most, if by at least IOU and not taken yet.
     Those without one that lie on a crowd (by at least IOU of their own area, as COCO has it) are left out.
     """
     scores, hits = [], []
     for key in sorted({(r["image_id"], r["category_id"]) for r in results}):
-        annotated = [a for a in data["annotations"] if (a["image_id"], a["category_id"]) == key]
-        true = _corners([a for a in annotated if not a.get("iscrowd", 0)])
-        crowds = _corners([a for a in annotated if a.get("iscrowd", 0)])
+        annotated = [a for a in truth if (a["image_id"], a["category_id"]) == key]
+        true = _corners([a for a in annotated if not a["iscrowd"]])
+        crowds = _corners([a for a in annotated if a["iscrowd"]])
         found = sorted(
             (r for r in results if (r["image_id"], r["category_id"]) == key), key=lambda r: -r["score"]
         )
@@ -160,11 +161,15 @@ def calibrate(
 
     Raises DataError if nothing can be fitted to the data.
     """
-    found = detections(checkpoint, load_coco(data, images))
-    scores, hits = match_detections(read_json(data), found)
+    dataset = load_coco(data, images)
+    check_measurable(data, dataset)
+    truth = read_truth(data)
+    scores, hits = match_detections(truth.annotations, detections(checkpoint, dataset))
     platt = fit(scores, hits)
     lines = [f"scores become sigmoid({platt.scale:.3f} · logit + {platt.shift:.3f}); of the boxes right are"]
     for low, high, count, share in reliability(scores, hits, _EDGES):
+        if not count:
+            continue
         new = f"{platt(low):.3f}–{platt(min(high, 0.9999)):.3f}"
         lines.append(
             f"  {share:4.0%} of {count} with scores of {low:g}–{min(high, 1.0):g}, which become {new}"

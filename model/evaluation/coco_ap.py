@@ -16,7 +16,8 @@ from typing import Any
 from faster_coco_eval import COCO, COCOeval_faster
 
 from model.data.fields import DataError
-from model.evaluation.coco_results import check_results, read_truth
+from model.evaluation.coco_results import check_results
+from model.evaluation.coco_truth import Truth, read_truth
 
 # What is compared, and the library's name for it.
 _KINDS = {"box": "bbox", "mask": "segm", "boundary": "boundary"}
@@ -49,27 +50,28 @@ def average_precision(
 
     Raises DataError that names the first result or annotation that cannot be used.
     """
-    data = read_truth(annotations)
-    sizes = {image["id"]: [image["height"], image["width"]] for image in data["images"]}
+    truth = read_truth(annotations)
+    truth.check_measurable(annotations)
+    sizes = truth.sizes
     if image_ids is not None:
         if foreign := sorted(set(image_ids) - sizes.keys()):
             raise DataError(f"the results are for image {foreign[0]}, which is not in {annotations.name}")
         sizes = {i: sizes[i] for i in sorted(set(image_ids))}
-    known = {category["id"] for category in data["categories"]}
-    check_results(results, sizes, known)
+    known = set(truth.category_ids)
+    results = check_results(results, sizes, known)
     wanted = sorted(known if category_ids is None else known & set(category_ids))
     masks = not results or any(result.get("segmentation") for result in results)
     return {
         f"{kind}/{metric}": precision
         for kind, iou_type in _KINDS.items()
         for metric, precision in (
-            _precision(data, results, wanted, sizes, iou_type) if masks or kind == "box" else _UNMEASURED
+            _precision(truth, results, wanted, sizes, iou_type) if masks or kind == "box" else _UNMEASURED
         ).items()
     }
 
 
 def _precision(
-    data: dict[str, Any],
+    truth: Truth,
     results: Sequence[Mapping[str, Any]],
     category_ids: list[int],
     sizes: Collection[int],
@@ -78,19 +80,20 @@ def _precision(
     # The library writes into both sides' dictionaries, hence the copies. A result's size class is the area
     # of what is compared, so only that part is handed over. To the library, an annotation of id 0 is none.
     measured, other = ("bbox", "segmentation") if iou_type == "bbox" else ("segmentation", "bbox")
-    known = [
-        a | {"id": i, "area": a.get("area", a["bbox"][2] * a["bbox"][3])}
-        for i, a in enumerate(data["annotations"], 1)
-        if a["image_id"] in sizes
-    ]
-    unknown = {a["image_id"] for a in known if not a.get(measured) and a["category_id"] in category_ids}
+    known = [{**a, "id": i} for i, a in enumerate(truth.annotations, 1) if a["image_id"] in sizes]
+    unknown = {a["image_id"] for a in known if not a[measured] and a["category_id"] in category_ids}
     image_ids = [image_id for image_id in sizes if image_id not in unknown]
     if not image_ids or not category_ids:
         return _UNMEASURED
 
-    truth = COCO(data | {"annotations": [a for a in known if a.get(measured)]}, print_function=_silent)
-    found = truth.loadRes([{k: v for k, v in r.items() if k != other} for r in results if r.get(measured)])
-    evaluation = COCOeval_faster(truth, found, iou_type, print_function=_silent)
+    data = {
+        "images": [{"id": i, "height": height, "width": width} for i, (height, width) in truth.sizes.items()],
+        "categories": [{"id": i} for i in truth.category_ids],
+        "annotations": [a for a in known if a[measured]],
+    }
+    library = COCO(data, print_function=_silent)
+    found = library.loadRes([{k: v for k, v in r.items() if k != other} for r in results if r.get(measured)])
+    evaluation = COCOeval_faster(library, found, iou_type, print_function=_silent)
     evaluation.params.imgIds = image_ids
     evaluation.params.catIds = category_ids
     evaluation.run()

@@ -8,15 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.data.fields import DataError, are_finite, integer, label_of, read_json, value
+from model.data.fields import DataError, are_finite, read_json, whole, whole_numbers
 from model.masks.rle import decompress
 
 Sizes = Mapping[int, list[int]]  # height and width, by the image's id
-_INTEGERS = {  # that entries of a COCO file must have
-    "images": ("id", "width", "height"),
-    "categories": ("id",),
-    "annotations": ("image_id", "category_id"),
-}
 
 
 @dataclass(frozen=True)
@@ -42,46 +37,37 @@ def read_results(path: Path) -> CocoResults:
     if isinstance(data, list):
         return CocoResults(data)
     if isinstance(data, dict) and isinstance(data.get("results"), list):
-        ids = [data.get(key) for key in ("image_ids", "category_ids")]
-        if all(i is None or (isinstance(i, list) and all(isinstance(n, int) for n in i)) for i in ids):
-            return CocoResults(data["results"], *ids)
+        given = {key: data[key] for key in ("image_ids", "category_ids") if data.get(key) is not None}
+        ids = {key: whole_numbers(value) for key, value in given.items()}
+        if None not in ids.values():
+            return CocoResults(data["results"], ids.get("image_ids"), ids.get("category_ids"))
     raise DataError(f"{path}: neither a COCO results list nor a file that `evaluate --out` wrote")
 
 
-def read_truth(path: Path) -> dict[str, Any]:
-    """Return a COCO file, whose entries are checked to have what is measured with. Raises DataError."""
-    data = read_json(path)
-    for part, keys in _INTEGERS.items():
-        if not isinstance(data, dict) or not isinstance(data.get(part), list):
-            raise DataError(f"{path}: not a COCO file, it has no list {part!r}")
-        for entry in data[part]:
-            try:
-                for key in keys:
-                    integer(entry, key)
-                if part == "annotations" and not _is_box(value(entry, "bbox")):
-                    raise DataError(f"box must be 4 finite numbers, got {entry['bbox']}")
-            except DataError as error:
-                raise DataError(f"{path}: entry {label_of(entry)} of {part!r}: {error}") from error
-    return dict(data)
-
-
-def check_results(results: Sequence[Any], sizes: Sizes, category_ids: Collection[int]) -> None:
-    """Raise DataError that names the first result which cannot be measured."""
+def check_results(
+    results: Sequence[Any], sizes: Sizes, category_ids: Collection[int]
+) -> list[dict[str, Any]]:
+    """Return the results, with whole numbers as ids. Raise DataError that names the first that cannot be measured."""
+    checked = []
     for position, result in enumerate(results):
-        if problem := _problem(result, sizes, category_ids):
+        if not isinstance(result, Mapping):
+            raise DataError(f"result {position} is not an object")
+        ids = {key: whole(result.get(key)) for key in ("image_id", "category_id")}
+        found = {**result, **{key: number for key, number in ids.items() if number is not None}}
+        if problem := _problem(found, sizes, category_ids):
             raise DataError(f"result {position} {problem}")
+        checked.append(found)
+    return checked
 
 
-def _problem(result: Any, sizes: Sizes, category_ids: Collection[int]) -> str | None:
+def _problem(result: Mapping[str, Any], sizes: Sizes, category_ids: Collection[int]) -> str | None:
     """Return what makes a result unusable."""
-    if not isinstance(result, Mapping):
-        return "is not an object"
     if missing := {"image_id", "category_id", "bbox", "score"} - result.keys():
         return f"has no {', '.join(sorted(missing))}"
     image_id, category_id = result["image_id"], result["category_id"]
-    if not isinstance(image_id, int) or image_id not in sizes:
+    if whole(image_id) not in sizes:
         return f"is for image {image_id!r}, which is not measured"
-    if not isinstance(category_id, int) or category_id not in category_ids:
+    if whole(category_id) not in category_ids:
         return f"is of category {category_id!r}, which the data do not have"
     if not _is_box(result["bbox"]):
         return f"has a bbox that is not 4 finite numbers: {result['bbox']}"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from model.checkpoints.checkpoint import Checkpoint
 from model.checkpoints.eager import eager_predictor
 from model.config.categories import Category
 from model.config.instance import MaskRCNNConfig
 from model.data.coco import CocoDataset, load_coco, read_image
+from model.data.coco_records import why_nothing
 from model.data.fields import DataError
 from model.evaluation.coco_ap import average_precision
 from model.evaluation.coco_results import CocoResults, read_results
@@ -26,6 +25,7 @@ from model.predict.instance import (
     parse_resolution,
 )
 from model.predict.predictor import parse_points
+from model.progress import progress
 
 _SHOWN = 5  # names listed in one message
 
@@ -41,8 +41,11 @@ def evaluate_instances(
         resolution=parse_resolution(settings.resolution), points=parse_points(settings.points)
     )
     dataset = load_coco(data, images)
-    classes = match_classes(checkpoint, dataset.categories)
-    if len(classes) < len(dataset.categories):
+    for remark in dataset.remarks:
+        settings.notify(f"warning: {remark}")
+    check_measurable(data, dataset)
+    classes = match_classes(checkpoint, dataset.categories, dataset.unused)
+    if set(dataset.categories) - dataset.unused - set(classes.values()):
         names = listed(tuple(classes.values()))
         settings.notify(f"measured are only the categories that the checkpoint knows: {names}")
     return report(data, predict(checkpoint, dataset, classes, options, settings.limit))
@@ -60,13 +63,21 @@ def report(data: Path, results: CocoResults) -> Report:
     return Report(metrics, text, results.details())
 
 
+def check_measurable(data: Path, dataset: CocoDataset) -> None:
+    """Raise DataError if something is annotated in a file, but nothing to measure on."""
+    if any(record.left_out for record in dataset.records) and not any(r.annotations for r in dataset.records):
+        raise DataError(f"{data}: there is nothing to measure, {why_nothing(dataset.records)}")
+
+
 def match_classes(
-    checkpoint: Checkpoint[MaskRCNNConfig], categories: Sequence[Category]
+    checkpoint: Checkpoint[MaskRCNNConfig],
+    categories: Sequence[Category],
+    unused: Collection[Category] = (),
 ) -> dict[int, Category]:
     """Return the data's category for each class index of the checkpoint, by name; classes without one are left out.
 
-    An imported file names no classes; if those assumed for it are not in the data, its classes are
-    the data's, which the reference orders by id. Raises DataError if nothing matches.
+    An imported file names no classes; if those assumed for it are not in the data, its classes are the data's, or
+    those of them that are not `unused`, which the reference orders by id. Raises DataError if nothing matches.
     """
     own = checkpoint.categories
     named = {category.name: category for category in categories}
@@ -76,11 +87,12 @@ def match_classes(
         raise DataError(
             f"the checkpoint's classes ({listed(own)}) are not among the data's ({listed(categories)})"
         )
-    if len(own) != len(categories):
-        raise DataError(
-            f"the checkpoint names no classes and has {len(own)} of them, the data have {len(categories)}"
-        )
-    return dict(enumerate(sorted(categories, key=lambda category: category.id)))
+    for candidates in (categories, [c for c in categories if c not in unused]):
+        if len(own) == len(candidates):
+            return dict(enumerate(sorted(candidates, key=lambda category: category.id)))
+    raise DataError(
+        f"the checkpoint names no classes and has {len(own)} of them, the data have {len(categories)}"
+    )
 
 
 def predict(
@@ -106,7 +118,7 @@ def coco_results(
 ) -> list[dict[str, Any]]:
     """Return COCO results on a data set, under a progress bar (that vanishes if it stands below another one)."""
     results = []
-    for record in tqdm(dataset.records[:limit], "predicting", unit="image", leave=None):
+    for record in progress(dataset.records[:limit], "predicting", unit="image", leave=None):
         for mask in predictor(read_image(record), options).finish().masks:
             category = predictor.categories[mask.category]
             results.append(coco_result(mask, category, record.image_id, record.width, record.height))

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from model.checkpoints.checkpoint import Checkpoint
 from model.checkpoints.eager import eager_predictor
@@ -35,6 +34,7 @@ from model.predict.label_map import (
     parse_height,
 )
 from model.predict.predictor import parse_points
+from model.progress import progress
 
 _SHOWN = 5  # names listed in one message
 
@@ -100,7 +100,7 @@ def measure(
     correct = np.zeros((2, 1), np.int64)
     points, seconds = 0, np.zeros(2)
     count = len(data.pairs[:limit])
-    for index in tqdm(range(count), "predicting", unit="image", leave=None):
+    for index in progress(range(count), "predicting", unit="image", leave=None):
         image, truth = data.read(index)
         marks = [time.perf_counter()]
         prepared = predictor.prepare(image, options)

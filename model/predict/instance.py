@@ -25,6 +25,7 @@ from model.pointrend.render import render
 from model.predict.coarse import InstanceCoarse
 from model.predict.predictor import Pixels, Prepared, Prompt, Run, by_channel, fine_map
 from model.predict.preprocess import network_input
+from model.predict.resize import resize
 
 Resolution = int | Literal["native"]
 _NUMBER = re.compile("[0-9]{1,6}")

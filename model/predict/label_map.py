@@ -24,6 +24,7 @@ from model.pointrend.render import render
 from model.predict.coarse import LabelMapCoarse
 from model.predict.predictor import Pixels, Prepared, Run, by_channel, fine_map
 from model.predict.preprocess import network_input
+from model.predict.resize import resize
 
 MAX_HEIGHT = 8192
 MAX_CELLS = 4096 * 8192

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from model.config.instance import MaskRCNNConfig
 from model.data.coco import CocoDataset, load_coco
+from model.data.coco_categories import without_unused
 from model.data.instance_samples import InstanceBatch, InstanceTrainingSet, Target, collate_instances
 from model.data.samplers import MixedBatches, box_only_period
 from model.errors import UserError
@@ -127,7 +128,7 @@ class InstanceTraining:
         when = announce.when(every)
         return [
             f"validation: {len(dataset.records)} images of {self.validation.annotations}, {when}",
-            *([f"warning: {dataset.doubt}"] if dataset.doubt else []),
+            *(f"warning: {remark}" for remark in (*dataset.remarks, *self.validation.remarks)),
         ]
 
     def measure(self, network: MaskRCNN) -> Measurement:
@@ -139,14 +140,18 @@ class InstanceTraining:
 def open_instance_task(
     config: MaskRCNNConfig, recipe: InstanceRecipe, files: TrainingFiles
 ) -> InstanceTraining:
-    """Return the task of COCO-format files; the classes are the first file's. Raises UserError, DataError."""
+    """Return the task of COCO-format files; the classes are those of their categories that any annotation uses.
+
+    Raises UserError, DataError.
+    """
     if (files.val_data is None) != (files.val_images is None):
         raise UserError("give --val-data and --val-images, or neither")
-    datasets = [load_coco(file, folder) for file, folder in files.sources]
+    loaded = [load_coco(file, folder) for file, folder in files.sources]
+    datasets, dropped = without_unused(loaded)
     classes = datasets[0].categories
     validation = None
     if files.val_data and files.val_images:
-        validation = open_validation(files.val_data, files.val_images, classes)
+        validation = open_validation(files.val_data, files.val_images, classes, dropped)
     network = MaskRCNN(dataclasses.replace(config, num_classes=len(classes)))
     return InstanceTraining(network, datasets, recipe, validation)
 

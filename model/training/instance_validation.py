@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from model.config.categories import Category
 from model.data.coco import CocoDataset, load_coco
+from model.data.coco_records import why_nothing
 from model.data.fields import DataError
 from model.evaluation.coco_ap import average_precision
 from model.evaluation.instance import coco_results, listed
@@ -23,30 +25,41 @@ class InstanceValidation:
 
     annotations: Path
     dataset: CocoDataset  # the same, loaded
-    categories: tuple[Category, ...]  # its categories, in the order of the network's classes
+    categories: tuple[Category, ...]  # those that the network knows, in the order of its classes
+    remarks: tuple[str, ...] = ()  # what cannot be measured
 
 
-def open_validation(annotations: Path, images: Path, classes: tuple[Category, ...]) -> InstanceValidation:
+def open_validation(
+    annotations: Path, images: Path, classes: tuple[Category, ...], dropped: Sequence[Category] = ()
+) -> InstanceValidation:
     """Return annotated images to measure a network of these classes on; ids may differ, names may not.
 
-    Raises DataError that names the categories that only one side has, or what else is wrong.
+    The `dropped` categories are listed in the training data, but not used there, so they are not measured. Raises
+    DataError that names the categories that only one side has, or what else is wrong.
     """
     dataset = load_coco(annotations, images)
     by_name = {category.name: category for category in dataset.categories}
     lacking = [category for category in classes if category.name not in by_name]
-    foreign = [by_name[name] for name in by_name.keys() - {category.name for category in classes}]
+    others = [by_name[name] for name in by_name.keys() - {category.name for category in classes}]
+    used = [category for category in others if category not in dataset.unused]
+    untrained = [category for category in used if category.name in {c.name for c in dropped}]
+    foreign = [category for category in used if category not in untrained]
     if lacking or foreign:
         sides = {"lacks": lacking, "has besides": sorted(foreign, key=lambda category: category.id)}
         parts = [f"it {verb} {listed(found)}" for verb, found in sides.items() if found]
         raise DataError(f"{annotations}: other categories than the training data: {', '.join(parts)}")
     if not any(record.annotations for record in dataset.records):
-        raise DataError(f"{annotations}: nothing to measure on, not one instance in it")
-    return InstanceValidation(annotations, dataset, tuple(by_name[category.name] for category in classes))
+        why = why_nothing(dataset.records)
+        raise DataError(f"{annotations}: nothing to measure on, not one instance in it: {why}")
+    remark = f"not measured, because the training data have none: {listed(untrained)}"
+    own = tuple(by_name[category.name] for category in classes)
+    return InstanceValidation(annotations, dataset, own, (remark,) if untrained else ())
 
 
 def measure_instances(network: MaskRCNN, validation: InstanceValidation) -> Measurement:
     """Measure a network at its shipped settings."""
     options = InstanceOptions(score=0.0)  # the network has a threshold of its own
     results = coco_results(predictor_of(network, validation.categories), validation.dataset, options)
-    metrics = average_precision(validation.annotations, results)
+    ids = [category.id for category in validation.categories]
+    metrics = average_precision(validation.annotations, results, ids)
     return Measurement(metrics, compare_instances(validation.dataset, results))

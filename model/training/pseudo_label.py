@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from model.data.coco import Annotation, CocoDataset, Record, read_image
 from model.data.coco_records import Box
+from model.data.fields import integer
 from model.masks import rle
 from model.masks.paste import paste
 from model.predict.instance import InstanceOptions, InstancePrediction, InstancePredictor
 from model.predict.predictor import Prompt
+from model.progress import progress
 
 CERTAINTY = 0.8  # least mean certainty, |2p - 1|, of a mask's cells
 
@@ -33,7 +34,7 @@ def label_boxes(
     """
     known = {c.name: i for i, c in enumerate(predictor.categories)}
     classes = [known.get(c.name, 0 if len(known) == 1 else None) for c in dataset.categories]
-    for record in tqdm(dataset.records, unit="image"):
+    for record in progress(dataset.records, unit="image"):
         wanted = [
             a
             for a in record.annotations
@@ -45,8 +46,10 @@ def label_boxes(
 
 def with_masks(data: dict[str, Any], found: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
     """Return a COCO file's content with the masks that were found."""
+    masks = [found.get(integer(entry, "id")) for entry in data["annotations"]]
     annotations = [
-        a | {"segmentation": found[a["id"]]} if a["id"] in found else a for a in data["annotations"]
+        entry | {"segmentation": mask} if mask else entry
+        for entry, mask in zip(data["annotations"], masks, strict=True)
     ]
     return data | {"annotations": annotations}
 

@@ -30,7 +30,7 @@ def test_the_files_load_and_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     train, val = loaded(out, "train"), loaded(out, "val")
     assert [c.name for c in train.categories] == ["star", "gear", "comb"] == [c.name for c in val.categories]
     assert len(train.records) == 6 and len(val.records) == 2
-    assert train.doubt is None and all(r.annotations and r.has_masks for r in train.records)
+    assert not train.remarks and all(r.annotations and r.has_masks for r in train.records)
     assert train.records[0].path.read_bytes() != val.records[0].path.read_bytes()
 
 

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from model.data.coco import CocoDataset
+from model.data.coco_records import NO_CROWDS
 from model.data.instance_samples import InstanceTrainingSet
 from model.data.label_maps import LabelMaps
 from model.evaluation.instance import listed
 from model.masks.palette import VOID
+from model.progress import progress
 
 _SHOWN = 8  # classes
 
@@ -32,13 +33,16 @@ def describe_instances(datasets: Sequence[CocoDataset], kept: InstanceTrainingSe
     counts = Counter(a.category for a in instances)
     classes = [f"{kept.categories[i].name} {count}" for i, count in sorted(counts.items())]
     more = f" and {len(classes) - _SHOWN} more classes" if len(classes) > _SHOWN else ""
-    gone = f", {without} left out (crowds and what has no area)" if without else ""
+    crowds = sum(record.num_crowds for record in records)
+    gone = f", {without} left out ({crowds} crowds, {without - crowds} without an area)" if without else ""
     lines = [
         f"data: {', '.join(images)}",
         f"instances: {masked} with masks, {len(instances) - masked} with boxes only{gone}: "
         f"{', '.join(classes[:_SHOWN])}{more}",
-        *(f"warning: {dataset.doubt}" for dataset in datasets if dataset.doubt),
+        *(f"warning: {remark}" for dataset in datasets for remark in dataset.remarks),
     ]
+    if crowds > len(instances):
+        lines.append(f"warning: most annotations are crowds, which do not train; {NO_CROWDS}")
     if not masked:
         lines.append("warning: not one instance has a mask, so the masks do not train")
     if absent := [c for i, c in enumerate(kept.categories) if not counts[i]]:
@@ -49,7 +53,7 @@ def describe_instances(datasets: Sequence[CocoDataset], kept: InstanceTrainingSe
 def describe_label_maps(data: LabelMaps) -> list[str]:
     """Return how many images there are, and what share of their pixels each class has. Reads every label map."""
     counts = np.zeros(256, np.int64)
-    for index in tqdm(range(len(data.pairs)), "counting pixels", leave=False, delay=3):
+    for index in progress(range(len(data.pairs)), "counting pixels", leave=False, delay=3):
         counts += np.bincount(data.read_labels(index).ravel(), minlength=256)
     total = max(1, int(counts.sum()))
     names = data.labelling.names

@@ -1,0 +1,27 @@
+"""Progress bars, for a person who watches: none where stderr is a file or a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def progress(
+    items: Iterable[T],
+    text: str | None = None,
+    *,
+    unit: str = "it",
+    delay: float = 0,
+    leave: bool | None = True,
+    silent: bool = False,
+) -> tqdm[T]:
+    """Return the same items under a bar on a terminal; the bar shows up after `delay` seconds.
+
+    It stays at the end if `leave`; None: unless it stands below another one.
+    """
+    # None is tqdm's word for "only on a terminal".
+    return tqdm(items, text, unit=unit, delay=delay, leave=leave, disable=True if silent else None)
