@@ -1,0 +1,79 @@
+"""What a worker may use. The hard limits are set once, at the fork; a task sets the soft ones below them.
+
+RLIMIT_NPROC is not among them: it would forbid the second thread with which WebP pictures are decoded. New processes
+are forbidden by the sandbox.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+MARGIN = 32 * 2**20  # bytes that a task may take beyond its prediction: stacks of threads, fragments
+OPEN_FILES = 16
+LARGE_NICE = 10  # added to the niceness while a large picture is decoded
+_UNLIMITED = resource.RLIM_INFINITY
+
+
+class WorkerLimits:
+    """The limits of this process. `most` is the largest task's memory in bytes."""
+
+    def __init__(self, most: int) -> None:
+        self._sizes = _open("/proc/self/statm")
+        self.idle = self.address_space() or 0
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+        self._hard = self._set_hard(most)
+
+    def _set_hard(self, most: int) -> int:
+        if not self.idle:  # without /proc nobody knows what a limit should add to
+            return _UNLIMITED
+        limit, hard = self.idle + most + 2 * MARGIN, resource.getrlimit(resource.RLIMIT_AS)[1]
+        limit = limit if hard == _UNLIMITED else min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        return limit
+
+    @property
+    def descriptors(self) -> set[int]:
+        """Descriptors that must stay open."""
+        return set() if self._sizes is None else {self._sizes}
+
+    def address_space(self) -> int | None:
+        """Return the bytes of address space in use, or None where that is not known."""
+        if self._sizes is None:
+            return None
+        return int(os.pread(self._sizes, 64, 0).split()[0]) * resource.getpagesize()
+
+    @contextmanager
+    def task(self, most: int, seconds: float) -> Iterator[None]:
+        """Allow `most` more bytes and five times `seconds` of CPU time, and a second. Then the hard limits again."""
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        cpu = math.ceil(used.ru_utime + used.ru_stime + 1 + 5 * seconds)
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+        before = self.address_space()
+        if before is not None:
+            soft = before + most + MARGIN
+            soft = soft if self._hard == _UNLIMITED else min(soft, self._hard)
+            resource.setrlimit(resource.RLIMIT_AS, (soft, self._hard))
+        try:
+            yield
+        finally:
+            if before is not None:
+                resource.setrlimit(resource.RLIMIT_AS, (self._hard, self._hard))
+
+
+def first_to_go() -> None:
+    """If the machine runs out of memory, this process is killed before the service is."""
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+
+
+def _open(path: str) -> int | None:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None

@@ -1,0 +1,94 @@
+"""A worker: it decodes one picture after another, and ends with its socket."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import gc
+import os
+import socket
+import traceback
+from collections.abc import Callable
+from itertools import pairwise
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.predict.headers import Header
+from model.predict.image_errors import ImageError
+from service.decoding import memory, sandbox
+from service.decoding.limits import LARGE_NICE, WorkerLimits, first_to_go
+from service.decoding.protocol import FAILED, OUT_OF_SPACE, UNPREPARED, Reply, Task, receive_task, reply_bytes
+
+Decode = Callable[[bytes, Header, tuple[int, int]], NDArray[np.uint8]]
+TRIM_BYTES = 16 * 2**20  # what a worker may keep of a picture's memory without giving it back
+
+
+def work(sock: socket.socket, decoder: Decode, most: int, warm_up: Callable[[], None]) -> NoReturn:
+    """Be a worker until the service closes the socket. `warm_up` is called while everything is still allowed."""
+    try:
+        try:
+            limits = _prepared(sock, most, warm_up)
+        except BaseException:
+            traceback.print_exc()  # the service's log shows it, because no hostile byte was seen yet
+            os._exit(UNPREPARED)
+        while (received := receive_task(sock)) is not None:
+            sock.sendall(reply_bytes(_reply(*received, decoder, limits)))
+            _trim(limits)
+        os._exit(0)
+    finally:  # never back to the zygote's code
+        os._exit(1)
+
+
+def _prepared(sock: socket.socket, most: int, warm_up: Callable[[], None]) -> WorkerLimits:
+    gc.enable()
+    first_to_go()
+    warm_up()
+    limits = WorkerLimits(most)
+    _close_all_but({sock.fileno(), *limits.descriptors})
+    sandbox.enter()
+    return limits
+
+
+def _close_all_but(kept: set[int]) -> None:
+    """Close what the zygote had open; input and output lead nowhere."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(nowhere, standard)
+    for before, after in pairwise([2, *sorted(kept), 2**16]):
+        os.closerange(before + 1, after)
+
+
+def _reply(task: Task, descriptors: list[int], decoder: Decode, limits: WorkerLimits) -> Reply:
+    """Put the pixels where the service wants them."""
+    body, pixels = descriptors
+    height, width = task.size
+    if task.large:
+        os.nice(LARGE_NICE)
+    try:
+        with limits.task(task.bytes + task.length + 3 * height * width, task.seconds):
+            data = memory.read(body, task.length)
+            os.close(body)  # which frees the shared copy
+            array = decoder(data, task.header, task.size)
+            np.copyto(memory.mapped(pixels, (height, width, 3)), array, casting="no")
+            os.close(pixels)
+        return Reply(task.number)
+    except ImageError as error:
+        return Reply(task.number, error.kind, str(error))
+    except MemoryError:
+        return Reply(task.number, OUT_OF_SPACE)
+    except OSError as error:
+        kind = OUT_OF_SPACE if error.errno == errno.ENOMEM else FAILED
+        return Reply(task.number, kind, repr(error))
+    except Exception as error:
+        return Reply(task.number, FAILED, repr(error))
+
+
+def _trim(limits: WorkerLimits) -> None:
+    """Give freed memory back to the system if it is much. The service has its reply already."""
+    used = limits.address_space()
+    if used is not None and used > limits.idle + TRIM_BYTES:
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
