@@ -37,7 +37,7 @@ def running(bundle: Path, replicas: int, cores: int) -> Iterator[Client]:
     """Run some replicas of the service, and give a client of them."""
     scale = Scale(bundles=str(bundle), cpus=cores, min_replicas=replicas, max_replicas=replicas)
     serve.run(application(scale), name="pointrend")
-    with Client(f"http://127.0.0.1:{PORT}", retries=Retries(10)) as client:
+    with Client(f"http://127.0.0.1:{PORT}", retries=Retries(seconds=100)) as client:
         yield client
     serve.delete("pointrend")
 

@@ -2,7 +2,8 @@
 
 from service.client.client import AsyncClient, Client
 from service.client.errors import ClientError, Refused, Unavailable
-from service.client.results import Instance, Segmentation
+from service.client.pictures import Picture
+from service.client.results import Instance, Segment, Segmentation, ServedModel
 from service.client.retries import AGAIN, Retries
 
 __all__ = [
@@ -11,8 +12,11 @@ __all__ = [
     "Client",
     "ClientError",
     "Instance",
+    "Picture",
     "Refused",
     "Retries",
+    "Segment",
     "Segmentation",
+    "ServedModel",
     "Unavailable",
 ]

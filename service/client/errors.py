@@ -1,13 +1,14 @@
 """What a client raises.
 
-ClientError
+ClientError       also for an argument, or a variable of the environment, that cannot be used
 ├── Refused       trying again would not change it (4xx, 500); `problem` says what is wrong
 └── Unavailable   429, 502, 503, 504, a 500 not of the service's own, no connection; also after the last attempt
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -25,3 +26,25 @@ class Refused(ClientError):
 
 class Unavailable(ClientError):
     """The request may succeed later, or elsewhere."""
+
+
+def reason(error: BaseException) -> str:
+    """Return why something failed, in words: without numbers of errors and names of classes of Python's."""
+    innermost = error
+    for innermost in _causes(error):
+        if isinstance(innermost, OSError) and innermost.strerror:
+            break
+    text = innermost.strerror if isinstance(innermost, OSError) and innermost.strerror else str(error)
+    text = re.sub(r"^\[[^]]*\] ", "", text.partition("\n")[0]) or type(error).__name__
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error, what it was raised from, and so on; of a group the first."""
+    found: BaseException | None = error
+    for _ in range(10):
+        if found is None:
+            return
+        yield found
+        first = found.exceptions[0] if isinstance(found, BaseExceptionGroup) else None
+        found = first or found.__cause__ or found.__context__

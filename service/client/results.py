@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.masks import rle
+from service.client.errors import ClientError
 
 if TYPE_CHECKING:
     import supervision
@@ -26,7 +27,7 @@ class Instance:
     score: float
     bbox: tuple[float, float, float, float]  # x, y, width, height in image pixels
     area: int
-    counts: str
+    counts: str = field(repr=False)
     size: tuple[int, int]  # height, width of the image
     resolution: int
     truncated: bool
@@ -34,38 +35,86 @@ class Instance:
     @property
     def mask(self) -> NDArray[np.bool_]:
         """The mask [height, width] of the whole image, decoded anew each time."""
-        height, width = self.size
-        return rle.decode(rle.decompress(self.counts), width, height)
+        return _mask(self.counts, self.size)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """All pixels of one class, of a semantic model."""
+
+    category: str
+    category_id: int
+    area: int
+    counts: str = field(repr=False)
+    size: tuple[int, int]  # height, width of the image
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """The mask [height, width] of the whole image, decoded anew each time."""
+        return _mask(self.counts, self.size)
+
+    @property
+    def bbox(self) -> tuple[float, float, float, float]:
+        """x, y, width and height of the box around all its pixels, in image pixels."""
+        mask = self.mask
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        left, top = float(columns[0]), float(rows[0])
+        return left, top, float(columns[-1]) + 1 - left, float(rows[-1]) + 1 - top
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """An answer of format `rle`."""
+    """An answer of format `rle`: instances of an instance model, segments of a semantic one."""
 
     id: str
     model: str
     width: int
     height: int
     instances: tuple[Instance, ...]
+    segments: tuple[Segment, ...]
     degraded: bool
     timings_ms: Mapping[str, float]
 
+    @property
+    def _found(self) -> list[Instance | Segment]:
+        return [*self.instances, *self.segments]
+
     def masks(self) -> NDArray[np.bool_]:
-        """Return all masks, [N, height, width]."""
-        return np.array([i.mask for i in self.instances], bool).reshape(-1, self.height, self.width)
+        """Return all masks, [N, height, width], of the instances or the segments."""
+        masks = [each.mask for each in self._found]
+        return np.array(masks, bool).reshape(-1, self.height, self.width)
 
     def detections(self) -> supervision.Detections:
-        """Return the instances for the library `supervision`, which must be installed."""
-        from supervision import Detections
+        """Return the instances or segments for the library `supervision`. Raises ClientError if it is not installed."""
+        try:
+            from supervision import Detections
+        except ModuleNotFoundError as error:
+            raise ClientError(
+                "detections() needs the library supervision: pip install supervision"
+            ) from error
 
-        corners = [(x, y, x + w, y + h) for x, y, w, h in (i.bbox for i in self.instances)]
+        found = self._found
+        corners = [(x, y, x + w, y + h) for x, y, w, h in (each.bbox for each in found)]
+        scores = np.array([each.score for each in self.instances], np.float32)
         return Detections(
             xyxy=np.array(corners, np.float32).reshape(-1, 4),
             mask=self.masks(),
-            confidence=np.array([i.score for i in self.instances], np.float32),
-            class_id=np.array([i.category_id for i in self.instances], int),
-            data={"class_name": np.array([i.category for i in self.instances], dtype=str)},
+            confidence=None if self.segments else scores,
+            class_id=np.array([each.category_id for each in found], int),
+            data={"class_name": np.array([each.category for each in found], dtype=str)},
         )
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model of the service, as GET /models tells of it."""
+
+    name: str
+    task: str  # instance, semantic
+    ready: bool
+    categories: Mapping[int, str]  # names of the classes by id, in the order of a label map's values
+    palette: tuple[tuple[int, int, int], ...]  # the colour of each class of a semantic model, else empty
+    card: Mapping[str, Any] = field(repr=False)  # all that /models says
 
 
 def parse(answer: Mapping[str, Any]) -> Segmentation:
@@ -82,7 +131,17 @@ def parse(answer: Mapping[str, Any]) -> Segmentation:
             resolution=each["resolution"],
             truncated=each["truncated"],
         )
-        for each in answer["instances"]
+        for each in answer.get("instances", ())
+    )
+    segments = tuple(
+        Segment(
+            category=each["category"],
+            category_id=each["category_id"],
+            area=each["area"],
+            counts=each["segmentation"]["counts"],
+            size=tuple(each["segmentation"]["size"]),
+        )
+        for each in answer.get("segments", ())
     )
     return Segmentation(
         answer["id"],
@@ -90,8 +149,21 @@ def parse(answer: Mapping[str, Any]) -> Segmentation:
         answer["width"],
         answer["height"],
         instances,
+        segments,
         answer["degraded"],
         answer["timings_ms"],
+    )
+
+
+def parse_model(card: Mapping[str, Any]) -> ServedModel:
+    """Return an entry of GET /models, given as its JSON."""
+    return ServedModel(
+        name=card["name"],
+        task=card["task"],
+        ready=card["ready"],
+        categories={each["id"]: each["name"] for each in card["categories"]},
+        palette=tuple((red, green, blue) for red, green, blue in card.get("palette") or ()),
+        card=card,
     )
 
 
@@ -99,3 +171,8 @@ def read_label_map(picture: bytes) -> NDArray[np.uint8]:
     """Return the label map [height, width] of an answer of format `png`: the indices into its palette."""
     with Image.open(io.BytesIO(picture)) as image:
         return np.array(image)
+
+
+def _mask(counts: str, size: tuple[int, int]) -> NDArray[np.bool_]:
+    height, width = size
+    return rle.decode(rle.decompress(counts), width, height)

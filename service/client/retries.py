@@ -3,63 +3,113 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
-from service.client.errors import ClientError, Refused, Unavailable
+from service.client.errors import ClientError, Refused, Unavailable, reason
 
 AGAIN = frozenset((429, 502, 503, 504))
-LONGEST_WAIT = 60.0  # seconds between two attempts
+LONGEST_WAIT = 10.0  # seconds between two attempts for which the service named no time
+
+Outcome = httpx.Response | httpx.TransportError
 
 
 @dataclass(frozen=True)
 class Retries:
-    """How often to try, and how long to wait: Retry-After if it is given, else twice as long each time."""
+    """For how long a request is tried again, in seconds since it was first sent. 0: not at all."""
 
-    attempts: int = 5
-    first_wait: float = 0.2  # seconds
-
-    def waits(self) -> Iterator[float]:
-        """Yield the seconds before each further attempt, for where the service names none."""
-        for n in range(self.attempts - 1):
-            # Random, so that clients who were refused together do not come back together.
-            yield min(LONGEST_WAIT, self.first_wait * 2**n * random.uniform(0.5, 1.5))
+    seconds: float = 60.0
+    connect_seconds: float = 5.0  # instead, where there is no connection: nobody may be there at all
+    first_wait: float = 0.2  # doubles with each attempt, where Retry-After does not say when to come back
 
 
-def seconds_to_next_attempt(
-    outcome: httpx.Response | httpx.TransportError, waits: Iterator[float]
-) -> float | None:
-    """Return the seconds until the next attempt, or None if the outcome is a successful response.
+@dataclass
+class Attempts:
+    """The attempts of one request, which begin when this is made."""
 
-    Raises Refused if another attempt would not help, and Unavailable if there are no waits left.
-    """
-    if isinstance(outcome, httpx.Response):
-        if outcome.is_success:
+    retries: Retries
+    clock: Callable[[], float] = time.monotonic
+    _failed: int = 0
+    _begun: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._begun = self.clock()
+
+    def wait_after(self, outcome: Outcome) -> float | None:
+        """Return the seconds until the next attempt, or None if the outcome is a successful response.
+
+        Raises Refused if another attempt would not help, and Unavailable if no time is left for one.
+        """
+        if isinstance(outcome, httpx.Response) and outcome.is_success:
             return None
         failure = _failure(outcome)
-        asked = outcome.headers.get("retry-after", "")
-    else:
-        failure, asked = Unavailable(f"no answer: {outcome!r}"), ""
-        if isinstance(outcome, httpx.ReadTimeout):
-            raise failure  # the answer is being computed, and would take as long once more
-    if isinstance(failure, Refused):
-        raise failure
-    wait = next(waits, None)
-    if wait is None:
-        raise failure
-    # Random here, too: many clients may have been told the same time.
-    return min(LONGEST_WAIT, float(asked) * random.uniform(1, 1.5)) if asked.isdecimal() else wait
+        # An answer that is still being computed would take as long once more.
+        if isinstance(failure, Refused) or isinstance(outcome, httpx.ReadTimeout):
+            raise failure
+        self._failed += 1
+        no_connection = isinstance(outcome, httpx.ConnectError | httpx.ConnectTimeout)
+        limit = (
+            min(self.retries.connect_seconds, self.retries.seconds) if no_connection else self.retries.seconds
+        )
+        left = limit - (self.clock() - self._begun)
+        asked = _retry_after(outcome)
+        if left <= 0 or (asked is not None and asked > left):
+            raise self._given_up(failure, asked)
+        if asked is None:
+            grown = self.retries.first_wait * 2.0 ** min(self._failed - 1, 16)
+            return min(left, LONGEST_WAIT, grown * random.uniform(0.5, 1.5))
+        # Random, because others may have been told the same time, and never too early.
+        return min(left, asked + random.uniform(0, 1 + asked / 10))
+
+    def _given_up(self, failure: ClientError, asked: float | None) -> Unavailable:
+        tried = (
+            f"tried {self._failed} times in {self.clock() - self._begun:.0f} s" if self._failed > 1 else ""
+        )
+        later = f"it says to come back after {asked:.0f} s" if asked else ""
+        more = "; ".join(filter(None, (tried, later)))
+        return Unavailable(f"{failure} ({more})" if more else str(failure), failure.problem)
 
 
-def _failure(response: httpx.Response) -> ClientError:
-    problem = _problem(response)
-    message = f"{response.status_code}: {problem.get('detail', response.reason_phrase)}"
+def _failure(outcome: Outcome) -> ClientError:
+    if isinstance(outcome, httpx.ReadTimeout):
+        return Unavailable("no answer in time: the timeout passed")
+    if isinstance(outcome, httpx.ConnectTimeout):
+        return Unavailable(f"no connection to {_address(outcome)}: nothing answers there")
+    if isinstance(outcome, httpx.ConnectError):
+        return Unavailable(f"no connection to {_address(outcome)}: {reason(outcome)}")
+    if isinstance(outcome, httpx.TransportError):
+        return Unavailable(f"no answer from {_address(outcome)}: {reason(outcome)}")
+    problem = _problem(outcome)
+    message = f"{outcome.status_code}: {problem.get('detail', outcome.reason_phrase)}"
     # What stands before the service (Ray, some proxies) answers 500 without a problem when a replica dies.
-    may_succeed = response.status_code in AGAIN or (response.status_code == 500 and not problem)
+    may_succeed = outcome.status_code in AGAIN or (outcome.status_code == 500 and not problem)
     return Unavailable(message, problem) if may_succeed else Refused(message, problem)
+
+
+def _address(error: httpx.TransportError) -> str:
+    url = error.request.url
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"
+
+
+def _retry_after(outcome: Outcome) -> float | None:
+    """Return the seconds in the header Retry-After, which may be a date as well; None without a usable one."""
+    if not isinstance(outcome, httpx.Response):
+        return None
+    text = outcome.headers.get("retry-after", "").strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    aware = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return max(0.0, (aware - datetime.now(UTC)).total_seconds())
 
 
 def _problem(response: httpx.Response) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def replicas() -> list[int]:
 
 
 def test_two_replicas(url: str) -> None:
-    with Client(url, retries=Retries(10)) as client, ThreadPoolExecutor(4) as threads:
+    with Client(url, retries=Retries(seconds=100)) as client, ThreadPoolExecutor(4) as threads:
         first = list(threads.map(lambda _: client.segment(COFFEE, score=0.05), range(24)))
         assert all(len(each.instances) == len(first[0].instances) > 0 for each in first)
         wait_for(lambda: sum(answered().values()) == 24, 60)

@@ -1,0 +1,33 @@
+"""From what a caller asks for to what httpx sends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def request(body: bytes, parameters: Mapping[str, object]) -> dict[str, Any]:
+    """Return httpx's arguments for POST /segment.
+
+    Boxes go into a form, because a thousand of them are too long for a URL.
+    """
+    query: dict[str, Any] = {name: value for name, value in parameters.items() if value is not None}
+    if not isinstance(query.get("classes", ""), str):
+        query["classes"] = ",".join(query["classes"])
+    boxes = query.pop("boxes", None)
+    if boxes is None:
+        return {
+            "params": query,
+            "content": body,
+            "headers": {"content-type": "application/octet-stream"},
+        }
+    text = boxes if isinstance(boxes, str) else json.dumps(boxes)
+    return {"params": query, "files": {"image": body}, "data": {"boxes": text}}
+
+
+def with_format(parameters: Mapping[str, object], format: str) -> dict[str, object]:
+    """Return the parameters with the format that a method decodes. Raise TypeError if they name one themselves."""
+    if "format" in parameters:
+        raise TypeError(f"this method always asks for format {format!r}; post() takes any `format`")
+    return {**parameters, "format": format}
