@@ -1,4 +1,4 @@
-"""The FastAPI app: bundles are opened, engines made, and routes, middleware and error handlers put together."""
+"""The FastAPI app: bundles are opened, and routes, middleware and error handlers put together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -15,19 +14,15 @@ from starlette.middleware.cors import CORSMiddleware
 from export.bundle import Bundle, open_bundle
 from export.session import Execution
 from model.errors import UserError
-from service.engine.batching import BatchLimits
-from service.engine.engine import Engine, EngineConfig, serving
-from service.engine.observer import Observer, Observers
-from service.engine.workers import Workers
+from service.assembly import assemble, version
+from service.decoding.decoder import Decoder
+from service.engine.engine import serving
 from service.http import operation, segment
-from service.http.auth import Keys
-from service.http.body.limits import BodyBudget
 from service.http.documentation import add_documentation
 from service.http.error_handlers import add_error_handlers
 from service.http.middleware import REQUEST_ID, RequestRecorder
 from service.http.openapi import describe_problems
 from service.http.service import Service
-from service.observe.metrics import Metrics
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,23 +32,26 @@ _log = logging.getLogger(__name__)
 
 
 def create_app(
-    settings: Settings, bundles: Sequence[Bundle] | None = None, traces: Traces | None = None
+    settings: Settings,
+    bundles: Sequence[Bundle] | None = None,
+    traces: Traces | None = None,
+    decoder: Decoder | None = None,
 ) -> FastAPI:
     """Return the app that serves these bundles, or those of the settings.
 
-    `traces` are the app's traces; without them, the settings decide whether there are any. Raises BundleError, and
-    UserError if there is no model to serve.
+    `traces` are the app's traces; without them, the settings decide whether there are any. `decoder` decodes images;
+    without it, processes do. Raises BundleError, and UserError if there is no model to serve.
     """
     if bundles is None:
         execution = Execution(settings.device, settings.thread_budget)
         bundles = [open_bundle(folder, execution) for folder in settings.bundles]
     if traces is None and settings.traces:
         traces = _traces()
-    service = _service(settings, bundles, traces)
+    service = assemble(settings, bundles, traces, decoder)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with serving(service.engines.values(), service.workers):
+        async with serving(service.resources):
             warming = asyncio.create_task(_warm_up(service))
             try:
                 yield
@@ -64,7 +62,7 @@ def create_app(
                     await asyncio.to_thread(traces.close)
 
     app = FastAPI(
-        title="PointRend, served", version=_version(), lifespan=lifespan, docs_url=None, redoc_url=None
+        title="PointRend, served", version=version(), lifespan=lifespan, docs_url=None, redoc_url=None
     )
     app.state.service = service
     if traces is not None:
@@ -72,7 +70,7 @@ def create_app(
     app.include_router(segment.router)
     app.include_router(operation.router)
     add_documentation(app)
-    app.add_middleware(RequestRecorder, metrics=service.metrics)
+    app.add_middleware(RequestRecorder, metrics=service.metrics, failures=service.failures)
     if settings.cors_origins:
         # Outside of the recorder: pages must be able to read its 500s, too. Preflights end here and need no key.
         app.add_middleware(
@@ -85,37 +83,6 @@ def create_app(
     add_error_handlers(app, service.metrics)
     describe_problems(app)
     return app
-
-
-def _service(settings: Settings, bundles: Sequence[Bundle], traces: Traces | None) -> Service:
-    names = [bundle.manifest.name for bundle in bundles]
-    if not names:
-        raise UserError("there is no model to serve: give --bundle DIR or set POINTREND_BUNDLES")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UserError(f"two bundles have the same name: {', '.join(twice)}")
-    workers, metrics = Workers(settings.thread_budget, settings.stuck_seconds), Metrics()
-    metrics.state.show_build(_version(), settings.device, settings.thread_budget)
-    config = _engine_config(settings)
-    engines = {}
-    for name, bundle in zip(names, bundles, strict=True):
-        observer: Observer = metrics.models.of(name)
-        if traces is not None:
-            observer = Observers(observer, traces.of(name))
-        engines[name] = Engine(bundle, workers, config, observer)
-        metrics.state.watch(engines[name], config.queue_seconds)
-    return Service(settings, engines, workers, BodyBudget(settings.held_bytes), metrics, Keys.of(settings))
-
-
-def _engine_config(settings: Settings) -> EngineConfig:
-    return EngineConfig(
-        max_pixels=settings.max_pixels,
-        max_points=settings.max_points,
-        batching=BatchLimits(settings.max_wait_ms / 1000, settings.batch_budget, settings.step_points),
-        queue_seconds=settings.queue_seconds,
-        queue_length=settings.queue_length,
-        degrade_at=settings.degrade_at,
-        decode_seconds=settings.decode_seconds,
-    )
 
 
 def _traces() -> Traces:
@@ -137,10 +104,3 @@ async def _warm_up(service: Service) -> None:
         except Exception as error:  # the service goes on with its other models, and /healthz tells
             engine.failure = f"it failed to warm up: {error}"
             _log.exception("model %s failed to warm up", name)
-
-
-def _version() -> str:
-    try:
-        return version("pointrend-served")
-    except PackageNotFoundError:  # the code runs without being installed
-        return "0"

@@ -52,6 +52,11 @@ class InstanceRender:
     def done(self) -> bool:
         return self.level >= self.target
 
+    @property
+    def memory(self) -> int:
+        """Bytes of the logits at the target, with those of the level before, which is half as wide."""
+        return 5 * self.target**2
+
     def next_level(self, group_points: int = GROUP_POINTS) -> tuple[int, int]:
         """Return the side of the next level, and the work of the next step in points."""
         side, count = level_after(self.level, self.target, self.points)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.pointrend.features import FineMap, read_fine
-from model.pointrend.label_map_levels import Size, level_points, size_after
+from model.pointrend.label_map_levels import Size, level_points, size_after, total_points
 from model.pointrend.label_map_pyramid import Pyramid
 from model.pointrend.label_map_search import UnfinishedLevel
 from model.pointrend.point_head import PointHead
@@ -63,6 +63,13 @@ class LabelMapRender:
     @property
     def done(self) -> bool:
         return self.level >= self.target
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the points' logits and places, and of the labels, twice: as a map and as what is searched."""
+        start = (self.pyramid.base.shape[1], self.pyramid.base.shape[2])
+        points = total_points(start, self.target_size, self.extent, self.points)
+        return points * (4 * len(self.coarse) + 8) + 2 * self.target_size[0] * self.target_size[1]
 
     def next_level(self, group_points: int = GROUP_POINTS) -> tuple[int, int]:
         """Return the height of the next level, and the work of the next step in points."""

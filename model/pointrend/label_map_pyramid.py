@@ -5,6 +5,7 @@ Shapes:  K classes · h, w size of a level · P points of a level
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,16 +44,19 @@ class Pyramid:
         """Return rows of the finest finished level after bilinear interpolation to `size`: [K, stop - start, w]."""
         return self._resized(len(self.levels), size, start, stop)
 
-    @torch.inference_mode()
     def labels(self, height: int, width: int) -> NDArray[np.uint8]:
         """Return the best class of each cell [height, width], with logits interpolated where the size differs."""
-        result = np.empty((height, width), np.uint8)
+        return np.concatenate(list(self.bands(height, width)))
+
+    def bands(self, height: int, width: int) -> Iterator[NDArray[np.uint8]]:
+        """Return the same in bands of rows, each computed when it is asked for."""
         rows = self.band(width)
         for start in range(0, height, rows):
             stop = min(start + rows, height)
-            logits = self.resized((height, width), start, stop)
-            result[start:stop] = logits.max(0).indices.numpy()  # max takes a third of argmax's time
-        return result
+            with torch.inference_mode():
+                logits = self.resized((height, width), start, stop)
+                labels = logits.max(0).indices  # max takes a third of argmax's time
+            yield labels.numpy().astype(np.uint8)
 
     def _size(self, depth: int) -> Size:
         return self.levels[depth - 1].size if depth else (self.base.shape[1], self.base.shape[2])

@@ -61,6 +61,11 @@ class Render(Protocol):
     @property
     def done(self) -> bool: ...
 
+    @property
+    def memory(self) -> int:
+        """Bytes that the predictions take at the target, the maps that are read not included."""
+        ...
+
     def next_level(self, group_points: int = GROUP_POINTS) -> tuple[int, int]:
         """Return the side of the next level, and the work of the next step in points."""
         ...

@@ -16,7 +16,7 @@ from model.config.categories import Category
 from model.config.parts import Preprocessing
 from model.errors import UserError
 from model.masks import rle
-from model.masks.paste import Crop, paste
+from model.masks.paste import Crop, Pasting, paste, pasting
 from model.pointrend.features import FineMap
 from model.pointrend.instance import InstanceRender
 from model.pointrend.levels import SIDES, native_side
@@ -61,6 +61,10 @@ class Mask:
     def crop(self, width: int, height: int) -> Crop:
         """Return the mask as the pixels of its box in a width×height image."""
         return paste(self.logits.sigmoid().numpy(), self.box.tolist(), width, height)
+
+    def pasting(self, width: int, height: int) -> Pasting:
+        """Return the same, yet to be computed, tile by tile."""
+        return pasting(self.logits.sigmoid().numpy(), self.box.tolist(), width, height)
 
 
 @dataclass(frozen=True, eq=False)

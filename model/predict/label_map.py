@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,12 +61,21 @@ class LabelMap:
 
     def labels(self, height: int, width: int) -> NDArray[np.uint8]:
         """Return class indices [height, width]; VOID where the class was not asked for."""
-        labels = self.pyramid.labels(height, width)
+        result = np.empty((height, width), np.uint8)
+        start = 0
+        for band in self.bands(height, width):
+            result[start : start + len(band)] = band
+            start += len(band)
+        return result
+
+    def bands(self, height: int, width: int) -> Iterator[NDArray[np.uint8]]:
+        """Return the same in bands of rows, each computed when it is asked for."""
+        bands = self.pyramid.bands(height, width)
         if self.classes is None:
-            return labels
+            return bands
         table = np.full(256, VOID, np.uint8)
         table[sorted(self.classes)] = sorted(self.classes)
-        return table[labels]
+        return (table[band] for band in bands)
 
 
 @dataclass(frozen=True)

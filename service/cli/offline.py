@@ -20,8 +20,11 @@ from model.predict.instance import Instances
 from model.predict.label_map import LabelMap
 from service.cli.files import ImageFile
 from service.cli.progress import progress
-from service.engine.engine import Engine, EngineConfig, serving
+from service.decoding.threads import DecodeThreads
+from service.engine.engine import Engine, serving
+from service.engine.intake import EngineConfig
 from service.engine.request import Request
+from service.engine.resources import Limits, share
 from service.engine.workers import Workers
 from service.http.query.options import parse_options
 from service.http.query.parameters import SegmentQuery
@@ -63,9 +66,10 @@ async def offline(bundle: Bundle, settings: Settings, query: SegmentQuery) -> As
     """Yield an engine that takes one request at a time. Raises ParameterError if the model does not allow the query."""
     options = parse_options(query, bundle.manifest.task, bundle.manifest.categories)
     workers = Workers(settings.thread_budget)
+    resources = share(workers, DecodeThreads(1), Limits())
     config = EngineConfig(settings.max_pixels, settings.max_points)
-    engine = Engine(bundle, workers, config, Metrics().models.of(bundle.manifest.name))
-    async with serving([engine], workers):
+    engine = Engine(bundle, resources, config, Metrics().models.of(bundle.manifest.name))
+    async with serving(resources):
         yield Offline(engine, settings, options, query.format)
 
 

@@ -1,19 +1,42 @@
-"""How many requests may be inside: they are bounded by what they will cost, and so is the time that they wait."""
+"""How many requests may be inside: they are bounded by what they will cost, and so is the time that they wait.
+
+A request that finds no room is told when to come back. That is a promise: until then its cost counts against the room
+for others who come anew, so that those who do as they were told find the room that they were promised.
+"""
 
 from __future__ import annotations
 
 import time
+from bisect import insort
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from service.engine.cost import Rate
-from service.engine.errors import QueueFull
+from service.engine.errors import QueueFull, retry_after
+
+LARGE = 1 / 8  # share of the queue from which on a request is large
+LARGE_SHARE = 1 / 2  # of the queue that large requests may take together, and the largest one alone
+FREE_SHARE = (
+    1 / 2
+)  # of the queue that is free to all who come, whatever was promised: promises may not be kept
+PATIENCE = 5.0  # seconds after the promised time for which a promise holds
+MOST_PROMISES = 4096
+
+
+@dataclass(frozen=True, order=True)
+class _Work:
+    """A request inside, or one that was told to come back."""
+
+    when: float  # it is due, or may come back
+    cost: float  # seconds
 
 
 class Admission:
-    """Counts the requests inside, from decoding to the encoded answer, and the seconds of the device they will take.
+    """Counts the requests inside, from their arrival to the encoded answer, and the seconds of work that they mean.
 
-    `stretch` is the scheduler's (see `BatchLimits`), because the request that is due first leaves first.
+    `seconds` and `length` bound both; all models share them. `stretch` is the scheduler's (see `BatchLimits`), because
+    the request that is due first leaves first.
     """
 
     def __init__(
@@ -25,10 +48,11 @@ class Admission:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limit, self._length, self._stretch, self._clock = seconds, length, stretch, clock
-        self._places: dict[object, tuple[float, float]] = {}  # due and cost, in seconds
+        self._places: dict[object, _Work] = {}
+        self._promises: list[_Work] = []  # in the order of their times
         self._since = 0.0  # when the last request left, or the first one came
-        # Seconds that pass until a predicted second of work has left. Other models, other work on the machine, and
-        # wrong predictions make it more or less than 1.
+        # Seconds that pass until a predicted second of work has left. Other work on the machine and wrong predictions
+        # make it more or less than 1.
         self._pace = Rate(1.0)
         self.backlog = 0.0  # predicted seconds of all requests inside
 
@@ -38,14 +62,27 @@ class Admission:
         return len(self._places)
 
     @property
+    def promised(self) -> int:
+        """The number of requests that were told to come back and may still do so."""
+        self._expire()
+        return len(self._promises)
+
+    @property
+    def most_seconds(self) -> float:
+        """The predicted seconds that one request may take."""
+        return LARGE_SHARE * self._limit
+
+    @property
     def pressure(self) -> float:
         """The share of the queue that is taken, by cost or by number, whichever is more."""
         return max(self.backlog / self._limit, self.inside / self._length)
 
     def check(self, cost: float) -> None:
-        """Raise QueueFull if a request of `cost` seconds could not come in now."""
-        if not self._has_room(cost, self.inside, self.backlog):
-            raise QueueFull(self._wait(cost))
+        """Raise QueueFull if a request of `cost` seconds could not come in now. It then has a promise."""
+        if not self._admits(cost):
+            if self._has_returned():
+                del self._promises[0]
+            raise self._refusal(cost)
 
     @contextmanager
     def place(self, cost: float) -> Iterator[None]:
@@ -54,10 +91,12 @@ class Admission:
         A request always has one if no other request is inside.
         """
         self.check(cost)
+        if self._has_returned():
+            del self._promises[0]
         now, key = self._clock(), object()
         if not self._places:
             self._since = now
-        self._places[key] = now + self._stretch * cost, cost
+        self._places[key] = _Work(now + self._stretch * cost, cost)
         self.backlog += cost
         try:
             yield
@@ -72,14 +111,47 @@ class Admission:
         self._since = now
         self.backlog = self.backlog - cost if self._places else 0.0  # leaves no rounding error behind
 
-    def _has_room(self, cost: float, inside: int, backlog: float) -> bool:
-        return not inside or (inside < self._length and backlog + cost <= self._limit)
+    def _admits(self, cost: float) -> bool:
+        self._expire()
+        if not self.inside:
+            return True
+        if self._is_large(cost):
+            large = [work.cost for work in self._places.values() if self._is_large(work.cost)]
+            if large and sum(large) + cost > self.most_seconds:
+                return False
+        if self._has_returned() or not self._promises:
+            return self._has_room(cost, self.inside, self.backlog)
+        return self._has_room(cost, self.inside, self.backlog, FREE_SHARE) or self._has_room(
+            cost, self.inside + len(self._promises), self.backlog + sum(work.cost for work in self._promises)
+        )
+
+    def _has_room(self, cost: float, inside: int, backlog: float, share: float = 1.0) -> bool:
+        return not inside or (inside < share * self._length and backlog + cost <= share * self._limit)
+
+    def _is_large(self, cost: float) -> bool:
+        return cost > LARGE * self._limit
+
+    def _has_returned(self) -> bool:
+        """Return whether it is time for one who was told to come back: whoever comes now counts as this one."""
+        return bool(self._promises) and self._promises[0].when <= self._clock()
+
+    def _refusal(self, cost: float) -> QueueFull:
+        error = QueueFull(self._wait(cost))
+        if len(self._promises) < MOST_PROMISES:
+            insort(self._promises, _Work(self._clock() + retry_after(error), cost))
+        return error
 
     def _wait(self, cost: float) -> float:
-        """Return the predicted seconds until so many requests have left that there is room for `cost`."""
-        left = 0.0
-        for n, (_, own) in enumerate(sorted(self._places.values()), 1):
-            left += own
-            if self._has_room(cost, self.inside - n, self.backlog - left):
+        """Return the predicted seconds until there is room for `cost`, behind all inside and all who have a promise."""
+        ahead = [*sorted(self._places.values()), *self._promises]
+        inside, backlog, left = len(ahead), sum(work.cost for work in ahead), 0.0
+        for n, work in enumerate(ahead, 1):
+            left += work.cost
+            if self._has_room(cost, inside - n, backlog - left):
                 break
         return left * self._pace.value - (self._clock() - self._since)
+
+    def _expire(self) -> None:
+        now = self._clock()
+        while self._promises and self._promises[0].when + PATIENCE < now:
+            del self._promises[0]

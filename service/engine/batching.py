@@ -1,8 +1,8 @@
 """Which waiting requests share a coarse pass, and which renders share a step: pure choices without clock or thread.
 
 All requests share one device. It serves them in the order of `Request.due`: the time of arrival plus a multiple of the
-predicted cost. So a small request overtakes a large one that came a little earlier, and a large one that has waited
-in proportion to its cost is served before small ones that come later: no request starves.
+predicted cost, whatever the model. So a small request overtakes a large one that came a little earlier, and a large one
+that has waited in proportion to its cost is served before small ones that come later: no request starves.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class BatchLimits:
     pixels: int  # padded pixels of a coarse pass; one image is always allowed
     points: int  # work of a step of the renderer; one render is always allowed
     stretch: float = 8.0  # a request may be overtaken until it has waited this many times its cost
+    ahead: int = 4  # images that are decoded before their turn
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,16 @@ class Batch:
 def form_batch(waiting: Iterable[Request], limits: BatchLimits, now: float, expected: int) -> Batch | None:
     """Return the batch of the request that is due first, or None while it is better to wait.
 
-    Only requests of equal padded size share a batch. It is better to wait while the batch has room and other requests
-    are being decoded (`expected` is their number), but not beyond `batch_deadline`.
+    Only requests of one model and of equal padded size share a batch. It is better to wait while the batch has room and
+    other requests are being decoded (`expected` is their number), but not beyond `batch_deadline`.
     """
     order = sorted(waiting, key=lambda request: request.due)
     if not order:
         return None
     first = order[0]
     capacity = max(1, limits.pixels // math.prod(first.padded))
-    requests = tuple([request for request in order if request.padded == first.padded][:capacity])
+    alike = [request for request in order if (request.model, request.padded) == (first.model, first.padded)]
+    requests = tuple(alike[:capacity])
     if len(requests) == capacity:
         return Batch(requests, "full")
     if not expected:

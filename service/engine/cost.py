@@ -1,4 +1,4 @@
-"""What a request will cost the device, in seconds, learned from what earlier requests did cost."""
+"""What a request will cost, in seconds, learned from what earlier requests did cost."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class Rate:
     guess: float
     seconds: float = 0.0
     units: float = 0.0
+    least: float = math.inf  # the lowest average so far: the rate on a machine with nothing else to do
 
     @property
     def value(self) -> float:
@@ -40,6 +41,17 @@ class Rate:
         """Take some work and its time into account."""
         self.seconds = 0.95 * self.seconds + seconds
         self.units = 0.95 * self.units + units
+        if self.units:
+            self.least = min(self.least, self.value)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a request asks for, in units whose seconds are learned."""
+
+    pixels: int  # padded pixels of its coarse pass
+    points: float = 0.0  # of the renderer's work
+    decoding: float = 0.0  # usual seconds of one core, on the machine where they were measured
 
 
 class WorkEstimate(Protocol):
@@ -61,23 +73,36 @@ class CostModel:
     The initial guesses matter only until the warm-up has run.
     """
 
-    work: WorkEstimate
+    task: WorkEstimate
+    decoders: int = 1  # images that are decoded at the same time
     pixel: Rate = field(default_factory=lambda: Rate(5e-7))  # of a padded pixel in a coarse pass
     point: Rate = field(default_factory=lambda: Rate(4e-6))  # of a point of the renderer's work
+    decode: Rate = field(default_factory=lambda: Rate(1.0))  # of a usual second of decoding
 
     def coarse(self, pixels: int) -> float:
         """Return the predicted seconds of a coarse pass over so many padded pixels."""
         return pixels * self.pixel.value
 
-    def total(self, pixels: int, options: Any, max_side: int | None) -> float:
-        """Return the predicted seconds of a request whose image has so many padded pixels."""
-        return self.coarse(pixels) + self.work.expected_work(options, max_side) * self.point.value
+    def total(self, work: Work) -> float:
+        """Return the predicted seconds of a request, at the present rates."""
+        decoding = work.decoding * self.decode.value / self.decoders
+        return decoding + self.coarse(work.pixels) + work.points * self.point.value
+
+    def least(self, work: Work) -> float:
+        """Return the predicted seconds of a request on a machine that has nothing else to do."""
+        rates = [min(rate.value, rate.least) for rate in (self.decode, self.pixel, self.point)]
+        amounts = (work.decoding / self.decoders, work.pixels, work.points)
+        return sum(rate * amount for rate, amount in zip(rates, amounts, strict=True))
+
+    def decoded(self, usual: float, seconds: float) -> None:
+        """Learn how long decoding takes that usually takes `usual` seconds."""
+        self.decode.add(usual, seconds)
 
     def passed(self, requests: Sequence[Request], reason: Reason, seconds: float) -> None:
         """Learn the seconds of a padded pixel, and what each request asks of the renderer."""
         self.pixel.add(sum(math.prod(request.padded) for request in requests), seconds)
         for request in requests:
-            self.work.learn(request)
+            self.task.learn(request)
 
     def advanced(self, points: Mapping[int, int], seconds: float) -> None:
         """Learn the seconds of a point."""

@@ -68,7 +68,6 @@ class Device:
 
     def __init__(self, threads: int, stuck_after: float = math.inf) -> None:
         """`threads` are torch's; a call that runs for more than `stuck_after` seconds counts as stuck."""
-        self.turn = asyncio.Lock()  # held by the model whose batch is formed and run
         self._threads = threads
         self._stuck_after = stuck_after
         self._thread = _DeviceThread(threads)

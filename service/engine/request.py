@@ -1,9 +1,9 @@
 """One request on its way through the engine.
 
 asked      id, image, options, format, …          service/http/segment.py or service/cli/offline.py
-admitted   arrived, cost, coarse_cost, max_side   Engine.answer, on the event loop
-decoded    prepared, padded                       the pool
-scheduled  since, due, begun, prediction, …       the scheduler; the work itself on the device's thread
+admitted   model, width, padded, cost, due, …     Engine.answer, on the event loop, from the image's header
+decoded    prepared                               a process that decodes (service/decoding)
+scheduled  since, begun, prediction, …            the scheduler; the work itself on the device's thread
 answered   result, answer                         the pool
 """
 
@@ -35,25 +35,28 @@ class Request:
     image_id: int = 0  # of format coco
     deadline_seconds: float | None = None  # after its arrival; then the finest finished masks are the answer
 
-    # Its place in admission: by Engine.answer.
+    # What it will take, from the header of its image: by Engine.answer.
+    model: str = ""  # the name of the model that is asked
     arrived: float = 0.0
-    cost: float = 0.0  # predicted seconds of the device
-    coarse_cost: float = 0.0  # predicted seconds of a coarse pass over this image alone
-    max_side: int | None = None  # the side that its masks may have while the service is busy
-
-    # The decoded image: in the pool.
     width: int = 0  # of the image as displayed
     height: int = 0
-    prepared: Prepared = field(init=False, repr=False)  # until the result is finished
     padded: tuple[int, int] = (0, 0)  # (height, width) of the network's input; equal ones may share a pass
+    cost: float = 0.0  # predicted seconds until its answer, if it were alone
+    least_cost: float = 0.0  # the same on a machine that has nothing else to do
+    coarse_cost: float = 0.0  # predicted seconds of a coarse pass over this image alone
+    maps_bytes: int = 0  # of the maps that the coarse pass gives for this image
+    max_side: int | None = None  # the side that its masks may have while the service is busy
+    due: float = 0.0  # requests are decoded, served and encoded in this order
 
     # Its way through the scheduler.
+    prepared: Prepared = field(init=False, repr=False)  # from decoding until the result is finished
     stage: Stage = "decode"
     since: float = 0.0  # when it began to wait for a coarse pass
-    due: float = 0.0  # requests are served in this order
     begun: float = 0.0  # when its coarse pass began
     passed: float = 0.0  # when its coarse pass ended
     rendered: float = 0.0  # when its last level was finished
+    held_bytes: int = 0  # of the budget for rendering
+    rendering: bool = False  # whether held_bytes include its masks
     future: asyncio.Future[None] = field(init=False, repr=False)  # done when its renders are
     prediction: Prediction = field(init=False, repr=False)  # until the result is finished
 

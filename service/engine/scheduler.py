@@ -1,8 +1,8 @@
-"""One model's requests on the device: coarse passes in batches, then renders level by level, interleaved.
+"""All models' requests on the device: coarse passes in batches, then renders level by level, interleaved.
 
 The loop does one short piece of work at a time, a coarse pass or a step of the renderer, for the request that is due
-first (see batching.py). In between, requests arrive, leave, or reach their deadline. Each is done when its own last
-render is, not when its batch is. Everything but the work on the device happens on the event loop.
+first, whatever its model (see batching.py). In between, requests arrive, leave, or reach their deadline. Each is done
+when its own last render is, not when its batch is. Everything but the work on the device happens on the event loop.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from model.pointrend.levels import COARSEST
 from service.engine.batching import Batch, BatchLimits, batch_deadline, form_batch
+from service.engine.budget import Budget
 from service.engine.device import Device
 from service.engine.errors import DeadlinePassed, Stopped
 from service.engine.model_worker import DeviceModel, ModelWorker, fail, unfinished
 from service.engine.observer import Observer
+from service.engine.render_memory import RenderMemory
 from service.engine.request import Request, Stage
 
 RESTARTS = 1
@@ -29,23 +31,42 @@ _log = logging.getLogger(__name__)
 class Scheduler:
     """Brings requests through their coarse pass and all levels of their renders, in the order in which they are due."""
 
-    def __init__(self, device: Device, limits: BatchLimits, model: DeviceModel, observer: Observer) -> None:
+    def __init__(
+        self, device: Device, limits: BatchLimits, memory: Budget, taken: Callable[[], None] = lambda: None
+    ) -> None:
+        """`memory` is for maps and masks; `taken` is called when fewer decoded images wait (see `may_decode`)."""
         self.alive = False
         self._device = device
         self._limits = limits
-        self._worker = ModelWorker(device, model, observer)
+        self._memory = RenderMemory(memory)
+        self._taken = taken
+        self._workers: dict[str, ModelWorker] = {}
         self._expected = 0  # requests that will be submitted soon
         self._waiting: list[Request] = []  # for their coarse pass
         self._passing: list[Request] = []  # in it
         self._refining: list[Request] = []  # after it
         self._changed = asyncio.Event()
-        self._working = False  # this model's own work has the device
+        self._at_work: list[Request] = []  # those that the device works on now
         self._stopped = False
 
-    @property
-    def depth(self) -> dict[Stage, int]:
-        """The number of requests in each stage."""
-        return {"queue": len(self._waiting), "coarse": len(self._passing), "refine": len(self._refining)}
+    def add(self, name: str, model: DeviceModel, observer: Observer) -> None:
+        """Let requests name this model."""
+        self._workers[name] = ModelWorker(self._device, model, observer)
+
+    def depth(self, model: str) -> dict[Stage, int]:
+        """Return the number of a model's requests in each stage."""
+        stages: dict[Stage, list[Request]] = {
+            "queue": self._waiting,
+            "coarse": self._passing,
+            "refine": self._refining,
+        }
+        return {
+            stage: sum(request.model == model for request in requests) for stage, requests in stages.items()
+        }
+
+    def may_decode(self, due: float) -> bool:
+        """Return whether the turn of a request that is due then is near, so that its image should be decoded."""
+        return sum(request.due <= due for request in self._waiting) < self._limits.ahead
 
     @contextmanager
     def expected(self) -> Iterator[None]:
@@ -61,13 +82,12 @@ class Scheduler:
         """Return when the request's renders are finished, or as far as its deadline allows.
 
         Raises DeadlinePassed, Stopped, or what the model raises for this request alone. If it is cancelled, the request
-        leaves.
+        leaves. The caller calls `release` once it needs the renders no longer.
         """
         if self._stopped:
             raise Stopped("the scheduler has stopped")
         loop = asyncio.get_running_loop()
         request.stage, request.since, request.future = "queue", loop.time(), loop.create_future()
-        request.due = request.since + self._limits.stretch * request.cost
         if request.deadline is not None and request.deadline <= request.since:
             raise DeadlinePassed
         self._waiting.append(request)
@@ -85,6 +105,12 @@ class Scheduler:
             for stage in (self._waiting, self._refining):
                 if request in stage:
                     stage.remove(request)
+            self._taken()
+
+    def release(self, request: Request) -> None:
+        """Give back the memory of a request's maps and masks."""
+        self._memory.release(request)
+        self._changed.set()
 
     async def serve(self) -> None:
         """Work until cancelled. If the loop itself fails, all requests inside fail, and it starts once more."""
@@ -103,12 +129,7 @@ class Scheduler:
     async def _loop(self) -> None:
         while True:
             await self._wait_for_work()
-            async with self._device.turn:  # the schedulers of all models take turns
-                self._working = True
-                try:
-                    await self._work_once()
-                finally:
-                    self._working = False
+            await self._work_once()
 
     async def _wait_for_work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -117,11 +138,12 @@ class Scheduler:
             if self._refining:
                 await asyncio.sleep(0)  # lets requests go that were cancelled in the meantime
                 return
-            if form_batch(self._waiting, self._limits, loop.time(), self._expected):
+            if self._next_batch(loop.time()):
                 return
-            left = batch_deadline(self._waiting, self._limits) - loop.time() if self._waiting else None
-            try:
-                await asyncio.wait_for(self._changed.wait(), left)
+            deadline = batch_deadline(self._waiting, self._limits) if self._waiting else math.inf
+            left = deadline - loop.time()
+            try:  # beyond that time there is a batch, but no memory for it
+                await asyncio.wait_for(self._changed.wait(), left if 0 < left < math.inf else None)
             except TimeoutError:
                 continue
 
@@ -130,8 +152,9 @@ class Scheduler:
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._drop_hopeless(now)
-        self._end_late(now + self._worker.step_seconds.value)
-        batch = form_batch(self._waiting, self._limits, now, self._expected)
+        if self._refining:
+            self._end_late(now + max(self._workers[r.model].step_seconds.value for r in self._refining))
+        batch = self._next_batch(now)
         first = min(self._refining, key=lambda request: request.due, default=None)
         if first is not None and (batch is None or first.due <= batch.requests[0].due):
             await self._refine()
@@ -140,44 +163,65 @@ class Scheduler:
             await self._refine_urgent()
             await self._pass(batch)
         self._end_late(loop.time())
-        await self._refine_urgent()  # now, because the next turn may be another model's
+        await self._refine_urgent()
+
+    def _next_batch(self, now: float) -> Batch | None:
+        batch = form_batch(self._waiting, self._limits, now, self._expected)
+        return batch and self._memory.fitting(batch)
 
     async def _pass(self, batch: Batch) -> None:
         self._passing = list(batch.requests)
         self._waiting = [request for request in self._waiting if request not in self._passing]
-        await self._worker.coarse_pass(self._passing, batch.reason)
+        self._taken()
+        self._memory.hold_maps(self._passing)
+        with self._working_on(self._passing):
+            await self._workers[self._passing[0].model].coarse_pass(self._passing, batch.reason)
         self._refining += [request for request in self._passing if not request.future.done()]
         self._passing = []  # not in a `finally`: if the loop ends, `_fail_all` must find them
 
     async def _refine(self) -> None:
-        order = sorted(self._refining, key=lambda request: request.due)
-        await self._worker.refine(order, self._limits)
+        order = self._memory.with_masks(sorted(self._refining, key=lambda request: request.due))
+        model = order[0].model
+        alike = [request for request in order if request.model == model]
+        with self._working_on(alike):
+            await self._workers[model].refine(alike, self._limits)
+
+    @contextmanager
+    def _working_on(self, requests: list[Request]) -> Iterator[None]:
+        self._at_work = requests
+        try:
+            yield
+        finally:
+            self._at_work = []
 
     async def _refine_urgent(self) -> None:
         while any(request.due == URGENT for request in self._refining):
             await self._refine()
-            self._finish_done()
+            self._end_late(-math.inf)
 
     def _end_late(self, until: float) -> None:
-        """End the refinement of requests whose deadline comes before `until`.
-
-        One with a finished level is done with the finest of them. One without becomes urgent, for the coarsest level.
-        """
+        """End the refinement of requests whose deadline comes before `until`, and finish those that are done."""
         for request in self._refining:
             if request.deadline is not None and until >= request.deadline:
-                request.due = URGENT
-                for render in request.prediction.renders:
-                    render.limit(COARSEST)
-        self._finish_done()
-
-    def _finish_done(self) -> None:
-        """Finish requests whose renders are done, and forget those that have ended otherwise."""
+                self._end(request)
         now = asyncio.get_running_loop().time()
         for request in self._refining:
-            if not request.future.done() and not unfinished(request):
-                request.rendered = now
-                request.future.set_result(None)
+            self._finish_if_done(request, now)
         self._refining = [request for request in self._refining if not request.future.done()]
+
+    def _end(self, request: Request) -> None:
+        """Let a request be done with the finest of its finished levels.
+
+        One without a finished level becomes urgent, for the coarsest level.
+        """
+        request.due = URGENT
+        for render in request.prediction.renders:
+            render.limit(COARSEST)
+
+    def _finish_if_done(self, request: Request, now: float) -> None:
+        if not request.future.done() and not unfinished(request):
+            request.rendered = now
+            request.future.set_result(None)
 
     def _drop_hopeless(self, now: float) -> None:
         """Drop requests that cannot finish their coarse pass before their deadline, if it would delay others.
@@ -192,13 +236,12 @@ class Scheduler:
                 self._waiting.remove(request)
 
     def _deadline_reached(self, request: Request, deadline: float) -> None:
-        """End a request at its deadline. If it is being worked on, it ends with what comes out of that."""
+        """End a request at its deadline. If the device works on this request now, `_work_once` ends it after that."""
         if request.stage == "queue":
             fail(request, DeadlinePassed())
-        elif request.stage == "refine" and not self._working:
-            self._end_late(deadline)
-            if self._device.turn.locked():  # another model has the device, for an unknown time
-                fail(request, DeadlinePassed())
+        elif request.stage == "refine" and request not in self._at_work:
+            self._end(request)
+            self._finish_if_done(request, deadline)
 
     def _fail_all(self) -> None:
         for request in (*self._passing, *self._refining, *self._waiting):

@@ -26,8 +26,6 @@ class ModelState(Protocol):
     @property
     def ready(self) -> bool: ...
     @property
-    def admission(self) -> Admission: ...
-    @property
     def depth(self) -> Mapping[Stage, int]: ...
 
 
@@ -46,15 +44,15 @@ class StateMetrics:
         self._depth = make(
             Gauge, "queue_requests", "Requests that the scheduler has, by stage.", ("model", "stage")
         )
-        self._backlog = make(Gauge, "queue_seconds", "Predicted work of the requests inside.", ("model",))
-        self._limit = make(
-            Gauge, "queue_limit_seconds", "Predicted work from which on requests are refused.", ("model",)
-        )
+        self._backlog = make(Gauge, "queue_seconds", "Predicted work of all requests inside.")
+        self._limit = make(Gauge, "queue_limit_seconds", "Predicted work from which on requests are refused.")
         self._fullness = make(
             Gauge,
             "queue_fullness",
             "Share of the queue that is taken, by work or by number, whichever is larger.",
-            ("model",),
+        )
+        self._promised = make(
+            Gauge, "queue_promised", "Refused requests that were told to come back and may still do so."
         )
         self._budget = make(Gauge, "budget_bytes", "Memory that this work may take.", ("budget",))
         self._used = make(
@@ -80,16 +78,20 @@ class StateMetrics:
         self._decoders.set_function(alive)
         self._killed.set_function(killed)
 
-    def watch(self, model: ModelState, queue_seconds: float) -> None:
-        """Show a model from now on; `queue_seconds` is the limit of its queue."""
+    def show_queue(self, queue: Admission, seconds: float) -> None:
+        """Show the queue of all models from now on; `seconds` is its limit."""
+        self._limit.set(seconds)
+        self._backlog.set_function(lambda: queue.backlog)
+        self._fullness.set_function(lambda: queue.pressure)
+        self._promised.set_function(lambda: queue.promised)
+
+    def watch(self, model: ModelState) -> None:
+        """Show a model from now on."""
         name, task = model.manifest.name, model.manifest.task
         checkpoint = model.manifest.source.get("sha256", "")
         self._info.labels(name, task, ",".join(model.providers), checkpoint).set(1)
-        self._limit.labels(name).set(queue_seconds)
         self._alive.labels(name).set_function(lambda: float(model.alive))
         self._ready.labels(name).set_function(lambda: float(model.ready))
-        self._backlog.labels(name).set_function(lambda: model.admission.backlog)
-        self._fullness.labels(name).set_function(lambda: model.admission.pressure)
         for stage in model.depth:
             self._depth.labels(name, stage).set_function(partial(_requests, model, stage))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from export.bundle import Bundle
@@ -22,6 +23,7 @@ class InstanceTask:
     def __init__(self, bundle: Bundle) -> None:
         assert bundle.manifest.model.task == "instance"
         self._model = bundle.manifest.model
+        self._fine_stride = bundle.manifest.fine_stride
         self._work = InstanceWork()
 
     def check(self, options: InstanceOptions, max_points: int) -> None:
@@ -42,6 +44,12 @@ class InstanceTask:
         self._work.learn(
             request.options, [total_work(render.target, points) for render in request.prediction.renders]
         )
+
+    def maps_bytes(self, padded: tuple[int, int]) -> int:
+        """Return the bytes of the fine map. The coarse predictions of the instances are small beside it."""
+        head = self._model.point_head
+        width = 0 if head is None else head.point_dim
+        return 4 * width * math.prod(padded) // self._fine_stride**2
 
     def card(self) -> TaskCard:
         """Return the sides that may be asked for, and the limits of detection."""

@@ -31,6 +31,10 @@ class Task(WorkEstimate, Protocol):
         """Raise ParameterError if the options do not fit an image of this size, or need more work than `max_points`."""
         ...
 
+    def maps_bytes(self, padded: tuple[int, int]) -> int:
+        """Return the bytes of the maps that a coarse pass gives for one image of this padded (height, width)."""
+        ...
+
     def card(self) -> TaskCard:
         """Return what /models says about the model that other tasks do not have."""
         ...

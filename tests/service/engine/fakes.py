@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.engine.batching import BatchLimits, Reason
+from service.engine.budget import Budget
 from service.engine.request import Request, Stage
 from service.engine.scheduler import Scheduler
 from service.engine.workers import Workers
 from tests.service.support import PATIENCE
 
 FOREVER = 1e6  # seconds: longer than any test
+MODEL = "fake"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,10 @@ class FakeRender:
 
     def next_level(self, group_points: int = 0) -> tuple[int, int]:
         return self.level * 2 or 7, self.work
+
+    @property
+    def memory(self) -> int:
+        return self.target
 
     def limit(self, side: int) -> None:
         self.target = min(self.target, max(side, self.level))
@@ -121,15 +128,21 @@ def asked(
     coarse_cost: float = 0.0,
     deadline: float | None = None,
     max_side: int | None = None,
+    model: str = MODEL,
+    maps: int = 0,
 ) -> Request:
     """A request that is decoded; its deadline is `deadline` seconds from now."""
+    now = asyncio.get_running_loop().time()
     return Request(
         name,
         b"",
         Plan(levels, renders),
         deadline_seconds=deadline,
-        arrived=asyncio.get_running_loop().time(),
+        model=model,
+        arrived=now,
+        due=now + 8 * cost,
         cost=cost,
+        maps_bytes=maps,
         coarse_cost=coarse_cost,
         max_side=max_side,
         padded=padded,
@@ -149,8 +162,19 @@ def done(*requests: Request) -> bool:
 Scenario = Callable[[Scheduler], Awaitable[None]]
 
 
-def play(scenario: Scenario, model: FakeModel, *, closed: Sequence[str] = (), **limits: Any) -> None:
-    """Run a scenario with a scheduler at work. Gates are open, except the `closed` ones ("pass", "step")."""
+def play(
+    scenario: Scenario,
+    model: FakeModel,
+    *,
+    others: Mapping[str, FakeModel] | None = None,
+    closed: Sequence[str] = (),
+    memory: float = math.inf,
+    **limits: Any,
+) -> None:
+    """Run a scenario with a scheduler at work, of `model` and perhaps `others` by name.
+
+    The model's gates are open, except the `closed` ones ("pass", "step"). Those of the others are the test's.
+    """
     for name, gate in (("pass", model.pass_gate), ("step", model.step_gate)):
         if name not in closed:
             gate.set()
@@ -158,14 +182,17 @@ def play(scenario: Scenario, model: FakeModel, *, closed: Sequence[str] = (), **
     async def run() -> None:
         workers = Workers(1)
         limit = BatchLimits(**{"max_wait": 0.05, "pixels": 400, "points": 300, **limits})
-        scheduler = Scheduler(workers.device, limit, model, model)
+        scheduler = Scheduler(workers.device, limit, Budget(memory))
+        for name, each in {MODEL: model, **(others or {})}.items():
+            scheduler.add(name, each, each)
         serving = asyncio.create_task(scheduler.serve(), name="serving")
         try:
             async with asyncio.timeout(PATIENCE):
                 await scenario(scheduler)
         finally:
-            model.pass_gate.set()
-            model.step_gate.set()
+            for each in (model, *(others or {}).values()):
+                each.pass_gate.set()
+                each.step_gate.set()
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
             await workers.close()
@@ -186,7 +213,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 async def queued(scheduler: Scheduler, count: int) -> None:
     """Return once so many requests wait for a coarse pass."""
-    await until(lambda: scheduler.depth["queue"] == count)
+    await until(lambda: scheduler.depth(MODEL)["queue"] == count)
 
 
 async def other_tasks_run() -> None:

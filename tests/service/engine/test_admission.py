@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.admission import Admission
+from service.engine.admission import PATIENCE, Admission, _Work
 from service.engine.errors import QueueFull, retry_after
 
 
@@ -26,15 +26,27 @@ def test_requests_are_bounded_in_number() -> None:
 
 
 def test_requests_are_bounded_by_what_they_cost() -> None:
-    admission = Admission(seconds=10, length=100)
-    with admission.place(6):
-        assert admission.pressure == 0.6
+    admission = Admission(seconds=80, length=100)
+    with ExitStack() as places:
+        for _ in range(8):
+            places.enter_context(admission.place(9))
+        assert admission.pressure == 0.9
         with admission.place(3):
             pass
-        with pytest.raises(QueueFull), admission.place(4.5):
+        with pytest.raises(QueueFull), admission.place(8.5):
             pass
-        with admission.place(4):
+        assert admission.promised == 1
+
+
+def test_large_requests_leave_half_of_the_queue_to_others() -> None:
+    admission = Admission(seconds=16, length=100)
+    assert admission.most_seconds == 8
+    with admission.place(5), admission.place(3):
+        with pytest.raises(QueueFull), admission.place(2.1):
             pass
+        with ExitStack() as small:
+            for _ in range(3):
+                small.enter_context(admission.place(1))
 
 
 @dataclass
@@ -51,21 +63,82 @@ def told(admission: Admission, cost: float) -> int:
     return retry_after(caught.value)
 
 
+def full(clock: Clock) -> tuple[Admission, list[ExitStack]]:
+    """A queue of four requests of 1 s, which is as many as it holds, and the places of those inside."""
+    admission = Admission(seconds=1000, length=4, clock=clock)
+    return admission, [entered(admission) for _ in range(4)]
+
+
+def entered(admission: Admission) -> ExitStack:
+    """The place of a request that comes now."""
+    place = ExitStack()
+    place.enter_context(admission.place(1))
+    return place
+
+
 def test_a_refusal_says_when_there_will_be_room() -> None:
     """A full queue of 2 + 3 + 2.5 + 2.5 s."""
-    admission = Admission(seconds=10, length=100, clock=(clock := Clock()))
-    with ExitStack() as places:
-        for cost in (2, 3, 2.5, 2.5):
-            places.enter_context(admission.place(cost))
-        assert told(admission, 1) == told(admission, 2) == 2  # the first must leave
-        assert told(admission, 2.1) == told(admission, 4.5) == 5  # and one of 2.5, due next: 4.5, rounded up
-        assert told(admission, 7) == 7
-        assert told(admission, 10) == told(admission, 99) == 10  # all of them
-        clock.now += 1.2
-        assert told(admission, 1) == 1  # of its 2 s
-        assert told(admission, 10) == 9
-        clock.now += 99
-        assert told(admission, 10) == 1  # any moment now
+
+    def refused(cost: float, later: float = 0.0) -> int:
+        admission = Admission(seconds=10, length=4, clock=(clock := Clock()))
+        for own in (2, 3, 2.5, 2.5):
+            admission._places[object()] = _Work(clock.now + 8 * own, own)
+            admission.backlog += own
+        admission._since = clock.now
+        clock.now += later
+        return told(admission, cost)
+
+    assert refused(1) == refused(2) == 2  # the first must leave
+    assert refused(2.1) == refused(4.5) == 5  # and one of 2.5, due next: 4.5, rounded up
+    assert refused(7) == 7
+    assert refused(10) == refused(99) == 10  # all of them
+    assert refused(1, later=1.2) == 1  # of its 2 s
+    assert refused(10, later=1.2) == 9
+    assert refused(10, later=99) == 1  # any moment now
+
+
+def test_those_who_are_refused_are_told_to_come_one_after_the_other() -> None:
+    admission, _ = full(Clock())
+    assert [told(admission, 1) for _ in range(6)] == [1, 2, 3, 4, 5, 6]
+    assert admission.promised == 6
+
+
+def test_who_comes_back_as_told_gets_in() -> None:
+    """One leaves and one comes back each second. One who comes anew does not get the first place."""
+    admission, inside = full(clock := Clock())
+    assert [told(admission, 1) for _ in range(4)] == [1, 2, 3, 4]
+    inside.pop(0).close()
+    clock.now += 0.9
+    told(admission, 1)  # there is a place, but it is promised
+    clock.now += 0.1
+    inside.append(entered(admission))
+    for _ in range(3):
+        clock.now += 1
+        inside.pop(0).close()
+        inside.append(entered(admission))
+    assert admission.inside == 4
+
+
+def test_a_promise_that_nobody_takes_is_forgotten() -> None:
+    admission, inside = full(clock := Clock())
+    assert told(admission, 1) == 1
+    inside.pop().close()
+    clock.now += 1 + PATIENCE
+    assert admission.promised == 1
+    clock.now += 0.1
+    assert admission.promised == 0
+
+
+def test_promises_never_leave_the_service_idle() -> None:
+    """Half of the queue is free to all who come: those who were told to come back may never do."""
+    admission, inside = full(Clock())
+    for _ in range(50):
+        told(admission, 1)
+    for place in inside:
+        place.close()
+    newcomers = [entered(admission), entered(admission)]
+    told(admission, 1)
+    assert admission.inside == len(newcomers)
 
 
 def test_a_full_queue_of_many_small_ones_and_a_large_one() -> None:
@@ -77,27 +150,27 @@ def test_a_full_queue_of_many_small_ones_and_a_large_one() -> None:
 
 
 def test_what_the_prediction_misses_is_learned_from_requests_that_end() -> None:
-    """Here each takes thrice its cost, as when other models have the device in between."""
-    admission = Admission(seconds=12, length=100, clock=(clock := Clock()))
+    """Here each takes thrice its cost, as when something else has the processor in between."""
+    admission = Admission(seconds=1000, length=3, clock=(clock := Clock()))
     with ExitStack() as others:
         for _ in range(2):
             others.enter_context(admission.place(4))
         with admission.place(4):
             assert told(admission, 1) == 4
             clock.now += 12
+        clock.now += PATIENCE  # the promise is forgotten
         with admission.place(4):
-            assert told(admission, 1) == 12
-            assert told(admission, 12) == 36
+            clock.now += 0.1
+            assert told(admission, 1) == 7  # 12 s from the time at which the last one left
 
 
 def test_a_lone_request_says_nothing_of_the_pace_and_no_client_waits_for_hours() -> None:
-    admission = Admission(seconds=12, length=100, clock=(clock := Clock()))
-    with admission.place(4):
-        clock.now += 1000
-    with admission.place(12):
-        assert told(admission, 1) == 12
-    with admission.place(999):
-        assert told(admission, 1) == 60
+    for cost, seconds in ((12, 12), (999, 60)):
+        admission = Admission(seconds=12, length=1, clock=(clock := Clock()))
+        with admission.place(4):
+            clock.now += 1000
+        with admission.place(cost):
+            assert told(admission, 1) == seconds
 
 
 def test_a_lone_request_is_always_let_in() -> None:

@@ -12,7 +12,7 @@ from model.pointrend.levels import total_points, total_work
 from model.predict.instance import InstanceOptions
 from model.predict.label_map import LabelMapOptions
 from model.predict.predictor import Prompt
-from service.engine.cost import CostModel
+from service.engine.cost import CostModel, Work
 from service.engine.errors import ParameterError
 from service.engine.request import Request
 from service.engine.tasks.instance_work import InstanceWork, sides
@@ -21,7 +21,7 @@ from tests.service.label_maps import street
 
 
 @dataclass
-class Work:
+class Estimate:
     """The estimate of a model that learns only from what the test tells it."""
 
     of_instances: InstanceWork
@@ -39,7 +39,7 @@ def work() -> InstanceWork:
 
 @pytest.fixture
 def costs(work: InstanceWork) -> CostModel:
-    return CostModel(Work(work))
+    return CostModel(Estimate(work))
 
 
 def passed(costs: CostModel, pixels: int, seconds: float) -> None:
@@ -47,25 +47,44 @@ def passed(costs: CostModel, pixels: int, seconds: float) -> None:
 
 
 def test_costs_are_learned(costs: CostModel, work: InstanceWork) -> None:
+    def total(pixels: int, options: InstanceOptions, max_side: int | None = None) -> float:
+        return costs.total(Work(pixels, costs.task.expected_work(options, max_side)))
+
     passed(costs, 1000, 0.1)
     costs.advanced({28: 600, 56: 400}, 0.01)
     work.learn(InstanceOptions(resolution=112), [100, 100])
     each = total_points(112, None) * 1e-5
     assert costs.coarse(500) == pytest.approx(0.05)
-    assert costs.total(500, InstanceOptions(resolution=112), None) == pytest.approx(0.05 + 2 * each)
-    one = InstanceOptions(resolution=112, max_instances=1)
-    assert costs.total(500, one, None) == pytest.approx(0.05 + each)
+    assert total(500, InstanceOptions(resolution=112)) == pytest.approx(0.05 + 2 * each)
+    assert total(500, InstanceOptions(resolution=112, max_instances=1)) == pytest.approx(0.05 + each)
     work.learn(InstanceOptions(), [500, 500])
     prompts = (Prompt((0, 0, 1, 1)),) * 7
     work.learn(InstanceOptions(prompts=prompts), [900] * 7)  # says nothing of what detection finds
-    assert costs.total(0, InstanceOptions(prompts=prompts), None) == pytest.approx(7 * 784 * 1e-5)
-    assert costs.total(0, InstanceOptions(), None) == pytest.approx(2 * 500 * 1e-5)
-    assert costs.total(0, InstanceOptions(resolution=448), 28) == pytest.approx(2 * 784 * 1e-5)
+    assert total(0, InstanceOptions(prompts=prompts)) == pytest.approx(7 * 784 * 1e-5)
+    assert total(0, InstanceOptions()) == pytest.approx(2 * 500 * 1e-5)
+    assert total(0, InstanceOptions(resolution=448), 28) == pytest.approx(2 * 784 * 1e-5)
     costs.advanced({28: 10}, 1.0)  # a small portion with its overhead
     assert costs.point.value < 0.0015
     for _ in range(300):
         passed(costs, 1000, 0.2)  # work of long ago is forgotten
     assert costs.pixel.value == pytest.approx(2e-4, rel=1e-3)
+
+
+def test_decoding_is_a_part_of_the_cost(work: InstanceWork) -> None:
+    costs = CostModel(Estimate(work), decoders=2)
+    passed(costs, 1000, 0.1)
+    costs.decoded(usual=0.5, seconds=1.5)
+    assert costs.total(Work(1000, decoding=0.4)) == pytest.approx(0.1 + 3 * 0.4 / 2)
+
+
+def test_the_least_cost_is_that_of_the_best_times(costs: CostModel) -> None:
+    passed(costs, 1000, 0.1)
+    costs.decoded(usual=1.0, seconds=1.0)
+    for _ in range(20):  # the machine has other things to do
+        passed(costs, 1000, 5.0)
+        costs.decoded(usual=1.0, seconds=9.0)
+    assert costs.total(Work(1000, decoding=1.0)) > 4
+    assert costs.least(Work(1000, decoding=1.0)) == pytest.approx(1.1)
 
 
 def test_boxes_cost_what_they_are(work: InstanceWork) -> None:

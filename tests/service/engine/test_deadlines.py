@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from service.engine.batching import BatchLimits
-from service.engine.device import Device
 from service.engine.errors import DeadlinePassed
 from service.engine.request import Request
 from service.engine.scheduler import Scheduler
@@ -53,28 +51,26 @@ class StepByStep(FakeModel):
         assert self.allowed.acquire(timeout=PATIENCE)
 
 
-def device_of(scheduler: Scheduler) -> Device:
-    return scheduler._device
-
-
 @asynccontextmanager
-async def another(scheduler: Scheduler) -> AsyncIterator[FakeModel]:
-    """Another model on the same device, with a request that waits for its turn or has it."""
-    model = FakeModel()
-    model.step_gate.set()
-    other = Scheduler(device_of(scheduler), BatchLimits(0, 400, 300), model, model)
-    serving = asyncio.create_task(other.serve())
-    (waiting,) = submitted(other, asked("other"))
-    await until(lambda: other.depth["queue"] or model.passes)
+async def another(scheduler: Scheduler, model: FakeModel) -> AsyncIterator[None]:
+    """A request of another model, which waits for its turn or has it."""
+    (waiting,) = submitted(scheduler, asked("other", model="other"))
+    await until(lambda: scheduler.depth("other")["queue"] or model.passes)
     try:
-        yield model
+        yield
         assert not waiting.done()
         model.pass_gate.set()
         await waiting
     finally:
         model.pass_gate.set()
-        serving.cancel()
-        await asyncio.gather(serving, waiting, return_exceptions=True)
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
+def shut() -> FakeModel:
+    """A model whose passes wait for their gate, but whose steps do not."""
+    model = FakeModel()
+    model.step_gate.set()
+    return model
 
 
 def test_at_the_deadline_the_next_step_is_the_last() -> None:
@@ -141,12 +137,12 @@ def test_a_finished_level_is_answered_before_a_pass_that_would_end_too_late() ->
     assert model.passes == ["m", "o"]
 
 
-def test_the_finest_finished_level_is_answered_at_the_deadline_while_another_model_has_the_device() -> None:
+def test_the_finest_finished_level_is_answered_at_the_deadline_while_another_has_the_device() -> None:
     async def scenario(scheduler: Scheduler) -> None:
         with deadlines_by_hand() as deadlines:
-            (task,) = submitted(scheduler, mine := asked("mine", levels=99, deadline=FOREVER))
+            (task,) = submitted(scheduler, mine := asked("mine", levels=99, cost=FOREVER, deadline=FOREVER))
             await until(lambda: model.steps)
-            async with another(scheduler) as other:
+            async with another(scheduler, other):
                 while not other.passes:
                     model.allowed.release()
                     await asyncio.sleep(0.001)
@@ -155,49 +151,49 @@ def test_the_finest_finished_level_is_answered_at_the_deadline_while_another_mod
                 await task
                 assert levels(mine) == [7 * 2 ** (finished - 1)]
 
-    play(scenario, model := StepByStep())
+    play(scenario, model := StepByStep(), others={"other": (other := shut())})
 
 
 def test_a_request_that_waits_for_a_pass_ends_at_the_deadline() -> None:
     async def scenario(scheduler: Scheduler) -> None:
-        async with another(scheduler) as other:
+        async with another(scheduler, other):
             await until(lambda: other.passes)
             with pytest.raises(DeadlinePassed):
                 await scheduler.submit(asked("mine", deadline=0.01))
 
-    play(scenario, model := FakeModel())
+    play(scenario, model := FakeModel(), others={"other": (other := shut())})
     assert not model.passes
 
 
-def test_without_any_level_there_is_nothing_to_answer() -> None:
+def test_without_any_level_the_coarsest_mask_comes_as_soon_as_the_device_is_free() -> None:
     async def scenario(scheduler: Scheduler) -> None:
         with deadlines_by_hand() as deadlines:
-            (task,) = submitted(scheduler, mine := asked("mine", levels=9, deadline=FOREVER))
+            (task,) = submitted(scheduler, mine := asked("mine", levels=9, cost=FOREVER, deadline=FOREVER))
             await until(lambda: model.passes)
-            async with another(scheduler) as other:
+            async with another(scheduler, other):
                 model.pass_gate.set()
                 await until(lambda: other.passes)  # between the pass and the first step
                 deadlines.come(mine)
-                with pytest.raises(DeadlinePassed):
-                    await task
+                assert not task.done()
+            await task
+            assert levels(mine) == [7]
 
-    play(scenario, model := FakeModel(), closed=["pass"])
-    assert not model.steps
+    play(scenario, model := FakeModel(), others={"other": (other := shut())}, closed=["pass"])
 
 
-def test_a_deadline_during_the_pass_gives_the_coarsest_mask_before_the_turn_goes_on() -> None:
+def test_a_deadline_during_the_pass_gives_the_coarsest_mask_before_another_model_has_its_turn() -> None:
     async def scenario(scheduler: Scheduler) -> None:
         with deadlines_by_hand() as deadlines:
             (task,) = submitted(scheduler, mine := asked("mine", levels=9, deadline=FOREVER))
             await until(lambda: model.passes)
-            async with another(scheduler) as other:
+            async with another(scheduler, other):
                 deadlines.come(mine)
                 model.pass_gate.set()
                 await task
                 assert levels(mine) == [7]
                 await until(lambda: other.passes)
 
-    play(scenario, model := FakeModel(), closed=["pass"])
+    play(scenario, model := FakeModel(), others={"other": (other := shut())}, closed=["pass"])
 
 
 def test_the_coarsest_mask_comes_before_a_pass_that_would_end_too_late() -> None:

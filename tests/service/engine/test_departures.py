@@ -10,15 +10,19 @@ from dataclasses import replace
 from types import MethodType
 from typing import Any
 
-import httpx
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from numpy.typing import NDArray
 
 from export.bundle import Bundle
 from model.predict.instance import InstancePrediction
 from service.app import create_app
+from service.decoding import threads
+from service.decoding.errors import NoMemory, NoWorker
+from service.decoding.job import Job
+from service.decoding.threads import DecodeThreads
 from service.engine import engine, inference
-from service.engine.workers import SPARE_DECODERS
 from service.output import instances
 from tests.service.engine.test_pressure import COFFEE, PNG
 from tests.service.http.test_server import post, ready, waiting
@@ -70,7 +74,7 @@ def url(tiny: Bundle) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("stage", "owner", "name"),
     [
-        ("decode", engine, "decode"),
+        ("decode", threads, "decode_resized"),
         ("refine", inference, "advance"),
         ("encode", InstancePrediction, "finish"),
         ("encode", engine, "encode"),
@@ -118,47 +122,35 @@ def test_a_departure_while_sending_is_counted_as_such(discs: Discs) -> None:
         wait_for(lambda: cancelled(url) == {"body": 1})
 
 
-def test_decodes_for_clients_that_left_delay_no_other(discs: Discs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many as there are spare threads."""
-    held = Held(engine.decode)
-    with running(disc_bundle(discs)) as url:
-        wait_for(lambda: ready(url))
-        with monkeypatch.context() as patch:
-            patch.setattr(engine, "decode", held)
-            for already in range(SPARE_DECODERS):
-                with beginning(url, len(image := encoded(picture()))) as connection:
-                    connection.sendall(image)
-                    wait_for(lambda n=already: held.begun > n)
-            wait_for(lambda: cancelled(url) == {"decode": SPARE_DECODERS})
-        assert [post(url, encoded(picture())).status_code for _ in range(3)] == [200] * 3
-        held.gate.set()
+class NoDecoders:
+    """Decodes no image for this reason."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def start(self) -> None: ...
+
+    async def decode(self, job: Job) -> NDArray[np.uint8]:
+        raise self._error
+
+    async def close(self) -> None: ...
 
 
-def test_without_a_thread_to_decode_requests_are_refused(
-    discs: Discs, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "kind"), [(NoWorker("none"), "no-decoder"), (NoMemory("none"), "out-of-memory")]
+)
+def test_what_prevents_decoding_is_not_the_fault_of_the_image(
+    discs: Discs, error: Exception, kind: str
 ) -> None:
-    held = Held(engine.decode)
-    with TestClient(create_app(settings(), [disc_bundle(discs)])) as client:
+    with TestClient(create_app(settings(), [disc_bundle(discs)], decoder=DecodeThreads(1))) as client:
         wait_for(lambda: client.get("/readyz").is_success)
-        (model,) = client.app.state.service.engines.values()  # type: ignore[attr-defined]
-        impatient = replace(model._config, decode_seconds=0.05)
-
-        def ask() -> httpx.Response:
-            return client.post("/segment", content=encoded(picture()), headers=PNG)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(engine, "decode", held)
-            patch.setattr(model, "_config", impatient)
-            for _ in range(2 + SPARE_DECODERS):
-                assert ask().json()["type"] == "/problems/slow-image"
-            for _ in range(2):
-                refused = ask()
-                assert (refused.status_code, refused.json()["type"]) == (503, "/problems/no-decoder")
-                assert refused.headers["retry-after"] == "5"
-                assert "for 0.05 s" in refused.json()["detail"]
-        assert 'pointrend_rejected_total{problem="no-decoder"} 2.0' in client.get("/metrics").text
-        held.gate.set()
-        assert ask().is_success
+        service = client.app.state.service  # type: ignore[attr-defined]
+        (model,) = service.engines.values()
+        model._resources = replace(model._resources, decoder=NoDecoders(error))
+        refused = client.post("/segment", content=encoded(picture()), headers=PNG)
+        assert (refused.status_code, refused.json()["type"]) == (503, f"/problems/{kind}")
+        assert refused.headers["retry-after"] == "5"
+        assert f'pointrend_rejected_total{{problem="{kind}"}} 1.0' in client.get("/metrics").text
 
 
 def test_departures_are_counted_where_they_happen(discs: Discs) -> None:

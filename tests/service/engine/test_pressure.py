@@ -90,8 +90,8 @@ def test_under_pressure_masks_are_coarser_and_say_so(tiny: Bundle) -> None:
         assert 'pointrend_coarser_total{model="tiny",why="pressure"} 1.0' in client.get("/metrics").text
 
 
-def test_the_queue_is_bounded_by_cost(discs: Discs) -> None:
-    with running(disc_bundle(discs), queue_seconds=1e-9) as url:
+def test_the_queue_is_bounded(discs: Discs) -> None:
+    with running(disc_bundle(discs), queue_length=1) as url:
         wait_for(lambda: ready(url))
         discs.gate.clear()
         inside = threading.Thread(target=post, args=(url, encoded(picture())))

@@ -13,6 +13,7 @@ from service.engine.request import Request
 from service.engine.scheduler import Scheduler
 from tests.service.engine.fakes import (
     FOREVER,
+    MODEL,
     FakeModel,
     asked,
     done,
@@ -59,7 +60,7 @@ def test_a_batch_waits_for_a_request_that_is_being_decoded() -> None:
         await asyncio.gather(first, second)
 
     play(scenario, model := FakeModel(), max_wait=FOREVER)
-    assert model.passes == ["ab"]
+    assert model.passes == ["ba"]
     assert model.reasons == ["idle"]
 
 
@@ -169,12 +170,12 @@ def test_a_request_that_leaves_is_dropped_wherever_it_is() -> None:
         await until(lambda: model.passes)
         second, third = submitted(scheduler, waiting, other)
         await queued(scheduler, 2)
-        assert scheduler.depth == {"queue": 2, "coarse": 1, "refine": 0}
+        assert scheduler.depth(MODEL) == {"queue": 2, "coarse": 1, "refine": 0}
         for task in (*first, second):
             task.cancel()
         await asyncio.gather(*first, second, return_exceptions=True)
         assert (passing.stage, waiting.stage) == ("coarse", "queue")
-        assert scheduler.depth["queue"] == 1
+        assert scheduler.depth(MODEL)["queue"] == 1
         model.pass_gate.set()
         await until(lambda: model.steps)
         refining = asked("refining", levels=9)
@@ -188,7 +189,7 @@ def test_a_request_that_leaves_is_dropped_wherever_it_is() -> None:
         assert refining.stage == "refine"
         model.step_gate.set()
         await scheduler.submit(asked("later"))
-        assert scheduler.depth == {"queue": 0, "coarse": 0, "refine": 0}
+        assert scheduler.depth(MODEL) == {"queue": 0, "coarse": 0, "refine": 0}
 
     play(scenario, model := FakeModel(), closed=["pass", "step"])
     assert model.passes == ["p", "o", "r", "l"]
@@ -219,3 +220,72 @@ def test_a_pass_that_would_end_too_late_is_not_begun_for_nothing() -> None:
 
     play(scenario, model := FakeModel(), closed=["pass"])
     assert model.passes == ["f", "o", "h"]
+
+
+def test_models_take_turns_in_one_order() -> None:
+    """A request is served before one of another model that is due later, however many of these there are."""
+
+    async def scenario(scheduler: Scheduler) -> None:
+        first = submitted(scheduler, asked("first"))
+        await until(lambda: model.passes)
+        many = submitted(scheduler, *(asked(f"m{i}", padded=(20, 20), cost=1) for i in range(3)))
+        small = submitted(scheduler, asked("small", cost=0.01, model="other"))
+        await queued(scheduler, 3)
+        model.pass_gate.set()
+        await asyncio.gather(*first, *many, *small)
+
+    model = FakeModel()
+    other = FakeModel(passes=model.passes)
+    other.pass_gate.set()
+    other.step_gate.set()
+    play(scenario, model, closed=["pass"], others={"other": other})
+    assert model.passes == ["f", "s", "m", "m", "m"]
+
+
+def test_maps_and_masks_stay_within_their_memory() -> None:
+    """A pass does not begin before there is memory for its maps, nor a render before there is memory for its mask."""
+
+    async def scenario(scheduler: Scheduler) -> None:
+        async def served(request: Request) -> None:
+            await scheduler.submit(request)
+            await answered.wait()
+            scheduler.release(request)
+
+        tasks = [
+            asyncio.create_task(served(asked(name, maps=40, padded=(20, 20)))) for name in ("a", "b", "c")
+        ]
+        await until(lambda: len(model.steps) == 2)
+        await other_tasks_run()
+        assert scheduler.depth(MODEL) == {"queue": 1, "coarse": 0, "refine": 0}
+        answered.set()
+        await asyncio.gather(*tasks)
+
+    answered = asyncio.Event()
+    play(scenario, model := FakeModel(), memory=100)  # each has maps of 40 and a mask of 7
+    assert model.passes == ["a", "b", "c"]
+
+
+def test_a_request_that_needs_more_memory_than_there_is_goes_alone() -> None:
+    async def scenario(scheduler: Scheduler) -> None:
+        for name in ("a", "b"):
+            request = asked(name, maps=200)
+            await scheduler.submit(request)
+            scheduler.release(request)
+            assert request.held_bytes == 0
+
+    play(scenario, FakeModel(), memory=100)
+
+
+def test_few_images_are_decoded_before_their_turn() -> None:
+    async def scenario(scheduler: Scheduler) -> None:
+        first = submitted(scheduler, asked("first"))
+        await until(lambda: model.passes)
+        now = asyncio.get_running_loop().time()
+        waiting = submitted(scheduler, asked("a", cost=1), asked("b", cost=2))
+        await queued(scheduler, 2)
+        assert [scheduler.may_decode(now + 8 * cost) for cost in (0.5, 1.5, 3)] == [True, True, False]
+        model.pass_gate.set()
+        await asyncio.gather(*first, *waiting)
+        assert scheduler.may_decode(FOREVER)
+
+    play(scenario, model := FakeModel(), closed=["pass"], ahead=2)

@@ -8,59 +8,10 @@ import time
 
 import pytest
 
-from service.engine.errors import DeviceLost, NoDecoder, Stopped
-from service.engine.workers import SPARE_DECODERS, Workers
-from tests.service.engine.fakes import other_tasks_run, until
+from service.engine.errors import DeviceLost, Stopped
+from service.engine.workers import Workers
+from tests.service.engine.fakes import until
 from tests.service.support import PATIENCE, kill_device
-
-
-def test_decodes_given_up_on_leave_their_place_to_others() -> None:
-    """As many as there are spare threads; one more keeps its place until it ends."""
-    gate = threading.Event()
-
-    async def scenario() -> None:
-        workers = Workers(1)  # two decoders
-        try:
-            for _ in range(SPARE_DECODERS):
-                with pytest.raises(TimeoutError):
-                    await workers.decode(lambda: gate.wait(PATIENCE), 0.01)
-            assert await asyncio.gather(*(workers.decode(lambda: 7, PATIENCE) for _ in range(4))) == [7] * 4
-            for _ in range(2):
-                with pytest.raises(TimeoutError):
-                    await workers.decode(lambda: gate.wait(PATIENCE), 0.01)
-            for _ in range(2):  # a call that may never end does not keep others waiting for ever
-                with pytest.raises(NoDecoder, match="no thread was free to decode the image for 0.01 s"):
-                    await workers.decode(lambda: 9, 0.01)
-            late = asyncio.create_task(workers.decode(lambda: 8, PATIENCE))
-            await other_tasks_run()
-            assert not late.done()
-            gate.set()
-            assert await late == 8
-        finally:
-            gate.set()
-            await workers.close()
-
-    asyncio.run(scenario())
-
-
-def test_an_error_after_a_call_was_given_up_on_is_not_reported() -> None:
-    gate = threading.Event()
-
-    def fails() -> None:
-        gate.wait(PATIENCE)
-        raise ValueError("too late")
-
-    async def scenario() -> None:
-        workers = Workers(1)
-        try:
-            with pytest.raises(TimeoutError):
-                await workers.decode(fails, 0.01)
-            gate.set()
-            assert await workers.decode(lambda: 1, PATIENCE) == 1
-        finally:
-            await workers.close()
-
-    asyncio.run(scenario())
 
 
 def test_closing_does_not_wait_for_what_is_stuck() -> None:

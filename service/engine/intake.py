@@ -1,0 +1,93 @@
+"""What a request will take, from the header of its image and its options: everything is known or predicted before work.
+
+A request that asks for more than one may have is refused here, whatever room there is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from model.config.parts import Preprocessing
+from model.predict.forecast import forecast
+from model.predict.headers import FORMATS, Header, read_header
+from model.predict.image_errors import TooMuchMemory
+from model.predict.images import check_pixels
+from model.predict.resize import input_size, padded_size
+from service.decoding.job import Job
+from service.engine.cost import CostModel, Work
+from service.engine.errors import TooCostly
+from service.engine.request import Request
+from service.engine.tasks.table import Task
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """What one request may ask for. Without a server, files are the user's own, and only the work is bounded."""
+
+    max_pixels: int  # of an image
+    max_points: int  # work that its masks may need
+    formats: tuple[str, ...] = FORMATS
+    degrade_at: float | None = None  # share of the queue from which on masks are coarser; None: never
+    decode_seconds: float = math.inf  # that decoding an image may take
+    decode_bytes: float = math.inf  # memory that it may take
+    most_seconds: float = math.inf  # predicted seconds of a request
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Knows the limits of one model's requests, and what they cost."""
+
+    config: EngineConfig
+    task: Task
+    costs: CostModel
+    preprocessing: Preprocessing
+
+    def read(self, image: bytes) -> Header:
+        """Return the header of an image. Raise ImageError if it may not be decoded."""
+        header = read_header(image, self.config.formats)
+        check_pixels(header, self.config.max_pixels)
+        return header
+
+    def plan(self, request: Request, header: Header) -> Job:
+        """Set what the request will take, and return how its image is decoded.
+
+        Raise ParameterError or TooMuchMemory if that is more than a request may have.
+        """
+        config, pixels = self.config, self.preprocessing
+        self.task.check_size(request.options, header.width, header.height, config.max_points)
+        expected = forecast(header)
+        if expected.bytes > config.decode_bytes:
+            raise TooMuchMemory(
+                f"decoding the {header.format} image may take {expected.bytes} bytes, and {config.decode_bytes} are "
+                "allowed: send a smaller image, or one that is stored more simply, such as baseline JPEG"
+            )
+        request.width, request.height = header.width, header.height
+        size = input_size(header.height, header.width, pixels)
+        request.padded = padded_size(*size, pixels.stride)
+        request.maps_bytes = self.task.maps_bytes(request.padded)
+        request.coarse_cost = self.costs.coarse(math.prod(request.padded))
+        work = Work(
+            math.prod(request.padded),
+            self.task.expected_work(request.options, request.max_side),
+            expected.seconds,
+        )
+        request.cost, request.least_cost = self.costs.total(work), self.costs.least(work)
+        return Job(request.image, header, size, expected.bytes, expected.seconds, wall=config.decode_seconds)
+
+    def check_cost(self, request: Request) -> None:
+        """Raise TooCostly if a request would take longer than one may, were the machine as fast as it ever was.
+
+        Not at its present speed: a prediction that was once too high would then refuse all work, and stay so.
+        """
+        if request.least_cost > self.config.most_seconds:
+            raise TooCostly(
+                f"the request would take about {request.least_cost:.1f} s, and {self.config.most_seconds:g} s are "
+                "allowed: lower resolution, points or the number of boxes, or send a smaller image"
+            )
+
+    @property
+    def largest_input(self) -> int:
+        """The padded pixels of the largest input that the network gets."""
+        pixels = self.preprocessing
+        return math.prod(padded_size(pixels.short_edge, pixels.long_edge, pixels.stride))

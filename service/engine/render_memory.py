@@ -1,0 +1,60 @@
+"""The memory of coarse passes and renders: a request's maps from its pass on, and its masks once it is refined.
+
+A request holds it until its answer is encoded. One request may always go on, however much it needs, so that requests
+never wait for each other's memory in a circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from service.engine.batching import Batch
+from service.engine.budget import Budget
+from service.engine.request import Request
+
+
+class RenderMemory:
+    """Decides which requests may begin a coarse pass, and which may be refined, by the memory that is left."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+
+    def fitting(self, batch: Batch) -> Batch | None:
+        """Return the first requests of a batch whose maps fit, or None if there is room for none of them."""
+        count = total = 0
+        for request in batch.requests:
+            total += request.maps_bytes
+            if not self._budget.fits(total) and not (count == 0 and self._budget.held == 0):
+                break
+            count += 1
+        return Batch(batch.requests[:count], batch.reason) if count else None
+
+    def hold_maps(self, requests: Sequence[Request]) -> None:
+        """Hold the memory of the maps that a coarse pass over these requests gives."""
+        for request in requests:
+            self._hold(request, request.maps_bytes)
+
+    def with_masks(self, requests: Sequence[Request]) -> list[Request]:
+        """Return those of the requests, given in the order of their turn, whose masks have memory from now on.
+
+        The first is always among them.
+        """
+        chosen: list[Request] = []
+        for request in requests:
+            if not request.rendering:
+                needed = sum(render.memory for render in request.prediction.renders)
+                if chosen and not self._budget.fits(needed):
+                    continue
+                self._hold(request, needed)
+                request.rendering = True
+            chosen.append(request)
+        return chosen
+
+    def release(self, request: Request) -> None:
+        """Give back all that a request holds."""
+        self._hold(request, -request.held_bytes)
+        request.rendering = False
+
+    def _hold(self, request: Request, count: int) -> None:
+        request.held_bytes += count
+        self._budget.take(count)

@@ -1,0 +1,63 @@
+"""What the models of a service share: the device, decoding and encoding, room for requests, memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from service.decoding.decoder import Decoder
+from service.engine.admission import Admission
+from service.engine.batching import BatchLimits
+from service.engine.budget import Budget
+from service.engine.gate import Gate
+from service.engine.scheduler import Scheduler
+from service.engine.workers import Workers
+
+LONG_DECODE = 0.25  # seconds; a normal photograph takes a tenth of it
+LONG_ENCODE = 0.1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on the work of all requests. The defaults are for one request at a time, as on the command line."""
+
+    batching: BatchLimits = field(default_factory=lambda: BatchLimits(max_wait=0, pixels=1, points=8 * 784))
+    queue_seconds: float = math.inf  # predicted work of all requests inside
+    queue_length: int = 1
+    decode_bytes: float = math.inf
+    render_bytes: float = math.inf
+    encode_bytes: float = math.inf
+
+
+@dataclass(frozen=True)
+class Resources:
+    """One of each for a service, whatever the number of its models."""
+
+    workers: Workers
+    decoder: Decoder
+    admission: Admission
+    scheduler: Scheduler
+    render_memory: Budget
+    decoding: Gate
+    encoding: Gate
+    stretch: float  # of the order: see `BatchLimits`
+    batch_pixels: int  # padded pixels of a coarse pass
+
+
+def share(workers: Workers, decoder: Decoder, limits: Limits) -> Resources:
+    """Return the resources of a service."""
+    batching, render_memory = limits.batching, Budget(limits.render_bytes)
+    decoding = Gate(workers.pool_size, Budget(limits.decode_bytes), LONG_DECODE)
+    return Resources(
+        workers=workers,
+        decoder=decoder,
+        admission=Admission(
+            seconds=limits.queue_seconds, length=limits.queue_length, stretch=batching.stretch
+        ),
+        scheduler=Scheduler(workers.device, batching, render_memory, taken=decoding.update),
+        render_memory=render_memory,
+        decoding=decoding,
+        encoding=Gate(workers.pool_size, Budget(limits.encode_bytes), LONG_ENCODE),
+        stretch=batching.stretch,
+        batch_pixels=batching.pixels,
+    )
