@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+import logging
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,30 +16,67 @@ from model.errors import UserError
 from service.http.problems import Problem
 from service.settings import Settings
 
+LOOK_SECONDS = 1.0  # between two looks at whether the file has changed
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class KeyFile:
+    """The digests of the keys in a file, which is read again when it has changed.
+
+    Raises UserError, OSError if it cannot be read at first. Later, what cannot be read leaves the keys as they are.
+    """
+
+    path: Path
+    now: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._stamp = _stamp(self.path)
+        self._digests = _read(self.path)
+        self._looked = self.now()
+
+    def digests(self) -> tuple[bytes, ...]:
+        """Return the digests of the keys, after a look at the file if the last one is LOOK_SECONDS ago."""
+        if self.now() - self._looked >= LOOK_SECONDS:
+            self._looked = self.now()
+            stamp = _stamp(self.path)
+            if stamp != self._stamp:
+                self._stamp = stamp
+                self._load()
+        return self._digests
+
+    def _load(self) -> None:
+        try:
+            self._digests = _read(self.path)
+            _log.info("%s has changed: %d API keys are valid now", self.path, len(self._digests))
+        except (OSError, ValueError) as error:
+            _log.error("the API keys stay as they were: %s", error)
+
 
 @dataclass(frozen=True)
 class Keys:
-    """The digests of the valid keys. Without any, no key is needed."""
+    """The digests of the valid keys, and a file with more of them. Without either, no key is needed."""
 
-    digests: tuple[bytes, ...] = ()
+    fixed: tuple[bytes, ...] = ()
+    file: KeyFile | None = None
 
     @staticmethod
     def of(settings: Settings) -> Keys:
         """Return the keys of the settings and of the file that they name. Raises UserError, OSError."""
-        texts = [key.get_secret_value() for key in settings.api_keys]
-        if settings.api_keys_file is not None:
-            texts += _lines(settings.api_keys_file)
-        return Keys(tuple(map(_digest, texts)))
+        path = settings.api_keys_file
+        fixed = tuple(_digest(key.get_secret_value()) for key in settings.api_keys)
+        return Keys(fixed, None if path is None else KeyFile(path))
 
     def check(self, headers: Headers) -> None:
         """Raise Problem unless a valid key came as `Authorization: Bearer …` or `X-API-Key: …`, or none is needed."""
-        if not self.digests:
+        digests = self.fixed + (() if self.file is None else self.file.digests())
+        if not digests:
             return
         scheme, _, token = headers.get("authorization", "").partition(" ")
         given = headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
         if not given:
             raise _unauthorized("an API key is needed: send Authorization: Bearer KEY, or X-API-Key: KEY")
-        if not _any_equal(_digest(given), self.digests):
+        if not _any_equal(_digest(given), digests):
             raise _unauthorized("the API key is not valid")
 
 
@@ -54,9 +93,19 @@ def _any_equal(given: bytes, digests: Iterable[bytes]) -> bool:
     return sum(hmac.compare_digest(given, digest) for digest in digests) > 0
 
 
-def _lines(path: Path) -> list[str]:
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """Return what changes when the file does; None if it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _read(path: Path) -> tuple[bytes, ...]:
+    """Return the digests of a file's keys. Raises UserError, OSError, UnicodeDecodeError."""
     keys = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     keys = [key for key in keys if key and not key.startswith("#")]
     if not keys or not all(key.isascii() for key in keys):
         raise UserError(f"{path} must have an API key a line, of ASCII characters")
-    return keys
+    return tuple(map(_digest, keys))

@@ -12,23 +12,25 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from model.predict.image_errors import ImageError
-from service.engine.errors import DeadlinePassed, ParameterError, Stopped, TooCostly, TryLater
+from service.engine.errors import DeadlinePassed, OutOfMemory, ParameterError, Stopped, TooCostly, TryLater
 from service.http import problems
 from service.http.middleware import CLIENT_GONE
-from service.http.problems import Problem
+from service.http.problems import MAX_DETAIL, Problem
+from service.http.query.echo import cut
 from service.http.query.parameters import explain
 from service.observe.metrics import Metrics
 
 # The first base of an exception that is listed here decides.
 _PROBLEMS: Mapping[type[Exception], Callable[[Any], Problem]] = {
     Problem: lambda error: error,
-    ImageError: lambda error: Problem(error.kind, str(error)),
+    ImageError: lambda error: Problem(error.kind, cut(str(error), MAX_DETAIL)),
     ParameterError: lambda error: problems.from_parameters([error]),
     RequestValidationError: lambda error: problems.from_parameters(explain(error.errors())),
     TooCostly: lambda error: Problem(error.kind, str(error)),
     TryLater: problems.from_refusal,
     DeadlinePassed: lambda error: Problem(error.kind, "not even coarse masks were ready; allow more time"),
     Stopped: lambda error: Problem("stopped", "the model has stopped working; ask another replica"),
+    MemoryError: lambda _: problems.from_refusal(OutOfMemory("there is too little memory; try again later")),
     HTTPException: lambda error: problems.from_status(error.status_code, error.detail, error.headers),
 }
 

@@ -19,7 +19,7 @@ router = APIRouter()
 @router.get("/models", responses=problem_responses(401), tags=["operation"], dependencies=[NEEDS_KEY])
 async def models(service: CurrentService) -> list[ModelCard]:
     """Return the loaded models, the default first."""
-    return [model_card(engine, service.workers.threads) for engine in service.engines.values()]
+    return [model_card(engine, service.resources.workers.threads) for engine in service.engines.values()]
 
 
 @router.get("/healthz", responses=problem_responses(503), tags=["operation"])
@@ -31,8 +31,9 @@ async def healthz(service: CurrentService) -> Status:
 
 @router.get("/readyz", responses=problem_responses(503), tags=["operation"])
 async def readyz(service: CurrentService) -> Status:
-    """Tell whether every model has segmented its warm-up picture."""
+    """Tell whether every model has segmented its warm-up picture, and not every request of late has failed."""
     service.check_health()
+    service.failures.check()
     if waiting := [name for name, engine in service.engines.items() if not engine.ready]:
         raise Starting(f"not warmed up yet: {', '.join(waiting)}", 1)
     return Status(status="ready")

@@ -11,8 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.engine.errors import ParameterError, TryLater, retry_after
+from service.http.query.echo import cut
 
 MEDIA_TYPE = "application/problem+json"
+MAX_FINDINGS = 10  # parameters that one answer explains
+MAX_DETAIL = 500  # characters of an explanation, which is mostly ours
 
 # kind → status and title; the type is /problems/<kind> and stays the same for ever.
 KINDS: Mapping[str, tuple[int, str]] = MappingProxyType(
@@ -63,22 +66,32 @@ class Problem(Exception):
         self.members = members
         self.status, self.title = KINDS[kind]
 
-    def response(self, request: Request) -> Response:
-        """Return the problem as the answer to a request."""
-        content = {
+    def content(self, request_id: str) -> dict[str, Any]:
+        """Return the members of the problem that a request of this id is answered with."""
+        return {
             "type": f"/problems/{self.kind}",
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
-            "request_id": request.state.request_id,
+            "request_id": request_id,
         } | self.members
+
+    def response(self, request: Request) -> Response:
+        """Return the problem as the answer to a request."""
+        content = self.content(request.state.request_id)
         return JSONResponse(content, self.status, self.headers, MEDIA_TYPE)
 
 
 def from_parameters(errors: Sequence[ParameterError]) -> Problem:
-    """Return one problem for all parameters that are not allowed."""
-    findings = [{"parameter": error.parameter, "detail": error.detail} for error in errors]
-    return Problem("invalid-parameter", "; ".join(map(str, errors)), errors=findings)
+    """Return one problem for the parameters that are not allowed, the first MAX_FINDINGS of them."""
+    findings = [
+        {"parameter": cut(error.parameter), "detail": cut(error.detail, MAX_DETAIL)}
+        for error in errors[:MAX_FINDINGS]
+    ]
+    lines = [f"{finding['parameter']}: {finding['detail']}" for finding in findings]
+    if more := len(errors) - len(findings):
+        lines.append(f"and {more} more")
+    return Problem("invalid-parameter", "; ".join(lines), errors=findings)
 
 
 def from_refusal(error: TryLater) -> Problem:

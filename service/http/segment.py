@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from service.engine.request import Request as EngineRequest
 from service.http.body.form import Upload
-from service.http.body.limits import Take
+from service.http.body.limits import Body
 from service.http.body.upload import read_upload, unless_gone
 from service.http.openapi import IMAGE_BODY, SEGMENT_RESPONSES
 from service.http.query.options import parse_options
-from service.http.query.parameters import SegmentQuery, check_once
+from service.http.query.parameters import SegmentQuery, check_number, check_once
 from service.http.service import NEEDS_KEY, CurrentService, Service
 
 router = APIRouter()
+
+
+async def _check_number(request: Request) -> None:
+    check_number(request.scope["query_string"])
 
 
 @router.post(
@@ -26,7 +30,7 @@ router = APIRouter()
     openapi_extra={"requestBody": IMAGE_BODY},
     tags=["masks"],
     # Checked before the query, about which a client without a key learns nothing.
-    dependencies=[NEEDS_KEY],
+    dependencies=[NEEDS_KEY, Depends(_check_number)],
 )
 async def segment(
     request: Request, query: Annotated[SegmentQuery, Query()], service: CurrentService
@@ -41,8 +45,8 @@ async def segment(
     # All that can be refused without the body is refused before it is received.
     options = parse_options(query, task, categories)
     engine.check_room()
-    with service.bodies.reserve() as take:
-        upload = await _receive(request, service, take)
+    with service.bodies.reserve() as body:
+        upload = await _receive(request, service, body)
         if upload.boxes is not None:
             options = parse_options(query, task, categories, upload.boxes)
         asked = EngineRequest(
@@ -60,10 +64,10 @@ async def segment(
     return Response(answer.body, media_type=answer.media_type, headers={"server-timing": timing})
 
 
-async def _receive(request: Request, service: Service, take: Take) -> Upload:
+async def _receive(request: Request, service: Service, body: Body) -> Upload:
     limits = service.settings
     try:
-        return await read_upload(request, limits.max_body_bytes, limits.body_seconds, take)
+        return await read_upload(request, limits.max_body_bytes, limits.body_seconds, body)
     except ClientDisconnect:
         service.metrics.requests.left("body")
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from socket import socket
@@ -11,11 +12,16 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from service.http.connection import connection
+from service.http.wire import open_files
+from service.http.wire.connection import connection
+from service.http.wire.failures import FailureLog
+from service.http.wire.open_connections import OpenConnections
+from service.http.wire.refusal import Refusals
+from service.machine import available
 from service.observe import access_log
 from service.settings import Settings
-from service.machine import available
 
+WAITING = 1024  # connections that the kernel keeps until they are accepted
 _log = logging.getLogger("uvicorn.error")
 
 
@@ -23,6 +29,17 @@ class Server(uvicorn.Server):
     """On SIGTERM or SIGINT, stops accepting and finishes what was accepted, within the grace time."""
 
     stuck = False  # whether a request has neither ended nor been cancelled when the server ends
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Begin to accept connections: few at once, while the kernel keeps many."""
+        asyncio.get_running_loop().set_exception_handler(FailureLog())
+        await super().startup(sockets)
+        for server in self.servers:
+            for listening in server.sockets:
+                # The configured backlog is also the number of attempts that asyncio makes, and logs, in a row when
+                # there are too many open files.
+                with listening.dup() as same:
+                    same.listen(WAITING)
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Finish requests within the grace time, cancel the others, and note whether one of these has not ended."""
@@ -39,21 +56,34 @@ class Server(uvicorn.Server):
             self.should_exit = True
 
 
+def configured(app: FastAPI, settings: Settings, **more: Any) -> uvicorn.Config:
+    """Return how uvicorn serves the app, with more options of its own."""
+    requests = app.state.service.metrics.requests
+    most = open_files.most_connections(settings.max_connections, open_files.raise_limit())
+    protocol = connection(
+        settings.answer_seconds,
+        settings.body_seconds,
+        OpenConnections(most),
+        Refusals(requests, FailureLog()),
+    )
+    return uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        access_log=False,  # observe/access_log.py writes one as JSON
+        server_header=False,
+        backlog=open_files.ACCEPTS,
+        timeout_graceful_shutdown=settings.grace_seconds,
+        **more,
+    )
+
+
 def run(app: FastAPI, settings: Settings) -> int:
     """Serve until a signal. Return the exit code: 0 if every accepted request had its whole answer, read or not."""
-    server = Server(
-        uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            http=connection(settings.answer_seconds, settings.body_seconds),
-            ws="none",
-            access_log=False,  # observe/access_log.py writes one as JSON
-            server_header=False,
-            log_config=_logging(settings.access_log),
-            timeout_graceful_shutdown=settings.grace_seconds,
-        )
+    config = configured(
+        app, settings, host=settings.host, port=settings.port, log_config=_logging(settings.access_log)
     )
+    server = Server(config)
     _log.info(
         "device %s, %d threads for its work (%d allowed by affinity and cgroup)",
         settings.device,

@@ -10,6 +10,7 @@ from starlette.types import Scope
 
 LOGGER = "pointrend.access"
 _MEMBERS = ("stages_ms", "instances", "problem")  # of the request's state, where it has them
+MOST = 200  # characters of what the client chose
 _log = logging.getLogger(LOGGER)
 
 
@@ -26,8 +27,8 @@ def write(scope: Scope, status: int | str, seconds: float) -> None:
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "id": state["request_id"],
         "client": client[0] if client else None,
-        "method": scope["method"],
-        "path": scope["path"],
+        "method": scope["method"][:MOST],
+        "path": scope["path"][:MOST],
         "status": status,
         "seconds": round(seconds, 4),
     }

@@ -15,7 +15,6 @@ from typing import Any
 import httpx
 import numpy as np
 import torch
-import uvicorn
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -29,7 +28,8 @@ from model.config.parts import Preprocessing
 from model.predict.coarse import InstanceCoarse
 from model.predict.instance import InstancePredictor
 from service.app import create_app
-from service.http.connection import connection
+from service.decoding.decoder import Decoder
+from service.http.server import Server, configured
 from service.settings import Settings
 from tests.parity.goldens import load_checkpoint
 
@@ -126,12 +126,12 @@ def encoded(image: Image.Image | NDArray[np.uint8], format: str = "PNG", **optio
 
 
 @contextmanager
-def running(*bundles: Bundle, send_buffer: int | None = None, **changes: Any) -> Iterator[str]:
+def running(
+    *bundles: Bundle, send_buffer: int | None = None, decoder: Decoder | None = None, **changes: Any
+) -> Iterator[str]:
     """The address of a real server with these bundles, ready. `send_buffer`: bytes the kernel keeps, about."""
     chosen = settings(**changes)
-    protocol = connection(chosen.answer_seconds, chosen.body_seconds)
-    config = uvicorn.Config(create_app(chosen, bundles), http=protocol, log_level="warning", ws="none")
-    server = uvicorn.Server(config)
+    server = Server(configured(create_app(chosen, bundles, decoder=decoder), chosen, log_level="warning"))
     # With the protocol named, asyncio switches Nagle's algorithm off, as for the sockets that uvicorn makes itself.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))

@@ -1,24 +1,20 @@
-"""Multipart forms, kept in memory once.
+"""Multipart forms (RFC 7578), read while they are received and kept in memory once.
 
-Each file is written into one growing buffer while it is received, and its bytes are taken over without a copy. Nothing
-is spooled to a temporary file, which would be memory, too, where the folder for temporary files is a tmpfs.
+A form has two fields at most, and RFC 2046 keeps its boundary out of their data. So it has three boundaries at most,
+and everything between data and data is short. Whatever a client sends, the work for it is a search for the boundary.
 """
 
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
 
-from python_multipart import FormParser
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import Field, File, parse_options_header
-
+from service.http.body.part_header import Part, malformed, parse_part, read_boundary
 from service.http.problems import Problem
 
 MAX_TEXT = 1 << 20  # bytes of a field that is not a file
+MAX_HEAD = 8192  # bytes of a part's headers, and of what is before the first boundary or after the last
 FIELDS = ("image", "boxes")
 
 
@@ -30,63 +26,131 @@ class Upload:
     boxes: str | None = field(default=None, repr=False)
 
 
-@dataclass
-class _Form:
-    """What a form has held so far."""
-
-    image: bytes | None = None
-    boxes: str | None = None
-    boxes_is_file: bool = False
-
-
 async def read_form(content_type: str, chunks: AsyncIterator[bytes]) -> Upload:
-    """Parse a form while it is received. Raises Problem unless it has an image and no other fields than FIELDS."""
-    boundary = parse_options_header(content_type)[1].get(b"boundary")
-    if not boundary:
-        raise _malformed("its content type names no boundary")
-    form = _Form()
-    seen: set[str] = set()
+    """Read a form while it is received. Raises Problem unless it has an image and no other fields than FIELDS."""
+    form = FormReader(read_boundary(content_type))
+    async for chunk in chunks:
+        form.feed(chunk)
+    return form.finish()
 
-    def check(part: Field | File) -> str:
-        name = (part.field_name or b"").decode("utf-8", "replace")
-        if name not in FIELDS:
+
+class FormReader:
+    """Takes a form's bytes as they come: a head, the data of a part, a head, data …, and the end.
+
+    `searches` counts how often the bytes at hand were searched: at most three times for each head and each call.
+    """
+
+    def __init__(self, boundary: bytes) -> None:
+        self.searches = 0
+        self._delimiter = b"\r\n--" + boundary
+        self._rest = b"\r\n"  # received and not understood yet; the first boundary may lack its line break
+        self._step = self._preamble
+        self._part: Part | None = None
+        self._data = io.BytesIO()
+        self._found: dict[str, bytes] = {}
+        self._boxes_are_text = True
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes. Raises Problem as soon as they cannot belong to a form that is wanted."""
+        self._rest += data
+        while self._step():
+            pass
+
+    def finish(self) -> Upload:
+        """Return what the form held, all of which has been fed. Raises Problem if something is missing."""
+        if self._step == self._preamble:
+            raise malformed("its boundary is nowhere in it")
+        if self._part is not None:
+            raise malformed(f"it ends within the field {self._part.name}")
+        if "image" not in self._found:
+            raise _missing_image()
+        if not self._boxes_are_text:
+            raise malformed("the field boxes must be text, not a file")
+        boxes = self._found.get("boxes")
+        return Upload(self._found["image"], None if boxes is None else boxes.decode("utf-8", "replace"))
+
+    # Each step returns whether it got what it needed, so that the next one can begin with the rest.
+
+    def _preamble(self) -> bool:
+        at = self._search(self._delimiter)
+        if at < 0:
+            return self._wait("before the first boundary")
+        self._rest = self._rest[at + len(self._delimiter) :]
+        self._step = self._boundary_line
+        return True
+
+    def _boundary_line(self) -> bool:
+        if self._rest.startswith(b"--"):
+            self._rest = self._rest[2:]
+            self._step = self._epilogue
+            return True
+        end = self._search(b"\r\n")
+        if end < 0:
+            return self._wait("after a boundary")
+        if self._rest[:end].strip(b" \t"):
+            raise malformed("a line begins with the boundary and goes on")
+        self._rest = self._rest[end:]  # with the line break, which ends the headers if there are none
+        self._step = self._headers
+        return True
+
+    def _headers(self) -> bool:
+        end = self._search(b"\r\n\r\n")
+        if end < 0:
+            return self._wait("of a part's headers")
+        if end > MAX_HEAD:
+            self._wait("of a part's headers")
+        self._part = self._allowed(parse_part(self._rest[2:end]))
+        self._rest = self._rest[end + 4 :]
+        self._step = self._part_data
+        return True
+
+    def _part_data(self) -> bool:
+        at = self._search(self._delimiter)
+        # The last bytes may be the begin of a boundary.
+        end = at if at >= 0 else max(0, len(self._rest) - len(self._delimiter) + 1)
+        self._data.write(memoryview(self._rest)[:end])
+        assert self._part is not None
+        if self._part.name == "boxes" and self._data.tell() > MAX_TEXT:
+            raise malformed(f"the field boxes may have at most {MAX_TEXT} bytes")
+        if at >= 0:
+            return self._end_data(at)
+        self._rest = self._rest[end:]
+        return False
+
+    def _end_data(self, at: int) -> bool:
+        assert self._part is not None
+        # Takes over the buffer's memory.
+        self._found[self._part.name] = self._data.getvalue()
+        self._data, self._part = io.BytesIO(), None
+        self._rest = self._rest[at + len(self._delimiter) :]
+        self._step = self._boundary_line
+        return True
+
+    def _epilogue(self) -> bool:
+        return self._wait("after the last boundary")
+
+    def _allowed(self, part: Part) -> Part:
+        if part.name not in FIELDS:
             raise Problem(
-                "bad-request", f"there is no form field {name[:80]!r}; allowed: {', '.join(FIELDS)}"
+                "bad-request", f"there is no form field {part.name[:80]!r}; allowed: {', '.join(FIELDS)}"
             )
-        if name in seen:
-            raise _malformed(f"the field {name} comes several times")
-        seen.add(name)
-        return name
+        if part.name in self._found:
+            raise malformed(f"the field {part.name} comes several times")
+        if part.name == "image" and not part.is_file:
+            raise _missing_image()
+        self._boxes_are_text &= part.name != "boxes" or not part.is_file
+        return part
 
-    def on_field(part: Field) -> None:
-        if check(part) == "image":
-            raise Problem("missing-image", "the form must have a file in the field image")
-        text = part.value or b""
-        if len(text) > MAX_TEXT:
-            raise _malformed(f"the field boxes may have at most {MAX_TEXT} bytes")
-        form.boxes = text.decode("utf-8", "replace")
+    def _search(self, wanted: bytes) -> int:
+        self.searches += 1
+        return self._rest.find(wanted)
 
-    def on_file(part: File) -> None:
-        if check(part) == "boxes":
-            form.boxes_is_file = True
-            return
-        assert isinstance(part.file_object, io.BytesIO)  # no size makes it a temporary file
-        form.image = part.file_object.getvalue()
-
-    options: dict[Any, Any] = {"MAX_MEMORY_FILE_SIZE": math.inf}
-    try:
-        parser = FormParser("multipart/form-data", on_field, on_file, boundary=boundary, config=options)
-        async for chunk in chunks:
-            parser.write(chunk)
-        parser.finalize()
-    except FormParserError as error:
-        raise _malformed(str(error)[:200]) from error
-    if form.image is None:
-        raise Problem("missing-image", "the form must have a file in the field image")
-    if form.boxes_is_file:
-        raise _malformed("the field boxes must be text, not a file")
-    return Upload(form.image, form.boxes)
+    def _wait(self, where: str) -> bool:
+        """Return False, for more bytes are needed. Raise Problem if there are too many already."""
+        if len(self._rest) > MAX_HEAD:
+            raise malformed(f"there may be at most {MAX_HEAD} bytes {where}")
+        return False
 
 
-def _malformed(detail: str) -> Problem:
-    return Problem("malformed-multipart", f"the form cannot be read: {detail}")
+def _missing_image() -> Problem:
+    return Problem("missing-image", "the form must have a file in the field image")

@@ -4,33 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
 from service.http.body.form import Upload, read_form
-from service.http.body.limits import Take
+from service.http.body.limits import Body
 from service.http.problems import Problem
 
 T = TypeVar("T")
 
 
-async def read_upload(request: Request, limit: int, seconds: float, take: Take) -> Upload:
+async def read_upload(request: Request, limit: int, seconds: float, body: Body) -> Upload:
     """Read a raw image, or a form with the field `image` and perhaps `boxes`.
 
-    The body may have `limit` bytes and must be complete after `seconds`; `take` is told the number of bytes of each
-    part before it is kept, and the body is in memory once. Raises Problem, ClientDisconnect if the client leaves, and
-    whatever `take` raises.
+    The body may have `limit` bytes and must be complete after `seconds`; its share in the memory for bodies grows
+    before each part is kept, and it is in memory once. Raises Problem, BodiesFull, ClientDisconnect if the client
+    leaves.
     """
+    loop = asyncio.get_running_loop()
+
+    def drop() -> None:
+        if not timer.expired():
+            timer.reschedule(loop.time())
+
     try:
-        async with asyncio.timeout(seconds):
-            return await _read(request, limit, take)
+        async with asyncio.timeout(seconds) as timer:
+            body.receive(drop)
+            try:
+                return await _read(request, limit, body.take)
+            finally:
+                body.complete()
     except TimeoutError as error:
+        if body.dropped:
+            raise body.too_slow() from error
         raise Problem("slow-body", f"the body was not complete after {seconds:g} s") from error
 
 
-async def _read(request: Request, limit: int, take: Take) -> Upload:
+async def _read(request: Request, limit: int, take: Callable[[int], None]) -> Upload:
     header = request.headers.get("content-type", "")
     content_type = header.partition(";")[0].strip().lower()
     declared = request.headers.get("content-length", "")
@@ -48,7 +60,7 @@ async def _read(request: Request, limit: int, take: Take) -> Upload:
     )
 
 
-async def _limited(request: Request, limit: int, take: Take) -> AsyncIterator[bytes]:
+async def _limited(request: Request, limit: int, take: Callable[[int], None]) -> AsyncIterator[bytes]:
     """Yield the body's parts. Raises Problem if it passes the limit, whatever its headers say."""
     total = 0
     async for chunk in request.stream():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from model.config.categories import Category
 from model.predict.predictor import Prompt
 from service.engine.errors import ParameterError
+from service.http.query.echo import listed
 
 MAX_BOXES = 1000
 _LARGEST = float(np.finfo(np.float32).max)
@@ -27,18 +28,24 @@ def parse_boxes(text: str, categories: Sequence[Category]) -> tuple[Prompt, ...]
         raise ParameterError("boxes", 'must be a list: [[x0, y0, x1, y1, "class"?], …]')
     if len(boxes) > MAX_BOXES:
         raise ParameterError("boxes", f"at most {MAX_BOXES} are allowed, got {len(boxes)}")
-    return tuple(_box(box, number, categories) for number, box in enumerate(boxes, 1))
+    known = indices(categories)
+    return tuple(_box(box, number, known) for number, box in enumerate(boxes, 1))
 
 
-def index_of(name: str, categories: Sequence[Category], parameter: str) -> int:
+def indices(categories: Sequence[Category]) -> dict[str, int]:
+    """Return the index of each category by its name; of two of one name, the first."""
+    return {category.name: index for index, category in reversed(list(enumerate(categories)))}
+
+
+def index_of(name: str, known: Mapping[str, int], parameter: str) -> int:
     """Return the index of the category of this name. Raises ParameterError if there is none."""
-    names = [category.name for category in categories]
-    if name not in names:
-        raise ParameterError(parameter, f"there is no class {name[:80]!r}; allowed: {', '.join(names)}")
-    return names.index(name)
+    if name not in known:
+        allowed = listed(sorted(known, key=known.__getitem__))
+        raise ParameterError(parameter, f"there is no class {name[:80]!r}; allowed: {allowed}")
+    return known[name]
 
 
-def _box(box: Any, number: int, categories: Sequence[Category]) -> Prompt:
+def _box(box: Any, number: int, known: Mapping[str, int]) -> Prompt:
     if not isinstance(box, list) or len(box) not in (4, 5):
         raise ParameterError("boxes", f'box {number} must be [x0, y0, x1, y1] or [x0, y0, x1, y1, "class"]')
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in box[:4]):
@@ -52,4 +59,4 @@ def _box(box: Any, number: int, categories: Sequence[Category]) -> Prompt:
         return Prompt((x0, y0, x1, y1))
     if not isinstance(box[4], str):
         raise ParameterError("boxes", f"box {number}: its class must be a name")
-    return Prompt((x0, y0, x1, y1), index_of(box[4], categories, "boxes"))
+    return Prompt((x0, y0, x1, y1), index_of(box[4], known, "boxes"))

@@ -9,7 +9,7 @@ from model.config.categories import Category
 from model.predict.instance import InstanceOptions, parse_resolution
 from model.predict.label_map import LabelMapOptions, parse_height
 from service.engine.errors import ParameterError
-from service.http.query.boxes import index_of, parse_boxes
+from service.http.query.boxes import index_of, indices, parse_boxes
 from service.http.query.parameters import SegmentQuery
 from service.output.formats import FORMATS, names
 
@@ -75,4 +75,5 @@ def _classes(text: str | None, categories: Sequence[Category]) -> frozenset[int]
     """Return the indices of the named categories; None means all."""
     if text is None:
         return None
-    return frozenset(index_of(name.strip(), categories, "classes") for name in text.split(","))
+    known = indices(categories)
+    return frozenset(index_of(name.strip(), known, "classes") for name in text.split(","))

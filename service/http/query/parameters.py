@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 else:
     FormatName = Literal[tuple(FORMATS)]
 
+MAX_PARAMETERS = 32  # of a query, unknown ones included
+
 
 class SegmentQuery(BaseModel):
     """The parameters of POST /segment as they were sent, checked as far as that is possible without a model."""
@@ -97,6 +99,13 @@ def explain(errors: Sequence[Any]) -> list[ParameterError]:
         else:
             found.append(ParameterError(name, f"{error['msg']}, got {str(error['input'])[:80]!r}"))
     return found
+
+
+def check_number(query: bytes) -> None:
+    """Raise ParameterError if a query has many more parameters than there are, before any of them is looked at."""
+    count = query.count(b"&") + 1
+    if count > MAX_PARAMETERS:
+        raise ParameterError("query", f"at most {MAX_PARAMETERS} parameters are allowed, got {count}")
 
 
 def check_once(given: Sequence[tuple[str, str]]) -> None:

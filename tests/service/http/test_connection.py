@@ -8,14 +8,10 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import httpx
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
-from service.http import server
 from tests.service.http.test_server import post, ready, waiting
 from tests.service.support import (
     PATIENCE,
@@ -26,7 +22,6 @@ from tests.service.support import (
     metrics,
     picture,
     running,
-    settings,
     wait_for,
 )
 
@@ -147,20 +142,3 @@ def test_a_head_in_time_is_all_that_is_asked_for(discs: Discs) -> None:
             while time.monotonic() - begin < 1.1 * limit:
                 patient.sendall(HEALTH)
                 read_until(patient, HEALTHY)
-
-
-def test_the_server_is_started_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: dict[str, Any] = {}
-
-    class Recorded(Exception):
-        pass
-
-    def config(_: object, **options: Any) -> None:
-        given.update(options)
-        raise Recorded
-
-    monkeypatch.setattr(server, "connection", lambda *seconds: seconds)
-    monkeypatch.setattr(uvicorn, "Config", config)
-    with pytest.raises(Recorded):
-        server.run(FastAPI(), settings(answer_seconds=7.0, body_seconds=9.0))
-    assert given["http"] == (7.0, 9.0)

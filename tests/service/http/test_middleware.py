@@ -10,12 +10,17 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from service.http.health import OwnFailures
 from service.http.middleware import RequestRecorder
 from service.observe import access_log
 from service.observe.metrics import Metrics
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
 SCOPE = {"type": "http", "headers": [], "method": "GET", "path": "/", "client": None}
+
+
+async def never() -> None:
+    raise AssertionError("nothing is probed")
 
 
 async def cancelled_after(metrics: Metrics, *messages: Message) -> None:
@@ -34,7 +39,8 @@ async def cancelled_after(metrics: Metrics, *messages: Message) -> None:
     async def send(_: Message) -> None:
         pass
 
-    task = asyncio.ensure_future(RequestRecorder(app, metrics)(dict(SCOPE), receive, send))
+    recorder = RequestRecorder(app, metrics, OwnFailures(never))
+    task = asyncio.ensure_future(recorder(dict(SCOPE), receive, send))
     await reached.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

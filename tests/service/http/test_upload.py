@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import tracemalloc
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from starlette.requests import Request
 
 from service.http.body.form import Upload
-from service.http.body.limits import BodyBudget
+from service.http.body.limits import Body, BodyBudget
 from service.http.body.upload import read_upload
 from service.http.problems import Problem
 
@@ -44,8 +44,9 @@ def request_of(content_type: str, chunks: Iterator[bytes]) -> Request:
     return Request({"type": "http", "headers": headers, "method": "POST"}, source.__anext__)
 
 
-def read(content_type: str, chunks: Iterator[bytes], take: Callable[[int], None] = lambda _: None) -> Upload:
-    return asyncio.run(read_upload(request_of(content_type, chunks), 2 * SIZE, 60, take))
+def read(content_type: str, chunks: Iterator[bytes], body: Body | None = None) -> Upload:
+    body = body or Body(BodyBudget(2 * SIZE))
+    return asyncio.run(read_upload(request_of(content_type, chunks), 2 * SIZE, 60, body))
 
 
 @pytest.mark.parametrize(("content_type", "form"), [("image/png", False), (FORM, True)])
@@ -60,8 +61,8 @@ def test_a_body_is_in_memory_once_and_counted_as_what_it_is(
     bodies = BodyBudget(2 * SIZE)
     tracemalloc.start()
     try:
-        with bodies.reserve() as take:
-            upload = read(content_type, parts(form), take)
+        with bodies.reserve() as body:
+            upload = read(content_type, parts(form), body)
             held, peak = tracemalloc.get_traced_memory()
             assert bodies.held == SIZE + (len(HEAD) + len(TAIL) if form else 0)
             assert SIZE <= held < SIZE + 1_000_000

@@ -1,0 +1,66 @@
+"""The parser of HTTP (h11), with bounds on what the bytes that come may cost.
+
+h11 makes an object of each chunk of a body and of each line of a head, whatever their size: a client that sends a
+byte in each chunk makes the event loop work a hundred times as long for a byte as one that sends large ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h11
+
+MAX_HEAD = 16_384  # bytes of a request's head; boxes may be in its query
+MAX_HEADERS = 100
+CHUNKS = 128  # of so many chunks of a body, one after the other, …
+MIN_CHUNK = 64  # … the average size must be this many bytes
+READ = 16_384  # bytes read at once, so that one connection never holds the event loop for more than these
+
+
+class Parser(h11.Connection):
+    """h11's parser. What it refuses is told in `failure`, after which it reads nothing more and raises nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, MAX_HEAD)
+        self.failure: str | None = None
+        self.events = 0  # made so far
+        self._chunks = self._bytes = 0
+
+    def next_event(self) -> Any:
+        """Return the next event, or NEED_DATA if there is none or the client has broken a rule."""
+        if self.failure is not None:
+            return h11.NEED_DATA
+        try:
+            if self.their_state is h11.IDLE:
+                self._check_head()
+            event = super().next_event()
+            if isinstance(event, h11.Request):
+                self._chunks = self._bytes = 0
+            elif isinstance(event, h11.Data):
+                self._check_chunk(event)
+        except h11.RemoteProtocolError as error:
+            self.failure = str(error)[:200]
+            return h11.NEED_DATA
+        self.events += 1
+        return event
+
+    def _check_head(self) -> None:
+        """Raise RemoteProtocolError if the head at hand is too large, before it is parsed line by line."""
+        received, _ = self.trailing_data
+        end = received.find(b"\r\n\r\n")
+        end = len(received) if end < 0 else end
+        if end > MAX_HEAD:
+            raise h11.RemoteProtocolError(f"a head may have at most {MAX_HEAD} bytes")
+        if received.count(b"\n", 0, end) > MAX_HEADERS:
+            raise h11.RemoteProtocolError(f"at most {MAX_HEADERS} headers are allowed")
+
+    def _check_chunk(self, event: h11.Data) -> None:
+        """Raise RemoteProtocolError if the last chunks were too small. A body with a length has none."""
+        self._chunks += event.chunk_start
+        self._bytes += len(event.data)
+        if self._chunks == CHUNKS:
+            if self._bytes < CHUNKS * MIN_CHUNK:
+                raise h11.RemoteProtocolError(
+                    f"{CHUNKS} chunks must have {MIN_CHUNK} bytes on average; send larger ones"
+                )
+            self._chunks = self._bytes = 0
