@@ -1,30 +1,90 @@
-"""What decoding an image and resizing it to the network's input takes, from its header alone."""
+"""What decoding an image and resizing it to the network's input takes, from its header alone.
+
+The numbers are measured by `python -m bench.speed.decoding`, which compares them with what decoding takes.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from model.predict.headers import Header
 
-_CHANNELS = {"1": 1, "L": 1, "P": 1, "I;16": 2}  # bytes a pixel in Pillow's memory; all other modes have 4
-_FIXED = 24_000_000  # bands, the resized picture, code that is read when it is first used
-# Seconds a pixel by format and kind: measured by `python -m bench.speed.decoding`
-_SECONDS = {"JPEG": 12e-9, "PNG": 25e-9, "WebP": 40e-9, "GIF": 20e-9, "TIFF": 20e-9, "BMP": 8e-9}
+_PIXEL = MappingProxyType({"1": 1, "L": 1, "P": 1, "I;16": 2})  # bytes in Pillow's memory; other modes have 4
+_FIXED = (
+    12_000_000  # bytes: bands, the resized picture, code and tables that are read when they are first used
+)
+_MARGIN = 1.02
+_CODECS = MappingProxyType({"lzma": 10_000_000, "zstd": 8_000_000})  # bytes of dictionaries and windows
+_COPIED = ("JPEG", "PNG", "TIFF", "WebP")  # formats whose file is in memory twice while it is decoded
+LARGEST_INPUT = (1333, 1333)
+
+# Seconds for a sample, by format, and by kind where that matters.
+_SAMPLE = MappingProxyType(
+    {
+        "JPEG": 2.5e-9,
+        "PNG": 7e-9,
+        "WebP": 16e-9,
+        "WebP lossless": 30e-9,
+        "GIF": 9e-9,
+        "TIFF": 1.5e-9,
+        "TIFF lzw": 5e-9,
+        "TIFF deflate": 5.5e-9,
+        "TIFF lzma": 32e-9,
+        "TIFF zstd": 2.5e-9,
+        "TIFF fax": 60e-9,
+        "TIFF jpeg": 2.2e-9,
+        "BMP": 1e-9,
+        "BMP run lengths": 30e-9,
+    }
+)
+_BYTE = MappingProxyType(
+    {"JPEG": 15e-9, "BMP run lengths": 170e-9}
+)  # seconds for a byte of the file, if it matters
+_PASS = 0.25e-9  # seconds for a sample in one pass more
+_RESIZED, _GREY_RESIZED, _CONVERTED, _CMYK_CONVERTED = 5e-9, 2e-9, 3e-9, 6e-9  # seconds for a pixel
+_TRANSPARENT, _PROFILE, _FLIPPED = 15e-9, 20e-9, 2e-9
+_START = 0.003  # seconds
 
 
 @dataclass(frozen=True)
 class Forecast:
-    bytes: int  # at most, above those of the idle process
+    bytes: int  # at most, above those of the idle process; the file is among them
     seconds: float  # of CPU, usually
 
 
-def forecast(header: Header) -> Forecast:
-    """Return what `decode_resized` takes."""
-    pixel = _CHANNELS.get(header.mode, 4)
-    target = 0 if header.mode in ("RGB", "RGBA") else 4
-    if header.mode in ("1", "L", "I;16") and not (header.profile or header.transparent):
-        target = 0 if header.mode == "L" else 1
-    decoding = pixel * header.pixels + header.buffer
-    converting = (pixel + target) * header.pixels
-    seconds = header.pixels * _SECONDS[header.format] * header.passes**0.5
-    return Forecast(max(decoding, converting) + 2 * header.size + _FIXED, seconds)
+def forecast(header: Header, size: tuple[int, int] = LARGEST_INPUT) -> Forecast:
+    """Return what `decode_resized` takes to read an image and to resize it to `size` = (height, width), or less."""
+    return Forecast(_bytes(header, size), _seconds(header))
+
+
+def _grey(header: Header) -> bool:
+    """Whether the picture is resized as one channel."""
+    return header.mode in ("1", "L", "I;16") and not (header.profile or header.transparent)
+
+
+def _bytes(header: Header, size: tuple[int, int]) -> int:
+    """Return the most that is in memory in one of three stages: reading, converting, resizing."""
+    pixel, shown = _PIXEL.get(header.mode, 4), 1 if _grey(header) else 4
+    copies = 2 if header.format in _COPIED else 1
+    codec = _CODECS.get(header.kind.partition(",")[0], 0)
+    reading = pixel * header.pixels + header.buffer + copies * header.size + codec
+    in_place = header.mode in ("RGB", "RGBA", "L")
+    converting = (pixel + (0 if in_place and shown == pixel else shown)) * header.pixels + header.size
+    # Rows are resized first. Pictures with alpha are resized channel by channel.
+    half = min(size[1], header.width * max(1, size[0] / header.height)) * header.height
+    resizing = shown * (header.pixels + half) + (header.pixels if header.mode == "RGBA" else 0) + header.size
+    return int(_MARGIN * max(reading, converting, resizing)) + _FIXED
+
+
+def _seconds(header: Header) -> float:
+    names = f"{header.format} {header.kind.partition(',')[0]}", header.format
+    sample = next(_SAMPLE[name] for name in names if name in _SAMPLE)
+    byte = next((_BYTE[name] for name in names if name in _BYTE), 0.0)
+    decoding = header.samples * (sample + _PASS * (header.passes - 1)) + header.size * byte
+    pixel = _GREY_RESIZED if _grey(header) else _RESIZED
+    if header.mode not in ("RGB", "RGBA", "L"):
+        pixel += _CMYK_CONVERTED if header.mode == "CMYK" else _CONVERTED
+    pixel += _TRANSPARENT * header.transparent + _PROFILE * header.profile
+    pixel += _FLIPPED * (header.orientation not in (1, 5))
+    return _START + decoding + pixel * header.pixels

@@ -98,26 +98,27 @@ def decode_resized(data: bytes, header: Header, size: tuple[int, int]) -> NDArra
     """
     height, width = size
     with _failures(header):
-        picture = _picture(data, header)
-        if header.turned:  # the axis that is resized first is the displayed image's width
-            picture = _resized(picture, (picture.width, width))
-            picture = _resized(picture, (height, width)).transpose(Transpose.TRANSPOSE)
-        else:
-            picture = _resized(picture, (width, height))
-        return _rgb(picture)
+        return _rgb(_resized(_picture(data, header), height, width, header.turned))
 
 
 def _rgb(picture: Image.Image) -> NDArray[np.uint8]:
     return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
-def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    if picture.size == size:
-        return picture
+def _resized(picture: Image.Image, height: int, width: int, turned: bool) -> Image.Image:
+    """Return a picture of another size; the axes of one that is `turned` are exchanged on the way."""
     if picture.mode == "RGBA":  # Pillow would resize a copy that is multiplied by alpha
-        channels = [picture.getchannel(name).resize(size, Resampling.BILINEAR) for name in "RGB"]
+        channels = [_resized(picture.getchannel(name), height, width, turned) for name in "RGB"]
         return Image.merge("RGB", channels)
-    return picture.resize(size, Resampling.BILINEAR)
+    if not turned:
+        return _scaled(picture, (width, height))
+    # Pillow resizes rows first, then columns: those of the displayed image.
+    picture = _scaled(picture, (picture.width, width))
+    return _scaled(picture, (height, width)).transpose(Transpose.TRANSPOSE)
+
+
+def _scaled(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return picture if picture.size == size else picture.resize(size, Resampling.BILINEAR)
 
 
 @contextmanager
@@ -139,23 +140,29 @@ def _failures(header: Header) -> Iterator[None]:
 
 def _picture(data: bytes, header: Header) -> Image.Image:
     """Return the picture, opaque, in mode RGB, RGBA or L. Its axes are still to be exchanged if the header says so."""
-    essential = _ESSENTIAL.get(header.format)
-    file = essential(data) if essential else data
-    if header.format == "JPEG" and jpeg.lacks_end(file):
-        file = _with_end(file, header)
-    picture = displayed_colours(_loaded(file, header))
+    picture = displayed_colours(_loaded(_essential(data, header), header))
     flip_upright(picture, header.orientation)
     return picture
 
 
+def _essential(data: bytes, header: Header) -> bytes:
+    """Return the file as Pillow gets it. Raise CorruptImage for a JPEG whose pixels are not complete."""
+    essential = _ESSENTIAL.get(header.format)
+    file = essential(data) if essential else data
+    return _with_end(file, header) if header.format == "JPEG" and jpeg.lacks_end(file) else file
+
+
 def _loaded(file: bytes, header: Header) -> Image.Image:
-    image = _READERS[header.format](io.BytesIO(file))
+    stream = io.BytesIO(file)
+    del file  # Pillow keeps the stream, whose content need not stay
+    image = _READERS[header.format](stream)
     stored = (header.height, header.width) if header.turned else (header.width, header.height)
     if image.size != stored:
         raise CorruptImage(
             f"the header of the {header.format} image contradicts itself; send the complete file"
         )
     image.load()
+    stream.truncate(0)
     return image
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PIL import Image
 from PIL.Image import Transpose
 
-BAND = 2**20  # pixels that are worked on at once
+BAND = 2**18  # pixels that are worked on at once
 
 
 def flip_upright(image: Image.Image, orientation: int) -> None:

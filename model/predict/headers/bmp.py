@@ -47,4 +47,5 @@ def read(data: Bytes) -> Header:
         len(data),
         transparent=bool(alpha) and bits == 32,
         buffer=2 * width * height if compression in rle else 0,
+        samples=width * height * max(8, bits) // 8,
     )

@@ -31,6 +31,7 @@ def read(data: Bytes) -> Header:
                 "P" if palette or flags & 0x80 else "L",
                 len(data),
                 transparent=transparent,
+                samples=max(width, x + across) * max(height, y + down),
             )
         if kind == 0x3B:  # the end
             break

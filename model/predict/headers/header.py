@@ -23,7 +23,8 @@ class Header:
     transparent: bool = False  # whether pixels are laid on white
     profile: bool = False  # whether colours are converted from an embedded profile
     buffer: int = 0  # bytes that the decoder keeps while it fills the picture
-    passes: int = 1  # how often the decoder visits every pixel
+    samples: int = 0  # numbers that the decoder produces, of all channels; 16 bits count twice
+    passes: int = 1  # how often it goes through them
 
     @property
     def turned(self) -> bool:

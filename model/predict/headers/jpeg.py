@@ -97,12 +97,11 @@ def _header(data: Bytes, found: _Findings) -> Header:
     across, down = [byte >> 4 for byte in sampling], [byte & 15 for byte in sampling]
     if not (min(across + down) >= 1 and max(across + down) <= 4):
         raise CorruptImage("the header of the JPEG image is damaged; send the complete file")
-    buffer, scans, kind = 0, 1, "baseline"
+    columns, rows = -(-width // (8 * max(across))), -(-height // (8 * max(down)))
+    samples = 64 * columns * rows * sum(a * d for a, d in zip(across, down, strict=True))
+    scans, kind = 1, "baseline"
     if found.frame.marker in _PROGRESSIVE or data[found.scan.start + 4] < count:
         kind = "progressive"
-        columns, rows = -(-width // (8 * max(across))), -(-height // (8 * max(down)))
-        # All coefficients are in memory, 2 bytes each, until the last scan.
-        buffer = 128 * columns * rows * sum(a * d for a, d in zip(across, down, strict=True))
         scans = jpeg_scans(data, MOST_SCANS, found.scan.start)
         if scans > MOST_SCANS:
             raise CorruptImage(f"the JPEG image has more than {MOST_SCANS} scans; save it again")
@@ -115,7 +114,9 @@ def _header(data: Bytes, found: _Findings) -> Header:
         len(data),
         orientation=upright_by(found.exif, found.xmp),
         profile=found.profile,
-        buffer=buffer,
+        # All coefficients of 2 bytes are in memory until the last scan.
+        buffer=2 * samples if kind == "progressive" else 0,
+        samples=samples,
         passes=scans,
     )
 

@@ -92,6 +92,7 @@ def read(data: Bytes) -> Header:
         transparent=transparent,
         profile=profile,
         buffer=3 * row,
+        samples=row * height,
     )
 
 

@@ -118,6 +118,7 @@ def read(data: Bytes) -> Header:
         profile=_PROFILE in _kept(ifd),
         # libtiff keeps the decoded part, and some of its codecs the encoded one.
         buffer=0 if number == 1 else max(row, colours) * parts.height,
+        samples=-(-width * height * sum(bits) // 8),
     )
 
 

@@ -54,8 +54,9 @@ def _header(
         orientation=orientation,
         transparent=transparent,
         profile=profile,
-        # Two canvases and the frame's bytes of 4 bytes a pixel; a lossless frame is decoded beside them.
-        buffer=width * height * (16 if lossless else 12),
+        # Two canvases and the frame's bytes. A lossless frame's own pixels are gone before the picture is filled.
+        buffer=12 * width * height,
+        samples=width * height,
     )
 
 
