@@ -91,7 +91,8 @@ def read_annotation(entry: Any, record: Record, positions: Mapping[int, int]) ->
             return None
         if left > x1 + 1 or right < x0 - 1 or top > y1 + 1 or bottom < y0 - 1:
             raise DataError(
-                f"segmentation spans x {left:g}–{right:g}, y {top:g}–{bottom:g}, which is not in its box {box}"
+                f"segmentation spans x {left:g}–{right:g}, y {top:g}–{bottom:g}, "
+                f"which is not in its box [{x:g}, {y:g}, {w:g}, {h:g}]"
             )
     return Annotation(integer(entry, "id"), positions[category], (x0, y0, x1, y1), shape)
 

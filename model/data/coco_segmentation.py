@@ -90,7 +90,9 @@ def _rle(segmentation: dict[str, Any], width: int, height: int) -> CompressedRle
     runs = _run_lengths(counts) if isinstance(counts, str) else whole_numbers(counts)
     if runs is None:
         raise DataError("RLE counts must be a string or a list of integers")
-    if min(runs, default=-1) < 0 or sum(runs) != height * width:
+    if min(runs, default=0) < 0:
+        raise DataError(f"RLE counts must not be negative, got {min(runs)}")
+    if sum(runs) != height * width:
         raise DataError(f"RLE counts cover {sum(runs)} pixels of {height * width}")
     if isinstance(counts, str):
         return CompressedRle(size=size, counts=counts.encode("ascii"))

@@ -34,11 +34,13 @@ def describe_instances(datasets: Sequence[CocoDataset], kept: InstanceTrainingSe
     classes = [f"{kept.categories[i].name} {count}" for i, count in sorted(counts.items())]
     more = f" and {len(classes) - _SHOWN} more classes" if len(classes) > _SHOWN else ""
     crowds = sum(record.num_crowds for record in records)
-    gone = f", {without} left out ({crowds} crowds, {without - crowds} without an area)" if without else ""
+    kinds = {"crowds": crowds, "without an area": without - crowds}
+    which = ", ".join(f"{kind} {count}" for kind, count in kinds.items() if count)
+    gone = f"; left out: {which}" if which else ""
     lines = [
         f"data: {', '.join(images)}",
-        f"instances: {masked} with masks, {len(instances) - masked} with boxes only{gone}: "
-        f"{', '.join(classes[:_SHOWN])}{more}",
+        f"instances: {masked} with masks, {len(instances) - masked} with boxes only: "
+        f"{', '.join(classes[:_SHOWN])}{more}{gone}",
         *(f"warning: {remark}" for dataset in datasets for remark in dataset.remarks),
     ]
     if crowds > len(instances):

@@ -31,9 +31,7 @@ def truth(image: int, *box: float, category: int = 1, crowd: int = 0) -> dict[st
 
 
 def test_a_true_box_is_found_once_and_by_the_best_score() -> None:
-    data = {
-        "annotations": [truth(1, 0, 0, 10, 10), truth(1, 50, 0, 10, 10), truth(2, 0, 0, 10, 10, category=2)]
-    }
+    data = [truth(1, 0, 0, 10, 10), truth(1, 50, 0, 10, 10), truth(2, 0, 0, 10, 10, category=2)]
     results = [
         found(1, 0.6, 0, 0, 10, 10),  # a duplicate of the next, worse
         found(1, 0.9, 1, 0, 10, 10),
@@ -46,14 +44,14 @@ def test_a_true_box_is_found_once_and_by_the_best_score() -> None:
 
 
 def test_detections_on_crowds_count_neither_way() -> None:
-    data = {"annotations": [truth(1, 0, 0, 100, 100, crowd=1), truth(1, 0, 0, 10, 10)]}
+    data = [truth(1, 0, 0, 100, 100, crowd=1), truth(1, 0, 0, 10, 10)]
     boxes = [(0.9, 0, 0, 10, 10), (0.8, 0, 0, 10, 10), (0.7, 95, 0, 10, 10), (0.6, 96, 0, 10, 10)]
     scores, hits = match_detections(data, [found(1, score, *box) for score, *box in boxes])
     assert (scores.tolist(), hits.tolist()) == ([0.9, 0.6], [True, False])  # 0.8 and 0.7 lie on the crowd
 
 
 def test_nothing_found() -> None:
-    scores, hits = match_detections({"annotations": [truth(1, 0, 0, 1, 1)]}, [])
+    scores, hits = match_detections([truth(1, 0, 0, 1, 1)], [])
     assert len(scores) == len(hits) == 0
     with pytest.raises(ValueError, match="0 of 0 detections are right"):
         fit(scores, hits)
@@ -144,9 +142,10 @@ def test_the_command(tmp_path: Path) -> None:
     files = {"checkpoint": given, "data": file, "images": tmp_path, "out": out}
     ended = run("calibrate", *(part for name, path in files.items() for part in (f"--{name}", path)))
     assert ended.code == 0
-    scores, hits = match_detections(data, boxes)
+    scores, hits = match_detections(data["annotations"], boxes)
     platt, calibrated = fit(scores, hits), open_checkpoint(out)
     assert hits.any() and not hits.all()
     assert f"sigmoid({platt.scale:.3f} · logit + {platt.shift:.3f})" in ended.out
+    assert "nan" not in ended.out and " of 0 " not in ended.out
     assert calibrated.notes["calibration"] == f"scale {platt.scale:.4f}, shift {platt.shift:.4f}"
     assert calibrated.config.mask_score

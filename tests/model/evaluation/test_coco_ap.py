@@ -164,9 +164,9 @@ def test_results_with_missing_parts_are_named(tmp_path: Path) -> None:
         ({}, "no list 'images'"),
         ([], "no list 'images'"),
         (coco([annotation(1, 1, [0, 0, 5, 5])], categories={}), "no list 'categories'"),
-        (coco([annotation(1, 1, [0, 0, 5, 5], bbox=None)]), "entry 1 of 'annotations': box must be 4"),
-        (coco([{"id": 4, "image_id": 1}]), "entry 4 of 'annotations': no 'category_id'"),
-        (coco([3]), "entry 3 of 'annotations'"),  # type: ignore[list-item]
+        (coco([annotation(1, 1, [0, 0, 5, 5], bbox=None)]), "annotation 1: box must be 4"),
+        (coco([{"id": 4, "image_id": 1}]), "annotation 4: no 'category_id'"),
+        (coco([3]), "annotation 3: no 'image_id'"),  # type: ignore[list-item]
     ],
 )
 def test_unusable_data_are_named(tmp_path: Path, data: Any, message: str) -> None:

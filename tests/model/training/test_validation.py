@@ -20,11 +20,12 @@ from model.evaluation.instance import match_classes, predict
 from model.networks.mask_rcnn import MaskRCNN
 from model.predict.instance import InstanceOptions
 from model.training import instance_validation
-from model.training.instance import InstanceTraining
+from model.training.instance import InstanceTraining, open_instance_task
 from model.training.instance_validation import measure_instances, open_validation
 from model.training.loop import evaluating, train
 from model.training.reports.log import read_lines
 from model.training.reports.validation import record
+from model.training.task import TrainingFiles
 from tests.model import tiny
 
 
@@ -150,10 +151,37 @@ def test_validation_data_must_have_the_same_categories_and_instances(file: Path,
     }
     for says, given in names.items():
         categories = [{"id": i, "name": name} for i, name in enumerate(given, 1)]
-        other = changed(file, "other.json", categories=categories, annotations=[])
+        box = {"image_id": 1, "bbox": [1, 2, 30, 40]}
+        annotations = [box | {"id": i, "category_id": i} for i in range(1, len(given) + 1)]
+        other = changed(file, "other.json", categories=categories, annotations=annotations)
         with pytest.raises(DataError) as raised:
             open_validation(other, file.parent, data.categories)
         assert str(raised.value) == f"{other}: other categories than the training data: {says}"
     empty = changed(file, "empty.json", annotations=[])
-    with pytest.raises(DataError, match=r"empty\.json: nothing to measure on"):
+    with pytest.raises(DataError, match=r"empty\.json: nothing to measure on.*: nothing is annotated"):
         open_validation(empty, file.parent, data.categories)
+
+
+def test_validation_measures_the_classes_that_training_uses(file: Path, data: CocoDataset) -> None:
+    """What no annotation uses is no class; what only the validation data use is not measured, which is said."""
+    categories = [{"id": 0, "name": "things"}, *json.loads(file.read_text())["categories"]]
+    unused = changed(file, "unused.json", categories=categories)
+    network = tiny.network()
+    found = open_instance_task(
+        network.config, tiny.RECIPE, TrainingFiles([(unused, file.parent)], unused, file.parent)
+    )
+    assert found.categories == data.categories and found.network.config.num_classes == 2
+    assert "left out: things (id 0)" in "".join(found.describe_data())
+    assert not [line for line in found.describe_validation(0) if line.startswith("warning")]
+
+    annotations = json.loads(file.read_text())["annotations"]
+    only_dark = changed(file, "dark.json", annotations=[a for a in annotations if a["category_id"] == 1])
+    task = open_instance_task(
+        network.config, tiny.RECIPE, TrainingFiles([(only_dark, file.parent)], file, file.parent)
+    )
+    assert [c.name for c in task.categories] == ["dark"]
+    assert task.describe_validation(0)[-1] == (
+        "warning: not measured, because the training data have none: bright"
+    )
+    measured = task.measure(task.network.eval())
+    assert measured.metrics["box/AP"] >= 0

@@ -37,14 +37,14 @@ def test_the_data_are_counted(tmp_path: Path) -> None:
     assert describe_instances([data], InstanceTrainingSet([data], Augmentation())) == [
         "data: 3 images with masks (1 of them without instances), 1 with boxes only, "
         "1 left out (no instance to train on)",
-        "instances: 2 with masks, 1 with boxes only, 1 left out (crowds and what has no area): bright 3",
+        "instances: 2 with masks, 1 with boxes only: bright 3; left out: crowds 1",
         "warning: not one instance of dark: the model cannot learn it",
     ]
     boxes = dataclasses.replace(data, records=data.records[1:2])
     assert "warning: not one instance has a mask, so the masks do not train" in describe_instances(
         [boxes], InstanceTrainingSet([boxes], Augmentation())
     )
-    doubted = dataclasses.replace(data, doubt="these boxes …")
+    doubted = dataclasses.replace(data, remarks=("these boxes …",))
     assert "warning: these boxes …" in describe_instances(
         [doubted], InstanceTrainingSet([data], Augmentation())
     )
@@ -71,7 +71,9 @@ def test_it_says_whether_and_when_it_measures(tmp_path: Path) -> None:
     when = "every 50 steps and after the last one"
     assert said(measured, 50) == [f"validation: 3 images of {file}, {when}"]
     assert said(measured, 0) == [f"validation: 3 images of {file}, after the last step"]
-    doubted = dataclasses.replace(measured, dataset=dataclasses.replace(measured.dataset, doubt="boxes …"))
+    doubted = dataclasses.replace(
+        measured, dataset=dataclasses.replace(measured.dataset, remarks=("boxes …",))
+    )
     assert said(doubted, 0)[1:] == ["warning: boxes …"]
     (line,) = said(None, 50)
     assert "AP is not measured" in line and "--val-data FILE --val-images FOLDER" in line
