@@ -52,7 +52,8 @@ def assemble(
     _log.info("%s", describe(budgets))
     workers, metrics = Workers(settings.thread_budget, settings.stuck_seconds), Metrics()
     if decoder is None:
-        decoder = DecodePool(workers.pool_size, budgets.decode)
+        decoder = pool = DecodePool(workers.pool_size, budgets.decode)
+        metrics.state.show_decoders(lambda: pool.alive, lambda: pool.kills + pool.crashes)
     resources = share(workers, decoder, _limits(settings, budgets))
     bodies = BodyBudget(budgets.held, settings.max_body_bytes / settings.body_seconds)
     metrics.state.show_build(version(), settings.device, settings.thread_budget)

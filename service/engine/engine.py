@@ -98,10 +98,11 @@ class Engine:
         degrade_at = self._config.degrade_at
         if degrade_at is not None and self.admission.pressure >= degrade_at:
             request.max_side = self._task.degraded_side
-        job = await self._plan(request)
-        self._intake.check_cost(request)
-        with self.admission.place(request.cost):
-            answer = await self._process(request, job)
+        with self._resources.quiet.request():
+            job = await self._plan(request)
+            self._intake.check_cost(request)
+            with self.admission.place(request.cost):
+                answer = await self._process(request, job)
         self._observer.answered(request)
         return answer
 
@@ -203,11 +204,13 @@ class Engine:
 async def serving(resources: Resources) -> AsyncIterator[None]:
     """Let all engines that share these resources work while the context is open. What they share ends with it."""
     await resources.decoder.start()
-    task = asyncio.create_task(resources.scheduler.serve())
+    work = (resources.scheduler.serve(), resources.quiet.watch())
+    tasks = [asyncio.create_task(each) for each in work]
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await resources.decoder.close()
         await resources.workers.close()

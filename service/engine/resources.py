@@ -10,6 +10,7 @@ from service.engine.admission import Admission
 from service.engine.batching import BatchLimits
 from service.engine.budget import Budget
 from service.engine.gate import Gate
+from service.engine.memory import QuietMemory
 from service.engine.scheduler import Scheduler
 from service.engine.workers import Workers
 
@@ -40,6 +41,7 @@ class Resources:
     render_memory: Budget
     decoding: Gate
     encoding: Gate
+    quiet: QuietMemory
     stretch: float  # of the order: see `BatchLimits`
     batch_pixels: int  # padded pixels of a coarse pass
 
@@ -48,16 +50,18 @@ def share(workers: Workers, decoder: Decoder, limits: Limits) -> Resources:
     """Return the resources of a service."""
     batching, render_memory = limits.batching, Budget(limits.render_bytes)
     decoding = Gate(workers.pool_size, Budget(limits.decode_bytes), LONG_DECODE)
+    scheduler = Scheduler(workers.device, batching, render_memory, taken=decoding.update)
     return Resources(
         workers=workers,
         decoder=decoder,
         admission=Admission(
             seconds=limits.queue_seconds, length=limits.queue_length, stretch=batching.stretch
         ),
-        scheduler=Scheduler(workers.device, batching, render_memory, taken=decoding.update),
+        scheduler=scheduler,
         render_memory=render_memory,
         decoding=decoding,
         encoding=Gate(workers.pool_size, Budget(limits.encode_bytes), LONG_ENCODE),
+        quiet=QuietMemory(scheduler.release_memory),
         stretch=batching.stretch,
         batch_pixels=batching.pixels,
     )

@@ -112,6 +112,11 @@ class Scheduler:
         self._memory.release(request)
         self._changed.set()
 
+    async def release_memory(self) -> None:
+        """Let all models give back the memory that they keep for speed alone."""
+        for worker in self._workers.values():
+            await self._device.run(worker.model.release)
+
     async def serve(self) -> None:
         """Work until cancelled. If the loop itself fails, all requests inside fail, and it starts once more."""
         self.alive = True

@@ -66,7 +66,7 @@ class Held:
 
 @pytest.fixture(scope="module")
 def url(tiny: Bundle) -> Iterator[str]:
-    with running(tiny) as found:
+    with running(tiny, decoder=DecodeThreads(2)) as found:
         wait_for(lambda: ready(found))
         yield found
 

@@ -14,10 +14,9 @@ from export.bundle import Bundle
 from model.pointrend import label_map_pyramid
 from model.pointrend.point_head import PointHead
 from model.pointrend.render import Render, advance
-from model.predict.label_map import LabelMapOptions
 from service.app import create_app
 from service.engine import inference
-from service.engine.cost import CostModel
+from service.engine.cost import CostModel, Work
 from service.engine.inference import Inference
 from service.engine.request import Request
 from tests.service.label_maps import labels_of, post
@@ -70,8 +69,8 @@ def test_a_large_map_lets_others_pass(client: TestClient, monkeypatch: pytest.Mo
             assert small_waits.wait(PATIENCE)
         advance(renders, head)
 
-    def cost(self: CostModel, pixels: int, options: LabelMapOptions, max_side: int | None) -> float:
-        return 1e6 if options.resolution == 1000 else 0.0
+    def cost(self: CostModel, work: Work) -> float:
+        return 100 * work.points
 
     monkeypatch.setattr(inference, "advance", counted)
     monkeypatch.setattr(CostModel, "total", cost)

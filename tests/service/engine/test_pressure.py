@@ -13,8 +13,9 @@ from export.bundle import Bundle
 from service.app import create_app
 from service.engine.inference import Inference
 from service.engine.request import Request
-from service.http import middleware, segment
+from service.http import segment
 from service.http.body import upload
+from service.http.wire import lingering
 from tests.parity.goldens import FOLDER
 from tests.service.http.test_server import post, ready, waiting
 from tests.service.support import Discs, beginning, disc_bundle, encoded, picture, running, settings, wait_for
@@ -119,7 +120,7 @@ def test_a_client_that_is_too_slow_is_told(discs: Discs, monkeypatch: pytest.Mon
         return await upload.read_upload(request, limit, 0.1, take)
 
     monkeypatch.setattr(segment, "read_upload", impatient)
-    monkeypatch.setattr(middleware, "DISCARD_SECONDS", 0.1)
+    monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.1)
     with running(disc_bundle(discs)) as url:
         wait_for(lambda: ready(url))
         with beginning(url, 5000) as connection:
