@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from model.predict.headers import Header
 
 LARGE_SECONDS = 0.25
-LARGE_BYTES = 64 * 2**20
+LARGE_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)

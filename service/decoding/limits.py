@@ -23,16 +23,17 @@ class WorkerLimits:
 
     def __init__(self, most: int) -> None:
         self._sizes = _open("/proc/self/statm")
-        self.idle = self.address_space() or 0
+        self._idle = self.address_space() or 0
+        self._resident = self._size(1) or 0
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
         self._hard = self._set_hard(most)
 
     def _set_hard(self, most: int) -> int:
-        if not self.idle:  # without /proc nobody knows what a limit should add to
+        if not self._idle:  # without /proc nobody knows what a limit should add to
             return _UNLIMITED
-        limit, hard = self.idle + most + 2 * MARGIN, resource.getrlimit(resource.RLIMIT_AS)[1]
+        limit, hard = self._idle + most + 2 * MARGIN, resource.getrlimit(resource.RLIMIT_AS)[1]
         limit = limit if hard == _UNLIMITED else min(limit, hard)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         return limit
@@ -44,9 +45,16 @@ class WorkerLimits:
 
     def address_space(self) -> int | None:
         """Return the bytes of address space in use, or None where that is not known."""
+        return self._size(0)
+
+    def kept(self) -> int:
+        """Return the bytes of memory that tasks left behind."""
+        return (self._size(1) or 0) - self._resident
+
+    def _size(self, field: int) -> int | None:
         if self._sizes is None:
             return None
-        return int(os.pread(self._sizes, 64, 0).split()[0]) * resource.getpagesize()
+        return int(os.pread(self._sizes, 64, 0).split()[field]) * resource.getpagesize()
 
     @contextmanager
     def task(self, most: int, seconds: float) -> Iterator[None]:

@@ -42,6 +42,7 @@ _CALLS = {
     "sendto": (44, 206),
     "recvmsg": (47, 212),
     "sendmsg": (46, 211),
+    "poll": (7, 73),  # ARM64 has ppoll alone
     "ppoll": (271, 73),
     "clock_gettime": (228, 113),
     "gettimeofday": (96, 169),

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import gc
 import os
+import select
 import socket
 import traceback
 from collections.abc import Callable
@@ -22,7 +23,10 @@ from service.decoding.limits import LARGE_NICE, WorkerLimits, first_to_go
 from service.decoding.protocol import FAILED, OUT_OF_SPACE, UNPREPARED, Reply, Task, receive_task, reply_bytes
 
 Decode = Callable[[bytes, Header, tuple[int, int]], NDArray[np.uint8]]
-TRIM_BYTES = 16 * 2**20  # what a worker may keep of a picture's memory without giving it back
+# What a worker keeps of a picture's memory for the next one, because new memory is slow: so many bytes for so long.
+KEPT_BYTES = 64 * 2**20
+SMALL_BYTES = 4 * 2**20  # these for ever
+KEPT_SECONDS = 5.0
 
 
 def work(sock: socket.socket, decoder: Decode, most: int, warm_up: Callable[[], None]) -> NoReturn:
@@ -33,9 +37,8 @@ def work(sock: socket.socket, decoder: Decode, most: int, warm_up: Callable[[], 
         except BaseException:
             traceback.print_exc()  # the service's log shows it, because no hostile byte was seen yet
             os._exit(UNPREPARED)
-        while (received := receive_task(sock)) is not None:
+        while (received := _next(sock, limits)) is not None:
             sock.sendall(reply_bytes(_reply(*received, decoder, limits)))
-            _trim(limits)
         os._exit(0)
     finally:  # never back to the zygote's code
         os._exit(1)
@@ -58,6 +61,17 @@ def _close_all_but(kept: set[int]) -> None:
         os.dup2(nowhere, standard)
     for before, after in pairwise([2, *sorted(kept), 2**16]):
         os.closerange(before + 1, after)
+
+
+def _next(sock: socket.socket, limits: WorkerLimits) -> tuple[Task, list[int]] | None:
+    """Return the next task, or None at the end. Much memory of those before is given back, or after a while."""
+    kept = limits.kept()
+    if kept > SMALL_BYTES:
+        waiting = select.poll()
+        waiting.register(sock, select.POLLIN)
+        if kept > KEPT_BYTES or not waiting.poll(1000 * KEPT_SECONDS):
+            _trim()
+    return receive_task(sock)
 
 
 def _reply(task: Task, descriptors: list[int], decoder: Decode, limits: WorkerLimits) -> Reply:
@@ -85,10 +99,8 @@ def _reply(task: Task, descriptors: list[int], decoder: Decode, limits: WorkerLi
         return Reply(task.number, FAILED, repr(error))
 
 
-def _trim(limits: WorkerLimits) -> None:
-    """Give freed memory back to the system if it is much. The service has its reply already."""
-    used = limits.address_space()
-    if used is not None and used > limits.idle + TRIM_BYTES:
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+def _trim() -> None:
+    """Give freed memory back to the system."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
