@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from bisect import insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ LARGE = 1 / 8  # share of the queue from which on a request is large
 LARGE_SHARE = 1 / 2  # of the queue that large requests may take together, and the largest one alone
 FREE_SHARE = (
     1 / 2
-)  # of the queue that is free to all who come, whatever was promised: promises may not be kept
+)  # of the room that is free to all who come, whatever was promised: promises may not be kept
 PATIENCE = 5.0  # seconds after the promised time for which a promise holds
 MOST_PROMISES = 4096
 
@@ -30,6 +30,28 @@ class _Work:
 
     when: float  # it is due, or may come back
     cost: float  # seconds
+
+
+@dataclass
+class _Load:
+    """Requests that take room: how many, and their seconds; large ones apart."""
+
+    large_from: float  # seconds
+    count: int = 0
+    seconds: float = 0.0
+    large_count: int = 0
+    large_seconds: float = 0.0
+
+    def add(self, works: Iterable[_Work], sign: int = 1) -> _Load:
+        """Count these as well, or no longer if `sign` is -1. Return itself."""
+        for work in works:
+            if work.cost > self.large_from:
+                self.large_count += sign
+                self.large_seconds += sign * work.cost
+            else:
+                self.count += sign
+                self.seconds += sign * work.cost
+        return self
 
 
 class Admission:
@@ -80,8 +102,7 @@ class Admission:
     def check(self, cost: float) -> None:
         """Raise QueueFull if a request of `cost` seconds could not come in now. It then has a promise."""
         if not self._admits(cost):
-            if self._has_returned():
-                del self._promises[0]
+            self._redeem(cost)
             raise self._refusal(cost)
 
     @contextmanager
@@ -91,8 +112,7 @@ class Admission:
         A request always has one if no other request is inside.
         """
         self.check(cost)
-        if self._has_returned():
-            del self._promises[0]
+        self._redeem(cost)
         now, key = self._clock(), object()
         if not self._places:
             self._since = now
@@ -113,27 +133,42 @@ class Admission:
 
     def _admits(self, cost: float) -> bool:
         self._expire()
-        if not self.inside:
+        load, promised = self._load(), self._promised_like(cost)
+        if not promised or promised[0].when <= self._clock():
+            return self._has_room(cost, load)
+        return self._has_room(cost, load, FREE_SHARE) or self._has_room(cost, load.add(promised))
+
+    def _load(self) -> _Load:
+        return _Load(LARGE * self._limit).add(self._places.values())
+
+    def _has_room(self, cost: float, load: _Load, share: float = 1.0) -> bool:
+        """Return whether there is room for a request beside this load, or within this share of the room.
+
+        Large requests have half of the queue. The others have what large ones leave of it.
+        """
+        if not load.count and not load.large_count:
             return True
         if self._is_large(cost):
-            large = [work.cost for work in self._places.values() if self._is_large(work.cost)]
-            if large and sum(large) + cost > self.most_seconds:
+            few = load.large_count < max(1, LARGE_SHARE * self._length)
+            cheap = load.large_seconds + cost <= share * LARGE_SHARE * self._limit
+            if not few or not (cheap or not load.large_count):
                 return False
-        if self._has_returned() or not self._promises:
-            return self._has_room(cost, self.inside, self.backlog)
-        return self._has_room(cost, self.inside, self.backlog, FREE_SHARE) or self._has_room(
-            cost, self.inside + len(self._promises), self.backlog + sum(work.cost for work in self._promises)
-        )
-
-    def _has_room(self, cost: float, inside: int, backlog: float, share: float = 1.0) -> bool:
-        return not inside or (inside < share * self._length and backlog + cost <= share * self._limit)
+            share = 1.0
+        seconds, count = self._limit - load.large_seconds, self._length - load.large_count
+        return load.seconds + cost <= share * seconds and load.count < share * count
 
     def _is_large(self, cost: float) -> bool:
         return cost > LARGE * self._limit
 
-    def _has_returned(self) -> bool:
-        """Return whether it is time for one who was told to come back: whoever comes now counts as this one."""
-        return bool(self._promises) and self._promises[0].when <= self._clock()
+    def _promised_like(self, cost: float) -> list[_Work]:
+        """Return the promises to requests that are large, or are not, as one of this cost. They share their room."""
+        return [work for work in self._promises if self._is_large(work.cost) == self._is_large(cost)]
+
+    def _redeem(self, cost: float) -> None:
+        """Forget the promise that a request of this cost comes back for: whoever comes when it is time."""
+        promised = self._promised_like(cost)
+        if promised and promised[0].when <= self._clock():
+            self._promises.remove(promised[0])
 
     def _refusal(self, cost: float) -> QueueFull:
         error = QueueFull(self._wait(cost))
@@ -143,11 +178,11 @@ class Admission:
 
     def _wait(self, cost: float) -> float:
         """Return the predicted seconds until there is room for `cost`, behind all inside and all who have a promise."""
-        ahead = [*sorted(self._places.values()), *self._promises]
-        inside, backlog, left = len(ahead), sum(work.cost for work in ahead), 0.0
-        for n, work in enumerate(ahead, 1):
+        promised, left = self._promised_like(cost), 0.0
+        load = self._load().add(promised)
+        for work in (*sorted(self._places.values()), *promised):
             left += work.cost
-            if self._has_room(cost, inside - n, backlog - left):
+            if self._has_room(cost, load.add((work,), -1)):
                 break
         return left * self._pace.value - (self._clock() - self._since)
 

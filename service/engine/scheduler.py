@@ -143,11 +143,11 @@ class Scheduler:
             if self._refining:
                 await asyncio.sleep(0)  # lets requests go that were cancelled in the meantime
                 return
-            if self._next_batch(loop.time()):
+            now = loop.time()
+            if self._next_batch(now):
                 return
-            deadline = batch_deadline(self._waiting, self._limits) if self._waiting else math.inf
-            left = deadline - loop.time()
-            try:  # beyond that time there is a batch, but no memory for it
+            left = batch_deadline(self._waiting, self._limits) - now if self._waiting else math.inf
+            try:  # beyond its deadline there is a batch, but no memory for it
                 await asyncio.wait_for(self._changed.wait(), left if 0 < left < math.inf else None)
             except TimeoutError:
                 continue

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.admission import PATIENCE, Admission, _Work
+from service.engine.admission import PATIENCE, Admission
 from service.engine.errors import QueueFull, retry_after
 
 
@@ -76,25 +76,37 @@ def entered(admission: Admission) -> ExitStack:
     return place
 
 
-def test_a_refusal_says_when_there_will_be_room() -> None:
-    """A full queue of 2 + 3 + 2.5 + 2.5 s."""
-
-    def refused(cost: float, later: float = 0.0) -> int:
-        admission = Admission(seconds=10, length=4, clock=(clock := Clock()))
-        for own in (2, 3, 2.5, 2.5):
-            admission._places[object()] = _Work(clock.now + 8 * own, own)
-            admission.backlog += own
-        admission._since = clock.now
+@pytest.mark.parametrize(
+    ("cost", "later", "wait"),
+    [
+        (1, 0, 2),  # the first must leave
+        (2, 0, 2),
+        (2.1, 0, 4),  # and the next
+        (9.9, 0, 10),
+        (1, 1.2, 1),  # of its 2 s
+        (1, 99, 1),  # any moment now
+    ],
+)
+def test_a_refusal_says_when_there_will_be_room(cost: float, later: float, wait: int) -> None:
+    """A full queue of 40 requests of 2 s each."""
+    admission = Admission(seconds=80, length=100, clock=(clock := Clock()))
+    with ExitStack() as places:
+        for _ in range(40):
+            places.enter_context(admission.place(2))
         clock.now += later
-        return told(admission, cost)
+        assert told(admission, cost) == wait
 
-    assert refused(1) == refused(2) == 2  # the first must leave
-    assert refused(2.1) == refused(4.5) == 5  # and one of 2.5, due next: 4.5, rounded up
-    assert refused(7) == 7
-    assert refused(10) == refused(99) == 10  # all of them
-    assert refused(1, later=1.2) == 1  # of its 2 s
-    assert refused(10, later=1.2) == 9
-    assert refused(10, later=99) == 1  # any moment now
+
+def test_large_requests_wait_for_each_other_alone() -> None:
+    """A queue of 80 s with large requests of 40 s, which is all that they may take."""
+    admission = Admission(seconds=80, length=100, clock=Clock())
+    with ExitStack() as places:
+        for _ in range(2):
+            places.enter_context(admission.place(20))
+        assert [told(admission, 15) for _ in range(3)] == [20, 40, 55]
+        for _ in range(20):  # what is promised to large ones is nothing to the others
+            places.enter_context(admission.place(2))
+        assert told(admission, 2) == 2
 
 
 def test_those_who_are_refused_are_told_to_come_one_after_the_other() -> None:
