@@ -132,7 +132,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             ),
             Panel(
                 "Queue, by predicted work",
-                (("pointrend_queue_fullness", "{{model}} {{instance}}"),),
+                (("pointrend_queue_fullness", "{{instance}}"),),
                 "percentunit",
                 width=4,
             ),
