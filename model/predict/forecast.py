@@ -64,7 +64,7 @@ def _grey(header: Header) -> bool:
 
 
 def _bytes(header: Header, size: tuple[int, int]) -> int:
-    """Return the most that is in memory in one of three stages: reading, converting, resizing."""
+    """Return the most that is in memory in one of four stages: reading, converting, resizing, handing over."""
     pixel, shown = _PIXEL.get(header.mode, 4), 1 if _grey(header) else 4
     copies = 2 if header.format in _COPIED else 1
     codec = _CODECS.get(header.kind.partition(",")[0], 0)
@@ -73,8 +73,14 @@ def _bytes(header: Header, size: tuple[int, int]) -> int:
     converting = (pixel + (0 if in_place and shown == pixel else shown)) * header.pixels + header.size
     # Rows are resized first. Pictures with alpha are resized channel by channel.
     half = min(size[1], header.width * max(1, size[0] / header.height)) * header.height
-    resizing = shown * (header.pixels + half) + (header.pixels if header.mode == "RGBA" else 0) + header.size
-    return int(_MARGIN * max(reading, converting, resizing)) + _FIXED
+    resized = size[0] * size[1]
+    resizing = (
+        shown * (header.pixels + half + resized)
+        + (header.pixels if header.mode == "RGBA" else 0)
+        + header.size
+    )
+    handing = 11 * resized + header.size
+    return int(_MARGIN * max(reading, converting, resizing, handing)) + _FIXED
 
 
 def _seconds(header: Header) -> float:

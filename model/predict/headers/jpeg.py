@@ -84,6 +84,12 @@ def _header(data: Bytes, found: _Findings) -> Header:
     if found.frame is None or found.scan is None or found.scan.marker != _SOS:
         raise CorruptImage("the JPEG image is truncated before its pixels; send the complete file")
     precision, height, width, count = struct.unpack_from(">BHHB", data, found.frame.start + 4)
+    scanned = data[found.scan.start + 4]
+    if (
+        found.frame.end - found.frame.start != 10 + 3 * count
+        or found.scan.end - found.scan.start != 8 + 2 * scanned
+    ):
+        raise CorruptImage("a segment of the JPEG image's header is damaged; send the complete file")
     if precision != 8 or count not in _MODES:
         raise UnsupportedFormat(
             f"JPEG images with {count} channels of {precision} bits are not supported; "
@@ -100,7 +106,7 @@ def _header(data: Bytes, found: _Findings) -> Header:
     columns, rows = -(-width // (8 * max(across))), -(-height // (8 * max(down)))
     samples = 64 * columns * rows * sum(a * d for a, d in zip(across, down, strict=True))
     scans, kind = 1, "baseline"
-    if found.frame.marker in _PROGRESSIVE or data[found.scan.start + 4] < count:
+    if found.frame.marker in _PROGRESSIVE or scanned < count:
         kind = "progressive"
         scans = jpeg_scans(data, MOST_SCANS, found.scan.start)
         if scans > MOST_SCANS:

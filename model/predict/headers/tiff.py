@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from model.predict.headers.header import Bytes, Header
 from model.predict.headers.ifd import ASCII, BYTE, SIZES, UNDEFINED, Ifd, ifd_at, tiff_start
 from model.predict.headers.orientation import ifd_orientation, upright_by, xmp_orientation
-from model.predict.headers.tiff_pixels import pixel_mode
+from model.predict.headers.tiff_pixels import MOST_SAMPLES, pixel_mode
 from model.predict.image_errors import CorruptImage, UnsupportedFormat
 
 MOST_PARTS = 100_000  # strips or tiles
@@ -45,7 +45,7 @@ _OPTIONS = {292: 1, 293: 1, 317: 1, 332: 1, 347: 2**17, 512: 1, 513: 1, 514: 1, 
 _KEPT = {
     _WIDTH: 1,
     _HEIGHT: 1,
-    _BITS: 16,
+    _BITS: MOST_SAMPLES,
     _COMPRESSION: 1,
     _PHOTOMETRIC: 1,
     _FILL: 1,
@@ -53,8 +53,8 @@ _KEPT = {
     _PLANAR: 1,
 } | {
     _COLOURS: 3 * 256,
-    _EXTRA: 16,
-    _FORMAT: 16,
+    _EXTRA: MOST_SAMPLES,
+    _FORMAT: MOST_SAMPLES,
     _PROFILE: MOST_PROFILE,
     **_OPTIONS,
 }
@@ -140,14 +140,13 @@ def _parts(ifd: Ifd, width: int, height: int, planes: int) -> _Parts:
     return _Parts(across, down, count, tiled)
 
 
-def _kept(ifd: Ifd) -> dict[int, tuple[int, int]]:
-    """Return the tags, other than those of the parts, that the picture depends on: tag → its type and values."""
+def _kept(ifd: Ifd) -> dict[int, int]:
+    """Return the tags, other than those of the parts, that the picture depends on: tag → how many values count."""
     return {
-        tag: (entry.type, entry.count)
+        tag: min(entry.count, _KEPT[tag])
         for tag, entry in ifd.entries.items()
         if tag in _KEPT
-        and entry.count <= _KEPT[tag]
-        and not (tag == _PROFILE and entry.type not in (BYTE, UNDEFINED))
+        and not (tag == _PROFILE and (entry.type not in (BYTE, UNDEFINED) or entry.count > MOST_PROFILE))
     }
 
 
@@ -166,7 +165,7 @@ def essential(data: bytes) -> bytes:
     else:
         same, lists = {_ROWS: _ROWS}, {_STRIPS: (_STRIPS, _TILES), _STRIP_BYTES: (_STRIP_BYTES, _TILE_BYTES)}
     sources = {tag: tag for tag in tags} | {tag: tag for tag in same if tag in ifd.entries}
-    counts = {tag: count for tag, (_, count) in tags.items()}
+    counts = dict(tags)
     for tag, candidates in lists.items():
         source = next((candidate for candidate in candidates if candidate in ifd.entries), None)
         if source is not None:

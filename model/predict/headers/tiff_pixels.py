@@ -6,7 +6,7 @@ from model.predict.headers.ifd import Ifd
 from model.predict.image_errors import UnsupportedFormat
 
 _BITS, _PHOTOMETRIC, _FILL, _SAMPLES, _EXTRA, _FORMAT, _PLANAR = 258, 262, 266, 277, 338, 339, 284
-_MOST_SAMPLES = 6
+MOST_SAMPLES = 6
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
 _OLD_JPEG, _JPEG = 6, 7
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
@@ -16,14 +16,14 @@ _PREMULTIPLIED, _ALPHA, _CORELDRAW = 1, 2, 999
 def pixel_mode(ifd: Ifd, compression: int) -> tuple[tuple[int, ...], str]:
     """Return the bits of each sample, and Pillow's mode. Raise UnsupportedFormat for pixels that it cannot read."""
     photometric = _YCBCR if compression == _OLD_JPEG else ifd.number(_PHOTOMETRIC, 0)
-    extra = ifd.numbers(_EXTRA, _MOST_SAMPLES)
+    extra = ifd.numbers(_EXTRA, MOST_SAMPLES)
     coloured = compression == _OLD_JPEG and photometric in (_RGB, _YCBCR)
     samples = ifd.number(_SAMPLES, 3 if coloured else 1)
-    bits = ifd.numbers(_BITS, _MOST_SAMPLES) or (1,)
-    formats = set(ifd.numbers(_FORMAT, _MOST_SAMPLES)) or {_UNSIGNED}
+    bits = ifd.numbers(_BITS, MOST_SAMPLES) or (1,)
+    formats = set(ifd.numbers(_FORMAT, MOST_SAMPLES)) or {_UNSIGNED}
     if ifd.number(_PLANAR, 1) == 2 and extra and not any(extra):
         bits, samples, extra = bits[: -len(extra)], samples - len(extra), ()
-    bits = bits * samples if len(bits) == 1 and samples <= _MOST_SAMPLES else bits[:samples]
+    bits = bits * samples if len(bits) == 1 and samples <= MOST_SAMPLES else bits[:samples]
     mode = _mode(photometric, bits, extra) if len(bits) == samples and len(formats) == 1 else None
     if _FLOAT in formats or max(bits, default=0) > 16:
         mode = {_FLOAT: "F"}.get(max(formats), "I")
@@ -46,7 +46,7 @@ def pixel_mode(ifd: Ifd, compression: int) -> tuple[tuple[int, ...], str]:
 
 
 def _said(bits: tuple[int, ...]) -> str:
-    return ", ".join(map(str, bits[:_MOST_SAMPLES])) or "no"
+    return ", ".join(map(str, bits[:MOST_SAMPLES])) or "no"
 
 
 def _mode(photometric: int, bits: tuple[int, ...], extra: tuple[int, ...]) -> str | None:
