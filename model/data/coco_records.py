@@ -13,6 +13,7 @@ from model.config.categories import Category
 from model.data.augment import Shape
 from model.data.fields import DataError
 from model.data.images import Pixels, read_rgb
+from model.errors import reason
 from model.predict.image_errors import ImageError
 
 # What to do about crowds that are none.
@@ -82,7 +83,7 @@ def read_image(record: Record) -> Pixels:
     try:
         pixels = read_rgb(record.path)
     except (OSError, ImageError) as error:
-        raise DataError(f"{label}: {error}") from error
+        raise DataError(f"{label}: {reason(error)}") from error
     height, width = pixels.shape[:2]
     if (height, width) != (record.height, record.width):
         raise DataError(f"{label}: {width}×{height}, annotated as {record.width}×{record.height}")

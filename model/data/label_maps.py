@@ -1,27 +1,34 @@
 """Images with label maps, read and checked.
 
 A data set is a JSON file that says what pixel values mean (model/data/labelling.py) and a folder of pairs of the same
-name, `images/a.jpg` (or .jpeg, .png) and `labels/a.png`. A label map is a PNG of 8 bits a pixel, of its image's size.
+name, `images/a.jpg` (or another suffix of pictures) and `labels/a.png`. A label map is a PNG of one channel, of its
+image's size.
 
 H, W image size
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from tqdm import tqdm
+from PIL.PngImagePlugin import PngImageFile
 
 from model.data.fields import DataError
 from model.data.images import Pixels, read_rgb, read_size
 from model.data.labelling import Labelling, read_labelling
+from model.errors import reason
 from model.predict.image_errors import ImageError
+from model.predict.suffixes import IMAGE_SUFFIXES, is_listed
+from model.progress import progress
 
-_FORMATS = (".jpg", ".jpeg", ".png")
+_LABELS = frozenset((".png",))
+_PNG = b"\x89PNG\r\n\x1a\n"
+_DEPTH = 24  # where the first chunk of a PNG file, its header, says how many bits a sample has
+_CHANNELS = ("1", "L", "P", "I;16")  # Pillow's names of pixels with one channel
 _LISTED = 10  # problems in one error message
 
 
@@ -47,7 +54,7 @@ class LabelMaps:
         try:
             pixels = read_rgb(pair.image)
         except (OSError, ImageError) as error:
-            raise DataError(f"{pair.image}: {error}") from error
+            raise DataError(f"{pair.image}: {reason(error)}") from error
         labels = self.read_labels(index)
         if labels.shape != pixels.shape[:2]:
             raise DataError(_sizes_differ(pair, (pixels.shape[1], pixels.shape[0]), labels.shape[::-1]))
@@ -69,8 +76,8 @@ def load_label_maps(file: Path, folder: Path) -> LabelMaps:
     """
     labelling = read_labelling(file)
     problems: list[str] = []
-    images = _by_stem(folder / "images", _FORMATS, problems)
-    labels = _by_stem(folder / "labels", (".png",), problems)
+    images = _by_stem(folder / "images", IMAGE_SUFFIXES, problems)
+    labels = _by_stem(folder / "labels", _LABELS, problems)
     alone = [(images | labels)[stem] for stem in sorted(images.keys() ^ labels.keys())]
     problems += [f"{path}: {_missing_partner(path, path.stem in images)}" for path in alone]
     pairs = tuple(
@@ -78,7 +85,7 @@ def load_label_maps(file: Path, folder: Path) -> LabelMaps:
     )
     if not pairs and not problems:
         raise DataError(f"{folder}: there are no images in {folder / 'images'}")
-    for pair in tqdm(pairs, "checking label maps", leave=False, delay=3):
+    for pair in progress(pairs, "checking label maps", leave=False, delay=3):
         try:
             _check_pair(pair)
         except DataError as error:
@@ -112,16 +119,26 @@ def together(datasets: Sequence[LabelMaps], like: Labelling | None = None) -> La
 
 
 def read_values(path: Path) -> Pixels:
-    """Return the pixel values [H, W] of a label map. Raises DataError if the file is none."""
+    """Return the pixel values [H, W] of a label map, as they stand in its file. Raises DataError if it is none."""
     try:
-        with Image.open(path) as file:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {reason(error)}") from error
+    if not data.startswith(_PNG):
+        raise DataError(f"{path} is no PNG file; a label map must be one")
+    try:
+        with PngImageFile(io.BytesIO(data)) as file:
             mode, values = file.mode, np.asarray(file)
     except Exception as error:  # Pillow raises nearly anything at a damaged file
-        raise DataError(f"{path}: {error}") from error
-    if mode not in ("L", "P"):
+        raise DataError(f"{path} cannot be decoded, it is damaged or not complete") from error
+    if mode not in _CHANNELS:
         hint = "; are these colours instead of class ids?" if mode in ("RGB", "RGBA") else ""
-        raise DataError(f"{path}: expected one channel of 8 bits (mode L or P), it is of mode {mode}{hint}")
-    return values
+        raise DataError(f"{path}: expected one channel of class ids, it is of mode {mode}{hint}")
+    if mode == "L":
+        values = values // (255 // (2 ** data[_DEPTH] - 1))  # Pillow spreads 2 and 4 bits over 0 to 255
+    if values.max(initial=0) > 255:
+        raise DataError(f"{path}: class ids are 0 to 255, but one of its pixel values is {values.max()}")
+    return values.astype(np.uint8)
 
 
 def _check_pair(pair: Pair) -> None:
@@ -129,7 +146,7 @@ def _check_pair(pair: Pair) -> None:
     try:
         found = read_size(pair.image)
     except (OSError, ImageError) as error:
-        raise DataError(f"{pair.image}: {error}") from error
+        raise DataError(f"{pair.image}: {reason(error)}") from error
     if (found.height, found.width) != values.shape:
         raise DataError(_sizes_differ(pair, (found.width, found.height), values.shape[::-1]))
     _check_values(pair.labels, values, pair.values)
@@ -149,12 +166,12 @@ def _sizes_differ(pair: Pair, image: tuple[int, ...], labels: tuple[int, ...]) -
     return f"{pair.labels}: {width}×{height}, but {pair.image.name} is {w}×{h}"
 
 
-def _by_stem(folder: Path, formats: tuple[str, ...], problems: list[str]) -> dict[str, Path]:
+def _by_stem(folder: Path, suffixes: frozenset[str], problems: list[str]) -> dict[str, Path]:
     """Return the folder's pictures by name; those whose name another one has are added to the problems."""
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}: images and label maps stand in images/ and labels/")
     found: dict[str, Path] = {}
-    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in formats):
+    for path in sorted(path for path in folder.iterdir() if is_listed(path, suffixes)):
         first = found.setdefault(path.stem, path)
         if first != path:
             problems.append(f"{path}: {first.name} has the same name, so its partner is not clear")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config.categories import Category
-from model.data.fields import DataError, read_json
+from model.data.fields import DataError, read_json, whole
 from model.masks.palette import VOID, Colour, default_palette, parse_palette
 
 
@@ -64,9 +64,10 @@ def read_labelling(file: Path) -> Labelling:
 
 
 def _pixel_value(file: Path, value: Any, key: str) -> int:
-    if type(value) is not int or not 0 <= value <= 255:
+    number = whole(value)
+    if number is None or not 0 <= number <= 255:
         raise DataError(f"{file}: {key!r} must be a pixel value from 0 to 255, got {value!r}")
-    return value
+    return number
 
 
 def _name(file: Path, entry: dict[str, Any]) -> str:

@@ -19,7 +19,13 @@ class Ended(NamedTuple):
 
     @property
     def error(self) -> str:
-        """The one line of a command that failed."""
+        """The one line of a command that was used wrongly."""
+        assert self.code == 2 and self.err.count("\n") == 1, self
+        return self.err.rstrip("\n")
+
+    @property
+    def failure(self) -> str:
+        """The one line of a command that failed, though it was used rightly."""
         assert self.code == 1 and self.err.count("\n") == 1, self
         return self.err.rstrip("\n")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from model.data.fields import DataError
 from model.data.images import Pixels
 from model.data.label_augment import LabelAugmentation
 from model.data.label_map_samples import LabelMapTrainingSet, collate_label_maps
-from model.data.label_maps import load_label_maps, together
+from model.data.label_maps import load_label_maps, read_values, together
 from model.data.labelling import read_labelling
 from model.data.samplers import Draw
 from model.masks.palette import VOID
@@ -62,11 +64,73 @@ def test_every_problem_names_its_file(tmp_path: Path) -> None:
         "/images/0.png: no label map labels/0.png",
         "/labels/1.png: no image images/1.jpg",
         "/labels/2.png: 96×60, but 2.png is 96×64",
-        "/labels/3.png: expected one channel of 8 bits (mode L or P), it is of mode RGB; "
+        "/labels/3.png: expected one channel of class ids, it is of mode RGB; "
         "are these colours instead of class ids?",
         "/labels/4.png: pixel values that are neither a class's id nor ignored: 77 (6144 pixels)",
     ]
-    assert lines[6].startswith("/labels/5.png: cannot identify image file")
+    assert lines[6] == "/labels/5.png is no PNG file; a label map must be one"
+
+
+def png(rows: list[list[int]], depth: int) -> bytes:
+    """Return a grey PNG file with samples of 1 to 16 bits, which Pillow itself does not write."""
+    height, width = len(rows), len(rows[0])
+    packed = b""
+    for row in rows:
+        bits = "".join(f"{value:0{depth}b}" for value in row)
+        bits += "0" * (-len(bits) % 8)
+        packed += b"\0" + bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
+    header = struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(packed)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_indices_of_every_depth_are_read_as_they_stand(depth: int, tmp_path: Path) -> None:
+    most = min(2**depth - 1, 255)
+    rows = [[0, 1, most], [1, 1, 0]]
+    (tmp_path / "a.png").write_bytes(png(rows, depth))
+    values = read_values(tmp_path / "a.png")
+    assert values.dtype == np.uint8 and values.tolist() == rows
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_indices_of_a_palette_are_read_as_they_stand(bits: int, tmp_path: Path) -> None:
+    labels = Image.fromarray(np.array([[0, 1], [1, 2**bits - 1]], np.uint8))
+    labels.putpalette([part for i in range(256) for part in (255 - i, i, 0)])
+    labels.save(tmp_path / "a.png", bits=bits)
+    assert read_values(tmp_path / "a.png").tolist() == [[0, 1], [1, 2**bits - 1]]
+
+
+def test_ids_beyond_a_byte_and_damaged_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png([[0, 256]], 16))
+    with pytest.raises(
+        DataError, match=r"a\.png: class ids are 0 to 255, but one of its pixel values is 256"
+    ):
+        read_values(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes(png([[0] * 99] * 99, 8)[:-40])
+    with pytest.raises(DataError, match=r"a\.png cannot be decoded, it is damaged or not complete$"):
+        read_values(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"b\.png cannot be read: no such file or directory$"):
+        read_values(tmp_path / "b.png")
+
+
+def test_pictures_are_found_by_every_suffix_and_hidden_files_are_not(tmp_path: Path) -> None:
+    suffixes = ("jpe", "JFIF", "JPG", "Jpeg", "webp", "TIF", "bmp")
+    file = label_files.write(tmp_path, count=len(suffixes))
+    for index, suffix in enumerate(suffixes):
+        picture = Image.open(tmp_path / f"images/{index}.png")
+        picture.save(tmp_path / f"images/{index}.{suffix}", "JPEG" if suffix[0] in "jJ" else None)
+        (tmp_path / f"images/{index}.png").unlink()
+    (tmp_path / "labels/0.png").rename(tmp_path / "labels/0.PNG")
+    for folder in ("images", "labels"):
+        (tmp_path / folder / "._0.png").write_bytes(b"what macOS keeps")
+        (tmp_path / folder / "notes.txt").touch()
+    data = load_label_maps(file, tmp_path)
+    assert [pair.image.name for pair in data.pairs] == [f"{i}.{s}" for i, s in enumerate(suffixes)]
+    assert data.read(0)[0].shape == (64, 96, 3)
 
 
 def test_two_images_of_one_name_are_a_problem(tmp_path: Path) -> None:
@@ -101,6 +165,10 @@ SKY, ROAD = {"id": 0, "name": "sky"}, {"id": 1, "name": "road"}
         ({"classes": [SKY]}, "there must be 2 to 255 classes, got 1"),
         ({"classes": [SKY, {"id": 300, "name": "b"}]}, "'id' must be a pixel value from 0 to 255, got 300"),
         ({"classes": [SKY, {"id": True, "name": "b"}]}, "'id' must be a pixel value"),
+        (
+            {"classes": [SKY, {"id": "one", "name": "b"}]},
+            "'id' must be a pixel value from 0 to 255, got 'one'",
+        ),
         ({"classes": [SKY, {"id": 1}]}, "class 1 needs a name"),
         ({"classes": [SKY, ROAD], "ignore": 255}, "'ignore' must be a list"),
         ({"classes": [SKY, ROAD], "ignore": [1]}, "pixel value 1 is listed more than once"),
@@ -114,6 +182,13 @@ def test_a_bad_file_of_classes_is_refused(data: Any, says: str, tmp_path: Path) 
     with pytest.raises(DataError, match=says) as raised:
         read_labelling(file)
     assert str(raised.value).startswith(str(file))
+
+
+def test_pixel_values_are_read_as_ids_are(tmp_path: Path) -> None:
+    file = tmp_path / "data.json"
+    file.write_text(json.dumps({"classes": [SKY | {"id": "0"}, ROAD | {"id": 1.0}], "ignore": ["255"]}))
+    labelling = read_labelling(file)
+    assert [c.id for c in labelling.classes] == [0, 1] and labelling.ignore == (255,)
 
 
 def test_the_example_is_camvid() -> None:

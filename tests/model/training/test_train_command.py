@@ -161,7 +161,7 @@ def test_a_bug_is_not_called_a_mistake(file: Path, tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(loop, "train", broken)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    said = command("train", "--data", file, "--images", file.parent, "--out", tmp_path).error
+    said = command("train", "--data", file, "--images", file.parent, "--out", tmp_path).failure
     assert said.startswith("internal error: ValueError: shapes differ") and str(tmp_path) in said
 
 
