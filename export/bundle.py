@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from export.errors import BundleError
+from export.external import check_self_contained
 from export.manifest import MANIFEST, Manifest, read_manifest
 from export.session import Execution, GraphPass, open_session
 from model.pointrend.point_head import PointHead
@@ -42,6 +43,7 @@ def open_bundle(folder: Path, execution: Execution | None = None) -> Bundle:
     """Check every file of a bundle and make it ready to predict. Raises BundleError."""
     manifest = read_manifest(folder)
     check_files(folder, manifest)
+    check_self_contained(folder / GRAPH)
     run = GraphPass(open_session(folder / GRAPH, execution or Execution()))
     predictor = _PREDICTORS[manifest.task](manifest, run, open_head(folder, manifest))
     return Bundle(manifest, predictor, run.providers, run.shrink)
