@@ -18,7 +18,7 @@ from service.settings import Settings
 PROCESS: Mapping[str, int] = {"cpu": 1_000_000_000, "cuda": 2_000_000_000}
 USED = 0.75  # share of the memory that the process and all default budgets may take together
 SHARES: Mapping[str, float] = {"held": 1 / 6, "decode": 1 / 3, "render": 1 / 4, "encode": 1 / 4}
-LEAST = 1_000_000  # bytes; in less, not even a small picture can be decoded, rendered or encoded
+LEAST = 16_000_000  # bytes; in less, not even a small picture can be decoded, rendered or encoded
 
 
 @dataclass(frozen=True)

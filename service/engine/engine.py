@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from threading import Event
@@ -36,6 +37,7 @@ from service.output.encode import Answer, encode
 from service.output.format import Found
 from service.output.formats import FORMATS
 
+_log = logging.getLogger(__name__)
 LARGE_BODY = 1_000_000  # bytes; searching the header of a larger one would hold up the event loop
 
 
@@ -120,7 +122,19 @@ class Engine:
         request.arrived = asyncio.get_running_loop().time()
         await self._process(request, self._intake.plan(request, self._intake.read(request.image)))
         golden.check(name, task, self.manifest.model.golden, request.result)
+        self._warn_of_short_queue()
         self.ready = True
+
+    def _warn_of_short_queue(self) -> None:
+        least, most = self._costs.coarse(self._intake.largest_input), self._config.most_seconds
+        if least > most:
+            _log.warning(
+                "queue_seconds: a request to %s may take %.2f s, but a coarse pass takes about %.2f s, so that large "
+                "images will be refused: allow more",
+                self.manifest.name,
+                most,
+                least,
+            )
 
     async def _plan(self, request: Request) -> Job:
         if len(request.image) > LARGE_BODY:
