@@ -18,7 +18,8 @@ from service.settings import Settings
 PROCESS: Mapping[str, int] = {"cpu": 1_000_000_000, "cuda": 2_000_000_000}
 USED = 0.75  # share of the memory that the process and all default budgets may take together
 SHARES: Mapping[str, float] = {"held": 1 / 6, "decode": 1 / 3, "render": 1 / 4, "encode": 1 / 4}
-LEAST = 16_000_000  # bytes; in less, not even a small picture can be decoded, rendered or encoded
+# Bytes in which a small picture, such as the golden one, can be decoded, rendered and encoded.
+LEAST: Mapping[str, int] = {"decode": 50_000_000, "render": 20_000_000, "encode": 20_000_000}
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def plan(settings: Settings, memory: int) -> Budgets:
     if total > memory:
         raise UserError(f"memory_bytes: {_size(total)} is more than the {_size(memory)} that are there")
     given: dict[str, int | None] = {name: getattr(settings, f"{name}_bytes") for name in SHARES}
-    least = {name: settings.max_body_bytes if name == "held" else LEAST for name in SHARES}
+    least = {"held": settings.max_body_bytes, **LEAST}
     process = PROCESS[settings.device]
     room = max(0.0, total * USED - process)
     chosen = {

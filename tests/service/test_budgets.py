@@ -60,8 +60,8 @@ def test_a_machine_that_is_too_small_is_told_what_would_do() -> None:
     )
     plan(Settings(), 1_540_000_000)
     assert "at least 2.87 GB" in refused(2 * GIB, device="cuda")
-    assert "at least 1.34 GB" in refused(GIB, held_bytes=25_000_000)  # the others need little
-    assert refused(GIB, max_body_bytes=1000).endswith("it must be at least 1.34 GB")
+    assert "at least 1.53 GB" in refused(GIB, held_bytes=25_000_000)
+    assert refused(GIB, max_body_bytes=1000).endswith("it must be at least 1.53 GB")
 
 
 def test_budgets_that_do_not_fit_into_the_memory_are_refused_with_what_fits() -> None:
@@ -82,7 +82,7 @@ def test_a_budget_that_holds_no_body_or_no_picture_is_refused() -> None:
     assert plan(Settings(held_bytes=10_000_000, max_body_bytes=10_000_000), 4 * GIB).held == 10_000_000
     assert (
         refused(4 * GIB, decode_bytes=500)
-        == "decode_bytes: 500 bytes is too little: it must be at least 1 MB"
+        == "decode_bytes: 500 bytes is too little: it must be at least 50 MB"
     )
 
 

@@ -71,9 +71,9 @@ def test_a_busy_machine_does_not_make_requests_too_costly(discs: Discs) -> None:
 
 
 def test_over_http_it_is_a_413(discs: Discs) -> None:
-    with TestClient(create_app(settings(decode_bytes=20_000_000), [disc_bundle(discs)])) as client:
+    with TestClient(create_app(settings(decode_bytes=50_000_000), [disc_bundle(discs)])) as client:
         wait_for(lambda: client.get("/readyz").is_success)
-        large = encoded(picture(2000, 2000))
+        large = encoded(picture(3000, 3000))
         refused = client.post("/segment", content=large, headers={"content-type": "image/png"})
         assert (refused.status_code, refused.json()["type"]) == (413, "/problems/too-much-memory")
 
