@@ -15,8 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.masks.axis import Axis, axis
+
 THRESHOLD = np.float32(0.5)
-_BLOCK = 1 << 16  # Pixels treated at a time: temporaries stay in the cache, and their memory is reused.
+_BLOCK = 1 << 16  # pixels of a tile: its temporaries stay in the cache, and nothing grows with the crop
+_DENSE = 0.2  # share of a tile's pixels from which on interpolating all of them is faster
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,87 +40,113 @@ class SoftCrop:
     probability: NDArray[np.float32]
 
 
-def paste(prob: NDArray[np.float32], box: Sequence[float], width: int, height: int) -> Crop:
-    """Return the binary mask of `box` in an image of `width` × `height` pixels: probability ≥ 0.5.
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """Some whole columns of a crop, or a part of one column. `columns` is bool, a column after the other."""
+
+    x: slice
+    y: slice
+    columns: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Pasting:
+    """A crop that is yet to be computed."""
+
+    x: Axis
+    y: Axis
+    prob: NDArray[np.float32]
+
+    def tiles(self) -> Iterator[Tile]:
+        """Return the crop in the order of its columns, in tiles of at most 65,536 pixels."""
+        if not self.x.size or not self.y.size:
+            return
+        sampler = _Sampler.of(self.prob)
+        columns = max(1, _BLOCK // self.y.size)
+        y = self.y.places(0, self.y.size) if self.y.size <= _BLOCK else None
+        for left in range(0, self.x.size, columns):
+            right = min(left + columns, self.x.size)
+            x = self.x.places(left, right)
+            for top in range(0, self.y.size, _BLOCK):
+                bottom = min(top + _BLOCK, self.y.size)
+                rows = y or self.y.places(top, bottom)
+                yield Tile(slice(left, right), slice(top, bottom), sampler(x, rows))
+
+
+def pasting(prob: NDArray[np.float32], box: Sequence[float], width: int, height: int) -> Pasting:
+    """Return the crop of `box` in an image of `width` × `height` pixels: probability ≥ 0.5; nothing is computed yet.
 
     prob: float32 [s, s], 0–1. box: (x0, y0, x1, y1) in image pixels; what lies outside the image is
     left out, and a box that holds no pixel centre gives an empty crop.
-
-    Like PointRend, this interpolates only where it is uncertain: between four mask cells on the same side of the
-    threshold every pixel is on that side, too, so only pixels at the contour are interpolated.
     """
-    x, y = _axes(prob, box, width, height)
-    rimmed = _rimmed(prob)
-    inside = (rimmed >= THRESHOLD).view(np.uint8)
-    votes = (inside[:-1, :-1] + inside[:-1, 1:] + inside[1:, :-1] + inside[1:, 1:]).T.take(y.cell, axis=1)
-    state = np.empty((x.size, y.size), np.uint8)  # votes per pixel: 0 out, 4 in, 1–3 uncertain
-    for part in _blocks(x, y):
-        block = state[part]
-        votes.take(x.cell[part], axis=0, out=block, mode="clip")  # the default mode would buffer `out`
-        uncertain = np.flatnonzero((block & 3) > 0)
-        column, row = np.divmod(uncertain, y.size)
-        block >>= 2  # the mask, with the uncertain pixels out
-        block.reshape(-1)[uncertain] = _bilinear(rimmed, x, y, column + part.start, row) >= THRESHOLD
-    return Crop(x.start, y.start, state.view(np.bool_).T)
+    x0, y0, x1, y1 = box
+    return Pasting(axis(prob.shape[1], x0, x1, width), axis(prob.shape[0], y0, y1, height), prob)
+
+
+def crop_size(box: Sequence[float], width: int, height: int) -> tuple[int, int]:
+    """Return the width and height of a box's crop in an image of `width` × `height` pixels."""
+    x0, y0, x1, y1 = box
+    return axis(1, x0, x1, width).size, axis(1, y0, y1, height).size
+
+
+def paste(prob: NDArray[np.float32], box: Sequence[float], width: int, height: int) -> Crop:
+    """Return the whole crop of `box` at once: see `pasting`."""
+    begun = pasting(prob, box, width, height)
+    columns = np.empty((begun.x.size, begun.y.size), np.bool_)
+    for tile in begun.tiles():
+        columns[tile.x, tile.y] = tile.columns
+    return Crop(begun.x.start, begun.y.start, columns.T)
 
 
 def paste_soft(prob: NDArray[np.float32], box: Sequence[float], width: int, height: int) -> SoftCrop:
     """Return what `paste` compares with its threshold: `paste(…).bitmap == (paste_soft(…).probability >= 0.5)`."""
-    x, y = _axes(prob, box, width, height)
-    rimmed = _rimmed(prob)
-    # Separable: rows first, where the mask is still small; the arithmetic of `_bilinear`.
-    above = rimmed[y.cell]
-    rows = above + y.weight[:, None] * (rimmed[y.cell + 1] - above)
-    before = np.ascontiguousarray(rows.T)  # [s + 2, h]
-    step = before[1:] - before[:-1]
-    probability = np.empty((x.size, y.size), np.float32)
-    scratch = np.empty((_columns(y), y.size), np.float32)
-    for part in _blocks(x, y):
-        cell, values = x.cell[part], probability[part]
-        step.take(cell, axis=0, out=values, mode="clip")
-        values *= x.weight[part, None]
-        values += before.take(cell, axis=0, out=scratch[: cell.size], mode="clip")
-    return SoftCrop(x.start, y.start, probability.T)
+    begun = pasting(prob, box, width, height)
+    probability = np.empty((begun.x.size, begun.y.size), np.float32)
+    if probability.size:
+        y = begun.y.places(0, begun.y.size)
+        columns = max(1, _BLOCK // begun.y.size)
+        across = _rimmed(prob).T.copy()
+        for left in range(0, begun.x.size, columns):
+            right = min(left + columns, begun.x.size)
+            probability[left:right] = _interpolated(across, begun.x.places(left, right), y)
+    return SoftCrop(begun.x.start, begun.y.start, probability.T)
+
+
+# The cell at or before each pixel, and the weight of the next cell.
+_Places = tuple[NDArray[np.intp], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)
-class _Axis:
-    """Where the pixel centres of one axis fall among the cells of the rimmed mask."""
+class _Sampler:
+    """A mask, turned so that its columns are contiguous, with the zeros that surround it.
 
-    start: int  # first pixel of the crop
-    cell: NDArray[np.intp]  # [size], 0..s: the cell at or before the centre
-    weight: NDArray[np.float32]  # [size], 0–1: of the next cell
+    Like PointRend, this interpolates only where it is uncertain: between four mask cells on the same side of the
+    threshold every pixel is on that side, too, so only pixels at the contour are interpolated.
+    """
 
-    @property
-    def size(self) -> int:
-        return self.cell.size
+    across: NDArray[np.float32]  # [s + 2, s + 2]
+    votes: NDArray[np.uint8]  # [s + 1, s + 1]: how many of the four cells around are foreground
 
+    @classmethod
+    def of(cls, prob: NDArray[np.float32]) -> _Sampler:
+        across = _rimmed(prob).T.copy()
+        inside = (across >= THRESHOLD).view(np.uint8)
+        return cls(across, inside[:-1, :-1] + inside[:-1, 1:] + inside[1:, :-1] + inside[1:, 1:])
 
-def _axes(prob: NDArray[np.float32], box: Sequence[float], width: int, height: int) -> tuple[_Axis, _Axis]:
-    x0, y0, x1, y1 = box
-    return _axis(prob.shape[1], x0, x1, width), _axis(prob.shape[0], y0, y1, height)
-
-
-def _axis(side: int, low: float, high: float, length: int) -> _Axis:
-    # float32 and this order of operations, as the reference: a centre on the very edge decides alike.
-    lo, hi, half = np.float32(low), np.float32(high), np.float32(0.5)
-    start = max(0, int(np.ceil(lo - half)))
-    stop = min(length, int(np.floor(hi - half)) + 1) if hi > lo else start
-    centre = np.arange(start, stop, dtype=np.float32) + half
-    grid = (centre - lo) / max(hi - lo, np.finfo(np.float32).tiny) * 2 - 1
-    position = ((grid + 1) * side - 1) / 2 + 1
-    cell = np.clip(np.floor(position).astype(np.intp), 0, side)
-    return _Axis(start, cell, np.clip(position - cell.astype(np.float32), 0, 1))
-
-
-def _columns(y: _Axis) -> int:
-    """Return how many columns are treated at a time."""
-    return max(1, _BLOCK // max(1, y.size))
-
-
-def _blocks(x: _Axis, y: _Axis) -> Iterator[slice]:
-    columns = _columns(y)
-    return (slice(start, start + columns) for start in range(0, x.size if y.size else 0, columns))
+    def __call__(self, x: _Places, y: _Places) -> NDArray[np.bool_]:
+        """Return the mask at the pixels of some columns: bool [columns, rows]."""
+        first, last = int(x[0][0]), int(x[0][-1])
+        votes = self.votes[first : last + 1].take(y[0], axis=1).take(x[0] - first, axis=0)
+        uncertain = (votes & 3) > 0
+        votes >>= 2  # the mask, with the uncertain pixels out
+        mask = votes.view(np.bool_)
+        places = np.flatnonzero(uncertain)
+        if places.size > _DENSE * mask.size:
+            mask |= uncertain & (_interpolated(self.across, x, y) >= THRESHOLD)
+        elif places.size:
+            column, row = np.divmod(places, mask.shape[1])
+            mask.reshape(-1)[places] = _bilinear(self.across, x, y, column, row) >= THRESHOLD
+        return mask
 
 
 def _rimmed(prob: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -127,18 +156,31 @@ def _rimmed(prob: NDArray[np.float32]) -> NDArray[np.float32]:
     return rimmed
 
 
+def _interpolated(across: NDArray[np.float32], x: _Places, y: _Places) -> NDArray[np.float32]:
+    """Return the values [columns, rows] of whole columns. Separable; the arithmetic of `_bilinear`."""
+    first, last = int(x[0][0]), int(x[0][-1])
+    part = across[first : last + 2]
+    lines = part.take(y[0], axis=1)
+    lines += y[1] * (part.take(y[0] + 1, axis=1) - lines)
+    cell = x[0] - first
+    values: NDArray[np.float32] = (lines[1:] - lines[:-1]).take(cell, axis=0)
+    values *= x[1][:, None]
+    values += lines.take(cell, axis=0)
+    return values
+
+
 def _bilinear(
-    rimmed: NDArray[np.float32], x: _Axis, y: _Axis, column: NDArray[np.intp], row: NDArray[np.intp]
+    across: NDArray[np.float32], x: _Places, y: _Places, column: NDArray[np.intp], row: NDArray[np.intp]
 ) -> NDArray[np.float32]:
-    """Return the values at the crop's pixels (column, row), each [n], interpolated along y first, then along x."""
-    flat, stride = rimmed.reshape(-1), rimmed.shape[1]
-    corner = y.cell[row] * stride + x.cell[column]
-    weight = y.weight[row]
+    """Return the values at the pixels (column, row), each [n], interpolated along y first, then along x."""
+    flat, stride = across.reshape(-1), across.shape[1]
+    corner = x[0][column] * stride + y[0][row]
+    weight = y[1][row]
     left: NDArray[np.float32] = flat[corner]
-    right: NDArray[np.float32] = flat[corner + 1]
-    left += weight * (flat[corner + stride] - left)
+    right: NDArray[np.float32] = flat[corner + stride]
+    left += weight * (flat[corner + 1] - left)
     right += weight * (flat[corner + stride + 1] - right)
     right -= left
-    right *= x.weight[column]
+    right *= x[1][column]
     right += left
     return right

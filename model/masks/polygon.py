@@ -1,102 +1,182 @@
-"""Encode masks as COCO polygons, directly from their crops."""
+"""Encode masks as COCO polygons, directly from their runs."""
 
 from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.masks.paste import Crop
+from model.masks.corners import Corners, corners
+from model.masks.runs import Check, Runs, nothing
+
+_PART = 1 << 15  # corners that are treated at a time
 
 
-def polygons(crop: Crop) -> list[list[int]]:
-    """Return COCO polygons [x0, y0, x1, y1, …] along the edges of the crop's pixels, in image pixels.
+@dataclass(frozen=True, eq=False)
+class Outlines:
+    """Closed rings, one after the other: `points` are int32 [n, 2] (x, y), and ring i ends before point `stops[i]`."""
+
+    points: NDArray[np.int32]
+    stops: Sequence[int]
+
+    def tolist(self) -> list[list[int]]:
+        """Return the rings as COCO has them, [x0, y0, x1, y1, …]."""
+        starts = [0, *self.stops[:-1]]
+        return [self.points[a:b].ravel().tolist() for a, b in zip(starts, self.stops, strict=False)]
+
+
+def polygons(runs: Runs, check: Check = nothing, most: int | None = None) -> Outlines:
+    """Return COCO polygons along the edges of the mask's pixels, in image pixels. Raise TooDetailed as `corners` does.
 
     There is one ring for each 4-connected component, clockwise as displayed, with its corners only. COCO polygons have
     no holes, because several rings are their union, so holes are cut in: where a hole lies below an edge, the ring
     follows a bridge of no width down to the hole, goes around it in the other direction and returns. Rasterising the
     rings gives the mask again.
     """
-    x, y, below = _corners(crop.bitmap)
-    rings = _trace(below)
-    outer = [bool(crop.bitmap[y[ring[0]], x[ring[0]]]) for ring in rings]
-    firsts = [ring[0] for ring, out in zip(rings, outer, strict=True) if not out]
-    bridges = _bridges(crop.bitmap, x, y, firsts)
-
-    points = list(zip((x + crop.left).tolist(), (y + crop.top).tolist(), strict=True))
-    holes: dict[int, list[tuple[int, int]]] = {}  # by first corner
-    result = []
-    for ring, out in zip(reversed(rings), reversed(outer), strict=True):  # lower holes before their hosts
-        walk = ring if out else ring[:1] + ring[:0:-1]
-        path: list[tuple[int, int]] = []
-        for corner, following in zip(walk, walk[1:] + walk[:1], strict=True):
-            path.append(points[corner])
-            if corner ^ 1 == following and (hanging := bridges.get(corner & ~1)):
-                for hole in sorted(hanging, key=points.__getitem__, reverse=following < corner):
-                    foot = (points[hole][0], points[corner][1])
-                    path += [foot, *holes.pop(hole), foot]
-        if out:
-            distinct = (p for p, before in zip(path, path[-1:] + path, strict=False) if p != before)
-            result.append([value for point in distinct for value in point])
-        else:
-            holes[ring[0]] = [*path, path[0]]
-    return result[::-1]
+    found = corners(runs, check, most)
+    rings = _trace(found, check)
+    outer = found.inside[rings.firsts]
+    cuts, feet = _cuts(found, runs, rings, outer)
+    path, stops = array("i"), []
+    for ring in np.flatnonzero(outer).tolist():
+        check()
+        for piece in _pieces(rings, cuts, ring):
+            path.extend(piece)
+        stops.append(len(path))
+    x = np.concatenate((found.x, found.x[feet[0]]))
+    y = np.concatenate((found.y, found.y[feet[1]]))
+    return _outlines(x, y, np.frombuffer(path, np.int32), stops, runs)
 
 
-def _corners(bitmap: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Return the corners of the boundary, row by row: x, y, and the other end of each one's vertical edge, each [n].
+@dataclass(frozen=True, eq=False)
+class _Rings:
+    """The closed walks along all edges. Each begins at its uppermost, then leftmost corner, and first goes right."""
 
-    Along a row, boundary edges run from corner to corner, so corners 2i and 2i + 1 share a horizontal
-    edge; likewise down each column. Where two pixels touch diagonally there are two corners, one for
-    each pixel.
+    walk: array[int]  # corners, ring after ring
+    stops: NDArray[np.int64]  # [rings]
+    firsts: NDArray[np.int32]  # [rings]: the first corners
+
+    def start(self, ring: int) -> int:
+        return int(self.stops[ring - 1]) if ring else 0
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Where a ring goes down to a hole: after `place` corners of its own walk."""
+
+    place: int
+    foot: int  # the point straight above the hole's first corner
+    hole: int  # ring
+
+
+def _trace(found: Corners, check: Check) -> _Rings:
+    below, seen = _array(found.below), bytearray(found.x.size // 2)
+    lefts, stops = array("i"), []  # the corner at which each horizontal edge is entered
+    steps = 0
+    edge = seen.find(0)
+    while edge >= 0:
+        first = corner = 2 * edge
+        while True:
+            lefts.append(corner)
+            seen[corner >> 1] = 1
+            corner = below[corner ^ 1]
+            if corner == first:
+                break
+            steps += 1
+            if not steps % _PART:
+                check()
+        stops.append(len(lefts))
+        edge = seen.find(0, edge + 1)
+    entered = np.frombuffer(lefts, np.int32)
+    walk = np.stack((entered, entered ^ 1), axis=1)
+    ends = np.array(stops, np.int64)
+    firsts = entered[np.concatenate(([0], ends[:-1]))] if stops else entered
+    return _Rings(_array(walk.reshape(-1)), 2 * ends, firsts)
+
+
+def _array(values: NDArray[np.int32]) -> array[int]:
+    """Return the values in an array, whose items are read faster; in parts, because copying them stops all threads."""
+    result = array("i")
+    for start in range(0, values.size, _PART):
+        result.frombytes(values[start : start + _PART].tobytes())
+    return result
+
+
+def _cuts(
+    found: Corners, runs: Runs, rings: _Rings, outer: NDArray[np.bool_]
+) -> tuple[dict[int, list[_Cut]], NDArray[np.int64]]:
+    """Return the cuts of each ring that has some, in the order of its walk, and the corners of feet [2, n].
+
+    A hole is bridged to the nearest edge straight above its first corner, which may be another hole's. Its foot has
+    the x of the hole's first corner and the y of that edge's corner: points that are no corners, numbered after them.
     """
-    padded = np.pad(bitmap, 1)
-    left, right = padded[:, :-1], padded[:, 1:]
-    change = left ^ right
-    saddle = change[:-1] & change[1:] & (left[:-1] ^ left[1:])
-    y, x = np.nonzero(change[:-1] ^ change[1:] | saddle)
-    copies = 1 + saddle[y, x]
-    y, x = np.repeat(y, copies), np.repeat(x, copies)
-    index = np.arange(x.size)
-    # The first copy ends the edge from the left. It ends the one from above too, unless the two pixels
-    # are the upper right and the lower left one.
-    swap = saddle[y, x] & padded[y, x + 1]
-    order = np.lexsort((np.where(swap, -index, index), y, x))
-    below = np.empty_like(order)
-    below[order[::2]], below[order[1::2]] = order[1::2], order[::2]
-    return x, y, below
+    holes = np.flatnonzero(~outer)
+    firsts = rings.firsts[holes].astype(np.int64)
+    x, y = found.x[firsts].astype(np.int64), found.y[firsts].astype(np.int64)
+    column = runs.height + 1
+    tops = [
+        runs.ends[np.searchsorted(runs.ends, c * column + y - 1, "right") - 1] - c * column
+        for c in (x - 1, x)
+    ]
+    stride = runs.width + 1
+    edges = found.y[::2].astype(np.int64) * stride + found.x[::2]
+    edge = np.searchsorted(edges, np.maximum(*tops) * stride + x, "right") - 1
+    places = np.empty(found.x.size, np.int64)
+    places[np.frombuffer(rings.walk, np.int32)] = np.arange(found.x.size)
+    entry = np.minimum(places[2 * edge], places[2 * edge + 1])  # of the edge, in the rings' walk
+    host = np.searchsorted(rings.stops, entry, "right")
+    leftwards = places[2 * edge] != entry
+    # A hole is walked backwards: from its first corner to its last, and on to its second.
+    begin = np.concatenate(([0], rings.stops))[host]
+    done = np.where(outer[host], entry - begin + 1, rings.stops[host] - entry)
+    backwards = leftwards == outer[host]
+    order = np.lexsort((np.where(backwards, -x, x), done, host))
+    cuts: dict[int, list[_Cut]] = {}
+    rows = (host, done, np.arange(holes.size) + found.x.size, holes)
+    for ring, place, foot, hole in zip(*(row[order].tolist() for row in rows), strict=True):
+        cuts.setdefault(ring, []).append(_Cut(place, foot, hole))
+    return cuts, np.stack((firsts, 2 * edge))
 
 
-def _trace(below: NDArray[np.intp]) -> list[list[int]]:
-    """Return the rings of corners. Each begins at its uppermost, then leftmost corner, and first goes right."""
-    vertical, seen = below.tolist(), bytearray(below.size)
-    rings: list[list[int]] = []
-    for first in range(below.size):
-        if not seen[first]:
-            ring: list[int] = []
-            corner = first
-            while not ring or corner != first:
-                ring += [corner, corner ^ 1]
-                corner = vertical[corner ^ 1]
-            for corner in ring:
-                seen[corner] = 1
-            rings.append(ring)
-    return rings
+def _pieces(rings: _Rings, cuts: dict[int, list[_Cut]], ring: int) -> Iterator[Sequence[int]]:
+    """Return the points of an outer ring with all holes that hang on it, and on these, piece by piece."""
+    walk = rings.walk[rings.start(ring) : int(rings.stops[ring])]
+    open_rings = [(walk, iter(cuts.get(ring, ())), 0)]
+    feet: list[int] = []
+    while open_rings:
+        walk, rest, done = open_rings.pop()
+        cut = next(rest, None)
+        if cut is None:
+            yield walk[done:]
+            if open_rings:  # the hole is closed, and its bridge leads back
+                yield (walk[0], feet.pop())
+            continue
+        yield walk[done : cut.place]
+        yield (cut.foot,)
+        feet.append(cut.foot)
+        open_rings.append((walk, rest, cut.place))
+        start, stop = rings.start(cut.hole), int(rings.stops[cut.hole])
+        hole = rings.walk[start : start + 1] + rings.walk[start + 1 : stop][::-1]
+        open_rings.append((hole, iter(cuts.get(cut.hole, ())), 0))
 
 
-def _bridges(
-    bitmap: NDArray[np.bool_], x: NDArray[np.intp], y: NDArray[np.intp], holes: list[int]
-) -> dict[int, list[int]]:
-    """Return for horizontal edges, by left corner, the holes that are bridged to them, by first corner.
-
-    A hole is bridged to the nearest edge straight above its first corner, which may be another hole's.
-    """
-    stride = bitmap.shape[1] + 1
-    edges = y[::2] * stride + x[::2]
-    hanging: dict[int, list[int]] = {}
-    for hole in holes:
-        above = bitmap[: y[hole], x[hole] - 1 : x[hole] + 1]
-        gaps = np.flatnonzero(~(above[:, 0] & above[:, 1]))
-        top = int(gaps[-1]) + 1 if gaps.size else 0
-        edge = int(np.searchsorted(edges, top * stride + x[hole], side="right")) - 1
-        hanging.setdefault(2 * edge, []).append(hole)
-    return hanging
+def _outlines(
+    x: NDArray[np.int32], y: NDArray[np.int32], path: NDArray[np.int32], stops: Sequence[int], runs: Runs
+) -> Outlines:
+    """Return the rings of points without those that equal the point before them; a ring's first follows its last."""
+    ends = np.array(stops, np.int64)
+    before = np.empty_like(path)
+    before[1:] = path[:-1]
+    before[np.concatenate(([0], ends))[:-1]] = path[ends - 1]
+    kept, parts = np.zeros(path.size + 1, np.int64), []
+    for start in range(0, path.size, _PART):
+        here, past = path[start : start + _PART], before[start : start + _PART]
+        moved = (x[here] != x[past]) | (y[here] != y[past])
+        kept[start + 1 : start + 1 + here.size] = moved
+        here = here[moved]
+        parts.append(np.stack((x[here] + runs.left, y[here] + runs.top), axis=1).astype(np.int32))
+    counts = np.cumsum(kept)[ends]
+    return Outlines(np.concatenate(parts) if parts else np.empty((0, 2), np.int32), counts.tolist())

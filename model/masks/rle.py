@@ -1,4 +1,4 @@
-"""Encode masks as COCO run lengths, directly from their crops.
+"""Encode masks as COCO run lengths, directly from their runs in their crops.
 
 Run lengths (`counts`) are int64 [n]: the lengths of alternating runs, zeros first, down the columns of the whole image,
 from left to right. No bitmap of the image's size is made; only `decode` returns one.
@@ -10,46 +10,75 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.masks.paste import Crop
+from model.masks.runs import Check, Runs, TooDetailed, nothing, runs_of
 
 Counts = NDArray[np.int64]
 
 _CHUNK = 5  # Bits per character of the compressed form. A sixth bit says that more follow.
 _ZERO = 48  # the character for 0
+_CELLS = 1 << 18  # of a label map that are treated at a time, as far as whole columns allow
+_PART = 1 << 15  # numbers that are compressed at a time
 _MAX_CHARACTERS = 7  # 35 bits: more than a difference of two 32-bit counts needs
 
 
 def encode(crop: Crop, width: int, height: int) -> Counts:
     """Return the run lengths of the crop within an image of `width` × `height` pixels."""
-    h, w = crop.bitmap.shape
-    columns = crop.bitmap.T
-    edges = np.empty((w, h + 1), np.bool_)  # whether a run starts or ends above this pixel of its column
-    if h:
-        edges[:, 0], edges[:, h] = columns[:, 0], columns[:, -1]
-        np.not_equal(columns[:, 1:], columns[:, :-1], out=edges[:, 1:h])
-    else:
-        edges[:] = False
-    bounds = np.flatnonzero(edges)
-    bounds += bounds // (h + 1) * (height - h - 1) + crop.left * height + crop.top
-    # Where bounds are equal, a run goes on from the lower edge of one column into the next.
-    joint = np.flatnonzero(bounds[1:] == bounds[:-1])
-    bounds = np.delete(bounds, np.concatenate((joint, joint + 1)))
-    counts = np.diff(bounds, prepend=0, append=width * height)
+    return counts_of(runs_of(crop), width, height)
+
+
+def counts_of(runs: Runs, width: int, height: int) -> Counts:
+    """Return the run lengths of a mask within an image of `width` × `height` pixels."""
+    column = runs.height + 1
+    ends = runs.ends // column
+    ends *= height - column
+    ends += runs.ends
+    ends += runs.left * height + runs.top
+    # Where ends are equal, a run goes on from the lower edge of one column into the next.
+    joint = ends[1:] == ends[:-1]
+    kept = np.ones(ends.size, np.bool_)
+    kept[1:][joint] = kept[:-1][joint] = False
+    counts = np.diff(ends[kept], prepend=0, append=width * height)
     return counts[:-1] if counts[-1] == 0 and counts.size > 1 else counts
 
 
-def encode_labels(labels: NDArray[np.uint8]) -> dict[int, Counts]:
-    """Return the run lengths of every label that occurs in a label map [height, width]."""
-    flat = labels.ravel(order="F")
-    ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]) + 1, flat.size)
-    starts = np.append(0, ends[:-1])
-    values = flat[starts]
+def encode_labels(
+    labels: NDArray[np.uint8], check: Check = nothing, most: int | None = None
+) -> dict[int, Counts]:
+    """Return the run lengths of every label that occurs in a label map [height, width], in the order of labels.
+
+    Raise TooDetailed if it has more than `most` runs.
+    """
+    starts, values = _label_runs(labels, check, most)
     found = {}
-    for label in np.unique(values).tolist():
-        mine = values == label
-        bounds = np.stack([starts[mine], ends[mine]], axis=1).ravel()
-        counts = np.diff(bounds, prepend=0, append=flat.size)
+    for label in np.flatnonzero(np.bincount(values)).tolist():
+        check()
+        mine = np.flatnonzero(values == label)
+        bounds = np.stack([starts[mine], starts[mine + 1]], axis=1).ravel()
+        counts = np.diff(bounds, prepend=0, append=labels.size)
         found[label] = counts[:-1] if counts[-1] == 0 else counts
     return found
+
+
+def _label_runs(
+    labels: NDArray[np.uint8], check: Check, most: int | None
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Return where runs begin down the columns, and the number of cells after them, and the label of each run."""
+    height, width = labels.shape
+    columns = max(1, _CELLS // height)
+    starts, values, count, before = [], [], 0, -1
+    for left in range(0, width, columns):
+        check()
+        part = labels[:, left : left + columns].ravel(order="F")
+        begins = np.flatnonzero(part[1:] != part[:-1]) + 1
+        if part[0] != before:
+            begins = np.append(0, begins)
+        starts.append(begins + left * height)
+        values.append(part[begins])
+        before = part[-1]
+        count += begins.size
+        if most is not None and count > most:
+            raise TooDetailed(f"a label map has more than {most} runs")
+    return np.concatenate([*starts, [labels.size]]), np.concatenate(values)
 
 
 def compress(counts: Counts) -> str:
@@ -58,8 +87,13 @@ def compress(counts: Counts) -> str:
     From the fourth on, a count is stored as its difference to the count two before it. Each number is split into as few
     5-bit chunks as its sign allows, lowest first.
     """
-    rest = counts.astype(np.int64)
-    rest[3:] -= counts[1:-2]
+    numbers = counts.astype(np.int64)
+    numbers[3:] -= counts[1:-2]
+    return "".join(_characters(numbers[i : i + _PART]) for i in range(0, numbers.size, _PART))
+
+
+def _characters(rest: Counts) -> str:
+    """Return the characters of some numbers, which are overwritten."""
     characters = np.zeros((rest.size, _MAX_CHARACTERS), np.uint8)
     pending = np.arange(rest.size)
     for position in range(_MAX_CHARACTERS):

@@ -7,19 +7,26 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
-from service.output.format import Content, Format, Found, Json
+from model.masks.runs import TooDetailed
+from service.output.format import Content, Format, Found
+from service.output.limits import Allowance, too_detailed
+from service.output.text import Text, object_text
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An encoded answer. `body` is the payload as bytes: its JSON text, or the payload itself if it is a file."""
+    """An encoded answer. `body` is its JSON text, or the bytes of a file."""
 
-    payload: Content
     body: bytes
     media_type: str
     seconds: Mapping[str, float]  # by stage, with "encode" and "total"
+
+    @property
+    def payload(self) -> Content:
+        """The answer as Python has it. It is made anew each time, and may take far more memory than the text."""
+        payload: Content = json.loads(self.body) if self.media_type == "application/json" else self.body
+        return payload
 
 
 def encode(
@@ -29,33 +36,33 @@ def encode(
     started: float,
     abandoned: threading.Event | None = None,
 ) -> Answer:
-    """Encode what was found. Runs in the pool.
+    """Encode what was found. Runs in the pool, and lets other threads run every few milliseconds.
 
-    `stages` are the seconds spent before; the stage "encode" is added, which ends before the JSON text is made because
-    that text carries it, and "total" since `started` (on time.monotonic's clock, the event loop's). Raises
-    CancelledError between two instances once `abandoned` is set, because the client has left.
+    `stages` are the seconds spent before; the stage "encode" is added, which ends before the parts of the text are put
+    together because the text carries it, and "total" since `started` (on time.monotonic's clock, the event loop's).
+    Raises CancelledError within some 50 ms after `abandoned` is set, because the client has left, and AnswerTooLarge
+    if the answer would be larger than answers may be.
     """
     begin = time.monotonic()
-    content = format.encoders[found.task](found, abandoned or threading.Event())
+    try:
+        content = format.encoders[found.task](found, Allowance(abandoned or threading.Event()))
+    except TooDetailed as error:
+        raise too_detailed(error) from error
     end = time.monotonic()
     seconds = {**stages, "encode": end - begin, "total": end - started}
-    payload = _enveloped(found, cast("Json", content), seconds) if format.enveloped else content
-    return Answer(payload, _body(payload), format.media_type, seconds)
+    text = content if isinstance(content, Text) else _enveloped(found, content, seconds)
+    return Answer(text.joined(), format.media_type, seconds)
 
 
-def _enveloped(found: Found, content: Json, seconds: Mapping[str, float]) -> Json:
-    return {
-        "id": found.request_id,
-        "model": found.model,
-        "width": found.width,
-        "height": found.height,
-        "degraded": found.degraded,
-        **content,
-        "timings_ms": {stage: round(1000 * value, 2) for stage, value in seconds.items()},
-    }
-
-
-def _body(payload: Content) -> bytes:
-    if isinstance(payload, bytes):
-        return payload
-    return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+def _enveloped(found: Found, members: Mapping[str, object], seconds: Mapping[str, float]) -> Text:
+    return object_text(
+        {
+            "id": found.request_id,
+            "model": found.model,
+            "width": found.width,
+            "height": found.height,
+            "degraded": found.degraded,
+            **members,
+            "timings_ms": {stage: round(1000 * value, 2) for stage, value in seconds.items()},
+        }
+    )

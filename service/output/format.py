@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from model.config.categories import Category
 from model.masks.palette import Colour
+from service.output.limits import Allowance
+from service.output.text import Text
 
 if TYPE_CHECKING:
     from model.predict.predictor import Result
@@ -33,16 +34,17 @@ class Found:
     image_id: int = 0
 
 
-# Raises concurrent.futures.CancelledError if the event is set, because the client has left.
-Encoder = Callable[[Found, threading.Event], Content]
+# Returns members of the answer, or the whole answer. Raises CancelledError if the client has left, TooDetailed or
+# AnswerTooLarge if the allowance does not suffice.
+Encoder = Callable[[Found, Allowance], Mapping[str, Any] | Text]
 
 
 @dataclass(frozen=True)
 class Format:
     """One way to write down what was found, with an encoder for each task that it serves.
 
-    The content of an enveloped format (a JSON object) is put between the answer's common members: id, model, size of
-    the image, timings. The content of any other format is the whole answer: a JSON list, or the bytes of a file.
+    Encoders of an enveloped format return members, which are put between the answer's common ones: id, model, size of
+    the image, timings. Those of any other format return the whole answer: a JSON list, or the bytes of a file.
     """
 
     description: str

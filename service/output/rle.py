@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from model.masks import rle
-from model.masks.paste import Crop
+from model.masks.runs import Runs
 from service.output import instances, segments
-from service.output.format import Format, Json
+from service.output.format import Format
+from service.output.limits import Allowance
+from service.output.text import Text, object_text
 
 
-def runs(counts: rle.Counts, width: int, height: int) -> Json:
+def runs(counts: rle.Counts, width: int, height: int) -> Text:
     """Return run lengths as an object of COCO's, compressed into a text."""
-    return {"size": [height, width], "counts": rle.compress(counts)}
+    return object_text({"size": [height, width], "counts": rle.compress(counts)})
 
 
-def mask(crop: Crop, width: int, height: int) -> Json:
+def mask(found: Runs, width: int, height: int, left: Allowance) -> Text:
     """Return a mask as an object of COCO's, compressed into a text."""
-    return runs(rle.encode(crop, width, height), width, height)
+    return runs(rle.counts_of(found, width, height), width, height)
 
 
 FORMAT = Format(

@@ -2,42 +2,59 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from model.masks import rle
 from model.masks.palette import VOID
-from service.output.format import Encoder, Found, Json
+from service.output.format import Encoder, Found
+from service.output.limits import Allowance
+from service.output.text import Text, array_text, object_text
 
 if TYPE_CHECKING:
     from model.predict.label_map import LabelMap
 
 # Writes down the run lengths of a mask in an image of the given width and height.
-WriteRuns = Callable[[rle.Counts, int, int], Any]
+WriteRuns = Callable[[rle.Counts, int, int], Text]
 
 
 def encoder(write: WriteRuns) -> Encoder:
     """Return the encoder of an enveloped format that writes each segment's run lengths with `write`."""
 
-    def encode(found: Found, abandoned: threading.Event) -> Json:
+    def encode(found: Found, left: Allowance) -> Mapping[str, Any]:
         label_map = cast("LabelMap", found.result)
-        runs = rle.encode_labels(label_map.labels(found.height, found.width))
-        segments = [
-            {
-                "category_id": found.categories[label].id,
-                "category": found.categories[label].name,
-                "area": rle.area(counts),
-                "segmentation": write(counts, found.width, found.height),
-            }
+        runs = rle.encode_labels(_labels(label_map, found, left), left.check, left.runs)
+        segments = (
+            object_text(
+                {
+                    "category_id": found.categories[label].id,
+                    "category": found.categories[label].name,
+                    "area": rle.area(counts),
+                    "segmentation": write(counts, found.width, found.height),
+                }
+            )
             for label, counts in runs.items()
             if label != VOID
-        ]
+        )
         return {
             "resolution": label_map.side,
             "points": "auto" if label_map.points is None else label_map.points,
             "truncated": label_map.truncated,
-            "segments": segments,
+            "segments": array_text(segments),
         }
 
     return encode
+
+
+def _labels(label_map: LabelMap, found: Found, left: Allowance) -> NDArray[np.uint8]:
+    """Return the labels of the image's pixels. Raise CancelledError if the client has left."""
+    labels = np.empty((found.height, found.width), np.uint8)
+    start = 0
+    for band in label_map.bands(found.height, found.width):
+        left.check()
+        labels[start : start + len(band)] = band
+        start += len(band)
+    return labels

@@ -8,9 +8,12 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
+from model.masks import corners, polygon, rle
 from model.masks.paste import Crop
 from model.masks.polygon import polygons
 from model.masks.rle import area, compress, decode, decompress, encode, encode_labels
+from model.masks.runs import runs_of
+from tests.model.masks import plain_polygon
 
 
 def on_image(crop: Crop, width: int, height: int) -> NDArray[np.uint8]:
@@ -18,6 +21,10 @@ def on_image(crop: Crop, width: int, height: int) -> NDArray[np.uint8]:
     h, w = crop.bitmap.shape
     image[crop.top : crop.top + h, crop.left : crop.left + w] = crop.bitmap
     return image
+
+
+def rings_of(crop: Crop) -> list[list[int]]:
+    return polygons(runs_of(crop)).tolist()
 
 
 @st.composite
@@ -102,7 +109,7 @@ def test_counts_of_another_size_are_refused() -> None:
 @given(crops())
 def test_polygons_rasterise_to_the_mask(case: tuple[Crop, int, int]) -> None:
     crop, width, height = case
-    rings = polygons(crop)
+    rings = rings_of(crop)
     image = on_image(crop, width, height)
     if not image.any():
         assert rings == []
@@ -110,21 +117,37 @@ def test_polygons_rasterise_to_the_mask(case: tuple[Crop, int, int]) -> None:
     assert coco.merge(coco.frPyObjects(rings, height, width)) == coco.encode(image)
 
 
+@settings(deadline=None, max_examples=400)
+@given(crops())
+def test_polygons_are_those_of_a_plain_walk_over_the_bitmap(case: tuple[Crop, int, int]) -> None:
+    crop, _, _ = case
+    assert rings_of(crop) == (plain_polygon.polygons(crop) if crop.bitmap.size else [])
+
+
+@pytest.mark.parametrize("density", [0.1, 0.5, 0.9])
+def test_polygons_in_several_parts(monkeypatch: pytest.MonkeyPatch, density: float) -> None:
+    monkeypatch.setattr(corners, "_PART", 64)
+    monkeypatch.setattr(polygon, "_PART", 50)
+    noise = np.random.default_rng(3).random((90, 70)) < density
+    noise[5:40, 5:60] |= blob(55, 2)[:35]
+    assert rings_of(Crop(3, 4, noise)) == plain_polygon.polygons(Crop(3, 4, noise))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_polygons_of_smooth_shapes_are_exact(seed: int) -> None:
     crop = Crop(30, 50, blob(300, seed))
-    drawn = coco.merge(coco.frPyObjects(polygons(crop), 400, 400))
+    drawn = coco.merge(coco.frPyObjects(rings_of(crop), 400, 400))
     assert drawn == coco.encode(on_image(crop, 400, 400))
 
 
 def test_rings_by_hand() -> None:
     square = np.ones((2, 3), np.bool_)
-    assert polygons(Crop(10, 20, square)) == [[10, 20, 13, 20, 13, 22, 10, 22]]
+    assert rings_of(Crop(10, 20, square)) == [[10, 20, 13, 20, 13, 22, 10, 22]]
     diagonal = np.eye(2, dtype=np.bool_)
-    assert polygons(Crop(0, 0, diagonal)) == [[0, 0, 1, 0, 1, 1, 0, 1], [1, 1, 2, 1, 2, 2, 1, 2]]
+    assert rings_of(Crop(0, 0, diagonal)) == [[0, 0, 1, 0, 1, 1, 0, 1], [1, 1, 2, 1, 2, 2, 1, 2]]
     holed = np.ones((3, 3), np.bool_)
     holed[1, 1] = False
-    [ring] = polygons(Crop(0, 0, holed))
+    [ring] = rings_of(Crop(0, 0, holed))
     assert ring == [0, 0, 1, 0, 1, 1, 1, 2, 2, 2, 2, 1, 1, 1, 1, 0, 3, 0, 3, 3, 0, 3]
 
 
@@ -132,13 +155,18 @@ def test_an_island_in_a_hole_is_a_ring_of_its_own() -> None:
     bitmap = np.ones((7, 7), np.bool_)
     bitmap[1:6, 1:6] = False
     bitmap[3, 3] = True
-    assert len(polygons(Crop(0, 0, bitmap))) == 2
+    assert len(rings_of(Crop(0, 0, bitmap))) == 2
 
 
-@given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 3)))
-def test_label_maps_are_their_masks(labels: NDArray[np.uint8]) -> None:
+@given(
+    arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 3)),
+    st.sampled_from([1, 10, 1000]),
+)
+def test_label_maps_are_their_masks(labels: NDArray[np.uint8], cells: int) -> None:
     height, width = labels.shape
-    found = encode_labels(labels)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rle, "_CELLS", cells)  # columns are treated in parts
+        found = encode_labels(labels)
     assert list(found) == np.unique(labels).tolist()
     for label, counts in found.items():
         assert np.array_equal(counts, encode(Crop(0, 0, labels == label), width, height))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from types import SimpleNamespace
 from typing import Any
@@ -17,11 +18,11 @@ from PIL import Image
 from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
-import service.__main__ as cli
+import service.cli.commands as cli
 from model.config.categories import Category
 from model.masks import rle
 from model.masks.palette import VOID, default_palette
-from model.masks.paste import Crop
+from model.masks.paste import Pasting, pasting
 from service.http.schemas import CocoResult, LabelAnswer, SegmentAnswer
 from service.output.encode import encode
 from service.output.format import Found
@@ -39,8 +40,8 @@ class StubMask:
     category, score, side, points, truncated = 1, 0.9, 28, None, False
     box = np.array([0, 0, 1, 4], np.float32)
 
-    def crop(self, width: int, height: int) -> Crop:
-        return Crop(0, 0, np.ones((4, 1), bool))
+    def pasting(self, width: int, height: int) -> Pasting:
+        return pasting(np.ones((4, 4), np.float32), self.box, width, height)
 
 
 class StubMap:
@@ -50,6 +51,10 @@ class StubMap:
 
     def labels(self, height: int, width: int) -> NDArray[np.uint8]:
         return LABELS.repeat(height // 4, 0).repeat(width // 3, 1)
+
+    def bands(self, height: int, width: int) -> Iterator[NDArray[np.uint8]]:
+        labels = self.labels(height, width)
+        return (labels[start : start + 3] for start in range(0, height, 3))
 
 
 RESULTS: dict[str, Any] = {"instance": SimpleNamespace(masks=(StubMask(), StubMask())), "semantic": StubMap()}
@@ -101,6 +106,8 @@ def test_segments_are_the_pixels_of_their_classes() -> None:
 def test_a_picture_has_the_size_that_was_asked_for() -> None:
     body = encode(found("semantic"), FORMATS["png"], STAGES, 0.0).body
     with Image.open(io.BytesIO(body)) as picture:
+        assert picture.mode == "P"
+        assert picture.getpalette() == [*(part for colour in default_palette(3) for part in colour)] + [0] * 759
         np.testing.assert_array_equal(np.array(picture), StubMap().labels(8, 6))
 
 

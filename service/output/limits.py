@@ -1,0 +1,51 @@
+"""What encoding an answer may take at most; `python -m bench.speed.encoding` measures it."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from typing import ClassVar
+
+from model.errors import UserError
+from model.masks.runs import TooDetailed
+
+MAX_BOX_PIXELS = 1_000_000_000  # of all masks' boxes within the image, overlaps counted twice: 3 s
+MAX_RUNS = 2_000_000  # of all masks or segments, and half of the corners of all polygons: 2 s, 50 MB of text
+
+
+class AnswerTooLarge(UserError):
+    """The answer would be too large, or take too long to encode. The message says what is allowed."""
+
+    kind: ClassVar[str] = "too-costly"
+
+
+@dataclass
+class Allowance:
+    """What is left for an answer that is being encoded."""
+
+    abandoned: threading.Event  # set when the client has left
+    runs: int = MAX_RUNS
+    corners: int = 2 * MAX_RUNS
+
+    def check(self) -> None:
+        """Raise CancelledError if the client has left."""
+        if self.abandoned.is_set():
+            raise CancelledError
+
+
+def check_pixels(pixels: float) -> None:
+    """Raise AnswerTooLarge if masks have too many pixels in their boxes."""
+    if pixels > MAX_BOX_PIXELS:
+        raise AnswerTooLarge(
+            f"the boxes of all masks have {pixels:.0f} pixels within the image, and {MAX_BOX_PIXELS} are allowed: "
+            "ask for fewer instances, or send a smaller image"
+        )
+
+
+def too_detailed(error: TooDetailed) -> AnswerTooLarge:
+    """Return what is said of masks whose outlines are too long."""
+    return AnswerTooLarge(
+        f"the outlines are too long for an answer, which may have {MAX_RUNS} runs of pixels: ask for a lower "
+        f"resolution or fewer instances, or send a smaller image"
+    )
