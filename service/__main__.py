@@ -1,43 +1,22 @@
 """Command line: `python -m service serve`, `segment` and `demo`.
 
-Exit codes: 0 done; 1 some images of a folder were skipped, or requests were lost; 2 it cannot be done, and one line
-says why.
+Exit codes: 0 done; 1 it failed, some images of a folder were skipped, or requests were lost; 2 wrong use, and one line
+says what is wrong; 130 interrupted.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from service.cli.errors import expected_errors, needs_client
-from service.cli.options import Score
-from service.cli.segment import segment
-from service.cli.serve import EPILOG, serve
-
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
-)
-app.command(epilog=EPILOG)(serve)
-app.command()(segment)
+import signal
 
 
-@app.command()
-def demo(
-    bundle: Annotated[
-        list[Path], typer.Option(help="Folder of an exported model; repeat for several. The first is asked.")
-    ],
-    image: Annotated[Path, typer.Option(help="An image.")],
-    out: Annotated[Path, typer.Option(help="Folder for masks.json and overlay.png.")],
-    score: Score = 0.5,
-) -> None:
-    """Start a server, send it an image, show what comes back."""
-    with expected_errors():
-        with needs_client():
-            from service.cli.demo import run
-        run(bundle, image, out, score)
+def main() -> None:
+    """Run the command that was given. Ctrl-C leaves no traceback, not even while packages are being imported."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from service.cli.commands import app
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    app()
 
 
 if __name__ == "__main__":
-    app()
+    main()

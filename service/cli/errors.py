@@ -1,4 +1,7 @@
-"""How the commands of the service end when something goes wrong: with exit code 2, and one line that says why."""
+"""How the commands of the service end when something goes wrong: with one line that says why, and an exit code.
+
+0 done; 1 it failed, or some images of a folder were skipped, or requests were lost; 2 wrong use; 130 interrupted.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,14 @@ from model.errors import UserError
 from model.predict.image_errors import ImageError
 
 EXPECTED = (UserError, OSError, ImageError)  # all other errors are bugs, or failures of a library
+
+
+class Failed(OSError):
+    """A server does not do its part for one file; the message says what."""
+
+
+class ServerLost(Failed):
+    """A server answers no more, so there is no use in asking it about other files."""
 
 
 @contextmanager
@@ -26,5 +37,5 @@ def needs_client() -> Iterator[None]:
 
 
 def expected_errors() -> AbstractContextManager[None]:
-    """Return a context that ends the process with exit code 2 and one line if something raises in it."""
-    return one_line_errors(*EXPECTED, exit_code=2)
+    """Return a context that ends the process with one line and an exit code if something raises in it."""
+    return one_line_errors(wrong_use=(ImageError,))

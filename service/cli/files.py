@@ -1,4 +1,4 @@
-"""The files that `segment` reads and writes."""
+"""The files that `segment` reads, and the names of those that it writes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.errors import UserError
-from service.output.format import Content, Format
+from PIL import Image
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"))
+from model.errors import UserError
+from service.output.format import Format
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"))
 
 
 class NotListed(UserError):
@@ -25,10 +27,15 @@ class ImageFile:
     path: Path
     image_id: int | None
 
+    @property
+    def name(self) -> str:
+        """Its name without the folder, as text that can be written; unreadable bytes of it are replaced."""
+        return self.path.name.encode("utf-8", "replace").decode()
+
     def listed_id(self) -> int:
         """Return its id. Raises NotListed if it has none."""
         if self.image_id is None:
-            raise NotListed(f"{self.path.name} is not in the annotations")
+            raise NotListed(f"{self.name} is not in the annotations")
         return self.image_id
 
 
@@ -54,17 +61,21 @@ def with_ids(files: Sequence[Path], annotations: Path | None) -> list[ImageFile]
 def image_ids(annotations: Path) -> dict[str, int]:
     """Return the image ids of a COCO annotation file by file name. Raises UserError, OSError."""
     try:
-        images: Sequence[Mapping[str, Any]] = json.loads(annotations.read_text(encoding="utf-8"))["images"]
-        ids = {Path(entry["file_name"]).name: int(entry["id"]) for entry in images}
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{annotations} is not a COCO annotation file: {error!r}") from error
+        images: Sequence[Mapping[str, Any]] = json.loads(annotations.read_text(encoding="utf-8-sig"))[
+            "images"
+        ]
+        ids = {Path(entry["file_name"].replace("\\", "/")).name: int(entry["id"]) for entry in images}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{annotations} is not a COCO annotation file: it needs a list `images` with `id` and `file_name`"
+        ) from error
     if len(ids) < len(images):
         raise UserError(f"{annotations} has images of equal file names, so the id of a file is not clear")
     return ids
 
 
-def targets_in(files: Sequence[Path], folder: Path, format: Format) -> list[Path]:
-    """Return where the answer of each image goes if each has a file of its own: its name with the format's suffix.
+def targets_in(files: Sequence[Path], folder: Path, suffix: str) -> dict[Path, Path]:
+    """Return where what belongs to each image goes, if each has a file of its own: its name with this suffix.
 
     Raises UserError if that would replace an image or another answer.
     """
@@ -72,23 +83,24 @@ def targets_in(files: Sequence[Path], folder: Path, format: Format) -> list[Path
     for file in files:
         if folder.resolve() == file.parent.resolve():
             raise UserError(f"answers have their images' names: choose another folder than {folder}")
-        other = sources.setdefault(target := folder / f"{file.stem}{format.suffix}", file)
+        other = sources.setdefault(target := folder / f"{file.stem}{suffix}", file)
         if other != file:
             raise UserError(f"{other.name} and {file.name} would both become {target}; rename one")
-    return list(sources)
+    return {file: target for target, file in sources.items()}
 
 
-def write_one(out: Path, payloads: Sequence[Content], format: Format, as_list: bool) -> None:
-    """Write all answers into one file.
-
-    Lists of COCO's are joined into one; other answers become a list if `as_list`, or else there is one of them.
-    """
-    if not format.is_json:
-        (payload,) = payloads
-        assert isinstance(payload, bytes)
-        out.write_bytes(payload)
-        return
-    answered: Any = list(payloads) if as_list else payloads[0]
-    if not format.enveloped:
-        answered = [entry for payload in payloads for entry in payload]
-    out.write_text(json.dumps(answered, ensure_ascii=False), encoding="utf-8", errors="replace")
+def check_out(out: Path, format: Format, name: str) -> None:
+    """Raise UserError if an answer of this format should not be written into a file of this name."""
+    if out.is_dir():
+        raise UserError(
+            f"--out {out} is a folder: name a file in it, such as {out / f'answer{format.suffix}'}"
+        )
+    suffix = out.suffix.lower()
+    picture = suffix in SUFFIXES or suffix in Image.registered_extensions()
+    if format.is_json and picture:
+        raise UserError(
+            f"--out {out} is a picture's name, but format {name} is JSON: name it .json, ask for --format png "
+            f"(label maps), or draw with --overlay {out.name}"
+        )
+    if not format.is_json and suffix not in ("", format.suffix) and (picture or suffix == ".json"):
+        raise UserError(f"--out {out}: format {name} is written as {format.suffix}, not as {suffix}")

@@ -2,56 +2,88 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import httpx
-
+from model.config.categories import Category
 from model.errors import UserError
-from service.cli.files import ImageFile, NotListed
-from service.cli.progress import progress
-from service.client import AsyncClient, ClientError
+from service.cli.errors import Failed, ServerLost
+from service.cli.files import ImageFile
+from service.cli.overlay import Look
+from service.client import AsyncClient, ClientError, Refused, Retries, ServedModel, Unavailable
+from service.client.client import CONCURRENCY
 from service.client.parameters import Parameters
-from service.output.format import Content
-from service.output.formats import DEFAULT, FORMATS
+from service.http.query.options import parse_options
+from service.http.query.parameters import SegmentQuery
 
-CONCURRENCY = 4  # requests at once: enough to keep a server's device busy while it decodes other images
+PATIENCE = Retries(
+    seconds=120
+)  # a server that is busy with others for longer is not going on with this folder
+GIVEN_UP = CONCURRENCY  # files in a row that it did not answer, after which no other is tried
 
 
-@dataclass(frozen=True)
+@dataclass
 class Remote:
-    """A server, and what it is asked for every file."""
+    """A server at work, and what it is asked for every file."""
 
-    url: str
-    api_key: str | None
+    client: AsyncClient
     parameters: Parameters
+    look: Look
+    _unanswered: int = 0  # files in a row
 
-    async def segment(self, files: Sequence[ImageFile]) -> list[Content | Exception]:
-        """Return the answer for each file, or why there is none. Raises UserError if the address is no URL."""
-        places = asyncio.Semaphore(CONCURRENCY)
+    @property
+    def concurrency(self) -> int:
+        """As many as the client sends at once."""
+        return CONCURRENCY
+
+    async def answer(self, file: ImageFile) -> bytes:
+        """Return the body of the server's answer. Raises UserError, NotListed, Failed, OSError."""
+        parameters: Parameters = {**self.parameters, "image_id": file.listed_id()}
         try:
-            async with AsyncClient(self.url, api_key=self.api_key) as client:
-                with progress(len(files)) as advance:
-                    work = (self._one(client, places, file, advance) for file in files)
-                    return list(await asyncio.gather(*work))
-        except httpx.InvalidURL as error:
-            raise UserError(f"--url: {error}") from error
+            response = await self.client.post(file.path, **parameters)
+        except Unavailable as error:
+            self._unanswered += 1
+            if self._unanswered >= GIVEN_UP:
+                raise ServerLost(f"the server answers no more: {error}") from error
+            raise Failed(str(error)) from error
+        except Refused as error:
+            self._unanswered = 0
+            raise UserError(str(error)) from error
+        self._unanswered = 0
+        return response.content
 
-    async def _one(
-        self, client: AsyncClient, places: asyncio.Semaphore, file: ImageFile, advance: Callable[[], None]
-    ) -> Content | Exception:
-        async with places:
-            try:
-                parameters: Parameters = {**self.parameters, "image_id": file.listed_id()}
-                response = await client.post(file.path, **parameters)
-            except ClientError as error:
-                return UserError(str(error))
-            except (NotListed, OSError) as error:  # concerns this file alone
-                return error
-            finally:
-                advance()
-        if not FORMATS[parameters.get("format", DEFAULT)].is_json:
-            return response.content
-        payload: Content = response.json()
-        return payload
+
+@asynccontextmanager
+async def remote(
+    url: str, api_key: str | None, query: SegmentQuery, parameters: Parameters
+) -> AsyncIterator[Remote]:
+    """Yield a server that is asked for the query.
+
+    Raises UserError if the address or the key cannot be used, ParameterError if its model does not allow the query,
+    Failed if it does not answer.
+    """
+    try:
+        client = AsyncClient(url, api_key=api_key, retries=PATIENCE)
+    except ClientError as error:
+        raise UserError(f"--url: {error}") from error
+    async with client:
+        try:
+            model = _chosen(await client.models(), query.model)
+        except Unavailable as error:
+            raise Failed(str(error)) from error
+        except ClientError as error:
+            raise UserError(f"--url: {url} answers {error}") from error
+        categories = tuple(Category(id, name) for id, name in model.categories.items())
+        # What the model does not allow is refused once, before the first file.
+        parse_options(query, model.task, categories)
+        yield Remote(client, parameters, Look(model.task, categories, model.palette))
+
+
+def _chosen(models: tuple[ServedModel, ...], name: str | None) -> ServedModel:
+    """Return the model of this name, or the first. Raises UserError if there is none."""
+    found = models[0] if name is None else next((each for each in models if each.name == name), None)
+    if found is None:
+        names = ", ".join(each.name for each in models)
+        raise UserError(f"--model: the server has no model {name!r}; it has {names}")
+    return found

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from pydantic import ValidationError
 
 from export.bundle import open_bundle
 from export.session import Execution
-from model.command_line import message
 from model.errors import UserError
 from model.masks.overlay import check_suffix
-from service.cli.errors import EXPECTED, expected_errors, needs_client
-from service.cli.files import ImageFile, images_in, targets_in, with_ids, write_one
-from service.cli.offline import segment_files
+from service.cli.errors import expected_errors, needs_client
+from service.cli.files import ImageFile, check_out, images_in, targets_in, with_ids
+from service.cli.offline import offline
 from service.cli.options import Device, Score, Threads
+from service.cli.overlay import THINGS, Look, Overlays
+from service.cli.results import FileEach, Listed, OneFile, Results
+from service.cli.work import Answerer, Tally, work
 from service.http.query.parameters import FormatName, SegmentQuery, explain
-from service.output.format import Content
 from service.output.formats import DEFAULT, FORMATS, described
-from service.settings import read_settings
+from service.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from service.client.parameters import Parameters
@@ -61,15 +64,19 @@ def segment(
         typer.Option(help="COCO file whose image ids to use, by file name; without it they count from 1."),
     ] = None,
     overlay: Annotated[
-        Path | None, typer.Option(help="Also draw the masks (one image, --bundle only).")
+        Path | None,
+        typer.Option(
+            help="Also draw the masks: a file, or for a folder of images a folder of NAME.jpg each."
+        ),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a folder after an interruption.")
+    ] = False,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
     """Segment an image or a folder, here (--bundle) or through a server (--url)."""
     with expected_errors():
-        folder = image.is_dir()
-        _check_combination(bundle, url, model, overlay, folder)
         given = {
             "model": model,
             "resolution": resolution,
@@ -80,69 +87,116 @@ def segment(
             "boxes": boxes,
             "format": format,
         }
-        query = _query(given)
-        paths = images_in(image) if folder else [image]
-        files = with_ids(paths, annotations)
-        kind = FORMATS[format]
-        # What would make writing fail shows now, not after an hour's work.
-        targets = targets_in(paths, out, kind) if folder and not kind.is_json else None
-        (out.parent if targets is None else out).mkdir(parents=True, exist_ok=True)
-        if url is not None:
-            with needs_client():
-                from service.cli.remote import Remote
-            remote = Remote(url, api_key, cast("Parameters", given))
-            found = asyncio.run(remote.segment(files))
-        else:
-            assert bundle is not None
-            settings = read_settings(device=device, threads=threads)
-            opened = open_bundle(bundle, Execution(settings.device, settings.thread_budget))
-            found = asyncio.run(segment_files(opened, settings, query, files, overlay))
-        _report(files, found, folder)
-        if targets is None:
-            payloads = [payload for payload in found if not isinstance(payload, Exception)]
-            write_one(out, payloads, kind, as_list=folder)
-        else:
-            for target, payload in zip(targets, found, strict=True):
-                if isinstance(payload, bytes):
-                    target.write_bytes(payload)
-    if any(isinstance(payload, Exception) for payload in found):
+        _check_combination(bundle, url, model)
+        job = Job(image, out, overlay, annotations, resume, _query(given), given, bundle, url, api_key)
+        skipped = job.run(device, threads)
+    if skipped:
         raise typer.Exit(1)
 
 
-def _check_combination(
-    bundle: Path | None, url: str | None, model: str | None, overlay: Path | None, folder: bool
-) -> None:
+@dataclass(frozen=True)
+class Job:
+    """What one command was given."""
+
+    image: Path
+    out: Path
+    overlay: Path | None
+    annotations: Path | None
+    resume: bool
+    query: SegmentQuery
+    given: Mapping[str, object]
+    bundle: Path | None
+    url: str | None
+    api_key: str | None
+
+    def run(self, device: str | None, threads: int | None) -> int:
+        """Do it, and return how many files were skipped. Raises what `expected_errors` ends with."""
+        paths = images_in(self.image) if self.image.is_dir() else [self.image]
+        files = with_ids(paths, self.annotations)
+        settings = read_settings(device=device, threads=threads)
+        # What would make writing fail shows now, not after an hour's work.
+        results, drawings = self._results(files), self._drawings(paths)
+        tally = Tally(len(files))
+        try:
+            what = asyncio.run(self._work(settings, files, results, drawings, tally))
+        except BaseException:
+            if tally.answered and self.image.is_dir():
+                done = tally.answered + tally.earlier
+                typer.echo(
+                    f"{done} of {len(files)} images are done: the same command with --resume goes on",
+                    err=True,
+                )
+            raise
+        typer.echo(tally.summary(what, self.out), err=True)
+        return tally.skipped
+
+    def _results(self, files: Sequence[ImageFile]) -> Results:
+        """Return what keeps the answers, and make its folder. Raises UserError, OSError."""
+        kind = FORMATS[self.query.format]
+        if self.image.is_dir() and not kind.is_json:
+            targets = targets_in([file.path for file in files], self.out, kind.suffix)
+            self.out.mkdir(parents=True, exist_ok=True)
+            return FileEach(targets, self.resume)
+        check_out(self.out, kind, self.query.format)
+        if not self.image.is_dir():
+            self.image.open("rb").close()
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            return OneFile(self.out)
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        place = {"bundle": self.bundle and str(self.bundle.resolve()), "url": self.url}
+        return Listed(self.out, files, not kind.enveloped, {**self.given, **place}, self.resume)
+
+    def _drawings(self, paths: Sequence[Path]) -> Mapping[Path, Path] | None:
+        """Return where each image is drawn, and make the folder. Raises UserError, OSError."""
+        if self.overlay is None:
+            return None
+        if not self.image.is_dir():
+            check_suffix(self.overlay)
+            self.overlay.parent.mkdir(parents=True, exist_ok=True)
+            return {self.image: self.overlay}
+        targets = targets_in(paths, self.overlay, ".jpg")
+        self.overlay.mkdir(parents=True, exist_ok=True)
+        return targets
+
+    async def _work(
+        self,
+        settings: Settings,
+        files: Sequence[ImageFile],
+        results: Results,
+        drawings: Mapping[Path, Path] | None,
+        tally: Tally,
+    ) -> str:
+        """Work through the files, and return what was found in them, in the plural."""
+        async with self._answerer(settings) as (answerer, look):
+            overlays = None if drawings is None else Overlays(look, drawings, settings.max_pixels)
+            await work(answerer, files, results, overlays, tally, alone=not self.image.is_dir())
+            return THINGS[look.task]
+
+    @asynccontextmanager
+    async def _answerer(self, settings: Settings) -> AsyncIterator[tuple[Answerer, Look]]:
+        if self.url is not None:
+            with needs_client():
+                from service.cli.remote import remote
+            parameters = cast("Parameters", self.given)
+            async with remote(self.url, self.api_key, self.query, parameters) as server:
+                yield server, server.look
+            return
+        assert self.bundle is not None
+        opened = open_bundle(self.bundle, Execution(settings.device, settings.thread_budget))
+        async with offline(opened, settings, self.query) as engine:
+            yield engine, engine.look
+
+
+def _check_combination(bundle: Path | None, url: str | None, model: str | None) -> None:
     """Raise UserError for options that do not go together."""
     if (bundle is None) == (url is None):
         raise UserError("give either --bundle or --url")
-    if url is not None and overlay is not None:
-        raise UserError("--overlay goes with --bundle")
     if url is None and model is not None:
         raise UserError("--model goes with --url: a bundle has one")
-    if folder and overlay is not None:
-        raise UserError("--overlay draws one image, but --image is a folder")
-    if overlay is not None:
-        check_suffix(overlay)
 
 
-def _query(given: Mapping[str, object]) -> SegmentQuery:
+def _query(given: Mapping[str, Any]) -> SegmentQuery:
     try:
         return SegmentQuery.model_validate(given)
     except ValidationError as error:
         raise UserError("; ".join(str(found) for found in explain(error.errors()))) from error
-
-
-def _report(files: Sequence[ImageFile], found: Sequence[Content | Exception], folder: bool) -> None:
-    """Name the images of a folder that were skipped; raise why a single image has no answer."""
-    seen: set[str] = set()
-    for file, error in zip(files, found, strict=True):
-        if not isinstance(error, Exception):
-            continue
-        expected = isinstance(error, EXPECTED)
-        if not folder:
-            raise UserError(f"{file.path}: {error}") if expected else error from error
-        # The same failure of every image leaves one file with a traceback, not thousands.
-        again = repr(error) in seen
-        seen.add(repr(error))
-        text = str(error) if expected or again else message(error, EXPECTED)
-        typer.echo(f"skipped {file.path.name}: {text}", err=True)

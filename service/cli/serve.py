@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from service.cli.address import check_address
 from service.cli.errors import expected_errors
 from service.cli.options import Device, Threads
 from service.settings import check_environment, described, read_settings
@@ -26,15 +27,16 @@ def serve(
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
 ) -> None:
     """Serve models over HTTP. What is not given comes from POINTREND_… in the environment."""
-    # So that other commands need not load the web framework.
-    from service.app import create_app
-    from service.http.server import run
-
     with expected_errors():
         check_environment()
         settings = read_settings(
             bundles=bundle, host=host, port=port, device=device, threads=threads, config=config
         )
+        check_address(settings.host, settings.port)
+        # So that other commands need not load the web framework.
+        from service.app import create_app
+        from service.http.server import run
+
         code = run(create_app(settings), settings)
     if code:
         os._exit(code)  # requests were lost, so something may be stuck that would never end

@@ -7,8 +7,11 @@ ClientError       also for an argument, or a variable of the environment, that c
 
 from __future__ import annotations
 
+import os
 import re
+import ssl
 from collections.abc import Iterator, Mapping
+from errno import errorcode
 from typing import Any
 
 
@@ -30,13 +33,17 @@ class Unavailable(ClientError):
 
 def reason(error: BaseException) -> str:
     """Return why something failed, in words: without numbers of errors and names of classes of Python's."""
-    innermost = error
-    for innermost in _causes(error):
-        if isinstance(innermost, OSError) and innermost.strerror:
-            break
-    text = innermost.strerror if isinstance(innermost, OSError) and innermost.strerror else str(error)
-    text = re.sub(r"^\[[^]]*\] ", "", text.partition("\n")[0]) or type(error).__name__
+    found = (_words(each) for each in _causes(error) if isinstance(each, OSError))
+    text = next(filter(None, found), None) or str(error).partition("\n")[0]
+    text = re.sub(r"^\[[^]]*\] ", "", text) or type(error).__name__
     return text if text[:2].isupper() else text[:1].lower() + text[1:]
+
+
+def _words(error: OSError) -> str | None:
+    # asyncio puts the address into the text of the error; TLS and names of hosts have numbers of their own.
+    if error.errno is not None and error.errno in errorcode and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno)
+    return error.strerror
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

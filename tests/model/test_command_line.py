@@ -15,9 +15,13 @@ class Busy(Exception):
     """An error that one command expects."""
 
 
-def said(error: Exception, capsys: pytest.CaptureFixture[str], exit_code: int = 1) -> str:
+class Unreadable(Exception):
+    """An error that one command expects, and for which what it was given is to blame."""
+
+
+def said(error: BaseException, capsys: pytest.CaptureFixture[str], exit_code: int = 1) -> str:
     """Return the one line that a command ends with."""
-    with pytest.raises(SystemExit) as ended, one_line_errors(Busy, exit_code=exit_code):
+    with pytest.raises(SystemExit) as ended, one_line_errors(Busy, wrong_use=(Unreadable,)):
         raise error
     assert ended.value.code == exit_code
     line, rest = capsys.readouterr().err.split("\n", 1)
@@ -32,12 +36,35 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("error", [UserError("no such preset"), FileNotFoundError("no file"), Busy("busy")])
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [
+        (UserError("no such preset"), 2),
+        (FileNotFoundError("no file"), 2),
+        (Unreadable("no image"), 2),
+        (Busy("busy"), 1),
+        (OSError("the disk is full"), 1),
+    ],
+)
 def test_an_expected_error_is_its_message(
-    error: Exception, temporary: Path, capsys: pytest.CaptureFixture[str]
+    error: Exception, exit_code: int, temporary: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert said(error, capsys, exit_code=2) == f"error: {error}"
+    """Wrong use ends with 2, a failure with 1."""
+    assert said(error, capsys, exit_code) == f"error: {error}"
     assert not list(temporary.iterdir())
+
+
+def test_a_file_s_error_is_said_in_words(
+    temporary: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(FileNotFoundError) as missing:
+        (temporary / "a.json").read_text()
+    assert said(missing.value, capsys, 2) == f"error: {temporary / 'a.json'}: no such file or directory"
+    assert said(OSError(28, "No space left on device"), capsys) == "error: no space left on device"
+
+
+def test_an_interruption_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(KeyboardInterrupt(), capsys, 130) == "interrupted"
 
 
 @pytest.mark.parametrize("error", [ValueError("shapes\ndiffer"), RuntimeError("x"), KeyError("k")])

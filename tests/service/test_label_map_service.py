@@ -16,14 +16,15 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from typer.testing import CliRunner
 
-import service.__main__ as cli
+import service.cli.commands as cli
 from export.bundle import Bundle
 from model.masks.palette import default_palette
 from model.predict.label_map import LabelMapOptions
 from service.app import create_app
 from service.cli import segment
 from service.cli.files import ImageFile
-from service.cli.offline import segment_files
+from service.cli.offline import offline
+from service.cli.overlay import drawn
 from service.client import Client, Refused
 from service.client.results import read_label_map
 from service.engine import engine
@@ -158,17 +159,21 @@ def test_heights_do_not_flood_the_metrics(client: TestClient) -> None:
 
 
 def test_files_without_a_server(label_maps: Bundle, tmp_path: Path) -> None:
-    file, overlay = tmp_path / "a.png", tmp_path / "o.png"
+    file = tmp_path / "a.png"
     file.write_bytes(BODY)
-    for format in ("rle", "png"):
+
+    async def answer(format: str) -> tuple[bytes, Image.Image]:
         query = SegmentQuery.model_validate({"format": format})
-        (found,) = asyncio.run(segment_files(label_maps, settings(), query, [ImageFile(file, 1)], overlay))
-        if format == "png":
-            assert read_label_map(found).shape == (70, 100)
-        else:
-            assert labels_of(json.loads(json.dumps(found))).max() < 3
-    with Image.open(overlay) as drawn:
-        assert drawn.size == (100, 70)
+        async with offline(label_maps, settings(), query) as local:
+            found = await local.answer(ImageFile(file, 1))
+            return found, drawn(PICTURE, found, local.look)
+
+    picture, first = asyncio.run(answer("png"))
+    assert read_label_map(picture).shape == (70, 100)
+    written, second = asyncio.run(answer("rle"))
+    assert labels_of(json.loads(written)).max() < 3
+    assert np.array_equal(np.asarray(first), np.asarray(second))
+    assert first.width == 100 and first.height > 70  # a legend below it
 
 
 def test_the_command_writes_a_picture(
@@ -200,7 +205,7 @@ def test_the_command_writes_a_picture_for_each_image_of_a_folder(
         return CliRunner().invoke(cli.app, [*given, "--image", str(images), "--out", str(out)])
 
     done = run(out, "--resolution", "35")
-    assert (done.exit_code, done.stderr.count("skipped")) == (1, 1)
+    assert (done.exit_code, done.stderr.count("skipped ")) == (1, 1)
     assert sorted(file.name for file in out.iterdir()) == ["a.png", "b.png"]
     single = tmp_path / "single.png"
     alone = ["segment", "--bundle", "street", "--threads", "1", "--format", "png", "--resolution", "35"]

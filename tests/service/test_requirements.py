@@ -34,7 +34,7 @@ SERVES = """
 import threading, time, urllib.error, urllib.request
 from pathlib import Path
 import uvicorn
-import service.__main__, service.http.server
+import service.cli.commands, service.http.server
 from service.app import create_app
 from service.settings import Settings
 
@@ -61,13 +61,13 @@ finally:
     server.should_exit = True
     thread.join()
 """
-COMMAND = "import service.__main__; service.__main__.app(sys.argv[1:])"
+COMMAND = "import service.cli.commands; service.cli.commands.app(sys.argv[1:])"
 WITHOUT_CLIENT = """
-import service.__main__
+import service.cli.commands
 from typer.testing import CliRunner
 
-for command in ("demo --bundle b --image i --out o", "segment --url http://127.0.0.1:9 --image i --out o"):
-    done = CliRunner().invoke(service.__main__.app, command.split())
+for command in ("demo --bundle b --image {0} --out o", "segment --url http://127.0.0.1:9 --image {0} --out o"):
+    done = CliRunner().invoke(service.cli.commands.app, command.format(sys.argv[1]).split())
     assert done.exit_code == 2 and "error: this needs the extra `client`" in done.output, done.output
 """
 CLIENT = """
@@ -105,7 +105,7 @@ def test_segmenting_files(exported: Callable[[str], Path], tmp_path: Path) -> No
 
 
 def test_what_needs_the_client_says_so() -> None:
-    python(WITHOUT_CLIENT)
+    python(WITHOUT_CLIENT, FOLDER / "coffee.png")
 
 
 def test_the_client_needs_nothing_of_the_server() -> None:

@@ -13,11 +13,12 @@ from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
-import service.__main__ as cli
+import service.cli.commands as cli
 import service.cli.segment as segment_module
 from export.errors import BundleError
 from service.cli.demo import table
-from service.cli.files import image_ids
+from service.cli.files import ImageFile, image_ids
+from service.cli.offline import Offline
 from service.http.schemas import CocoResult, SegmentAnswer
 from service.settings import Settings
 from tests.service.support import POISON, Discs, disc_bundle, encoded, picture
@@ -113,7 +114,7 @@ def test_an_image_that_the_device_trips_over_is_skipped(folder: Path) -> None:
     assert "RuntimeError: the device trips" in traceback_of(result).read_text()
     assert [r["image_id"] for r in json.loads(out.read_text())] == [1, 1, 3, 3]
     single = segment(folder / "b.png", out)
-    assert (single.exit_code, single.stderr.count("\n")) == (2, 1)
+    assert (single.exit_code, single.stderr.count("\n")) == (1, 1)
 
 
 def traceback_of(result: Result) -> Path:
@@ -129,7 +130,7 @@ def test_the_same_failure_of_every_image_leaves_one_traceback(folder: Path) -> N
     for name in ("a.PNG", "b.png", "c.png"):
         (folder / name).write_bytes(encoded(poisoned))
     result = segment(folder, folder.parent / "out.json")
-    assert (result.exit_code, result.stderr.count("skipped")) == (1, 3)
+    assert (result.exit_code, result.stderr.count("skipped ")) == (1, 3)
     assert result.stderr.count("the traceback is in") == 1
 
 
@@ -190,7 +191,6 @@ def test_wrong_files_end_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPat
         result = segment(image, out)
         assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
         assert part in result.stderr
-    assert "is a folder" in segment(folder, out, "--overlay", "x.png").stderr
 
     def damaged(*_: object) -> None:
         raise BundleError("bundle is damaged: coarse.onnx is missing")
@@ -236,3 +236,84 @@ def test_bad_settings_are_refused_at_the_start_a_line_each(
     first, second = done.output.splitlines()
     assert first.startswith("error: queue_length: ")
     assert second.startswith("max_pixels: ")
+
+
+def test_a_folder_ends_with_a_summary(folder: Path) -> None:
+    (folder / "b.png").write_bytes(b"no image")
+    out = folder.parent / "out.json"
+    said = segment(folder, out).stderr.splitlines()
+    assert len(said) == 2 and said[0].startswith("skipped b.png")
+    assert re.fullmatch(rf"3 images: 2 answered, 1 skipped, 4 instances, in \d+\.\d s: {out}", said[1])
+    one = segment(folder / "a.PNG", out).stderr
+    assert re.fullmatch(rf"1 image: 1 answered, 2 instances, in \d+\.\d s: {out}\n", one)
+
+
+def test_no_bar_is_drawn_into_a_log(folder: Path) -> None:
+    assert "%" not in segment(folder, folder.parent / "out.json").output
+
+
+def test_overlays_of_a_folder(folder: Path) -> None:
+    drawings = folder.parent / "drawings"
+    written(folder, "--overlay", str(drawings), "--format", "coco")
+    assert sorted(file.name for file in drawings.iterdir()) == ["a.jpg", "b.jpg", "c.jpg"]
+    with Image.open(drawings / "a.jpg") as image:
+        assert image.size == (60, 60)
+    assert (
+        "choose another folder" in segment(folder, folder.parent / "o.json", "--overlay", str(folder)).stderr
+    )
+
+
+def test_an_interrupted_folder_goes_on_where_it_was(
+    folder: Path, discs: Discs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C comes with the third image: two are kept, and only the third is segmented again."""
+    out = folder.parent / "out.json"
+    real, asked = Offline.answer, list[str]()
+
+    async def answer(self: Offline, file: ImageFile) -> bytes:
+        asked.append(file.name)
+        if asked == ["a.PNG", "b.png", "c.png"]:
+            raise KeyboardInterrupt
+        return await real(self, file)
+
+    monkeypatch.setattr(Offline, "answer", answer)
+    first = segment(folder, out, "--format", "coco")
+    assert (first.exit_code, out.exists()) == (130, False)
+    assert "2 of 3 images are done: the same command with --resume goes on" in first.stderr
+    again = segment(folder, out, "--format", "coco")
+    assert (again.exit_code, again.stderr.count("\n")) == (2, 1) and "--resume goes on" in again.stderr
+    other = segment(folder, out, "--format", "coco", "--score", "0", "--resume")
+    assert other.exit_code == 2 and "score was 0.5, is 0.0" in other.stderr
+    asked.clear()
+    last = segment(folder, out, "--format", "coco", "--resume")
+    assert last.exit_code == 0, last.output
+    assert asked == ["c.png"]
+    assert "1 answered, 2 by an earlier run" in last.stderr
+    assert [entry["image_id"] for entry in json.loads(out.read_text())] == [1, 1, 2, 2, 3, 3]
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["images", "out.json"]
+
+
+def test_a_name_that_does_not_fit_is_refused_before_anything_is_done(folder: Path) -> None:
+    for image in (folder, folder / "a.PNG"):
+        result = segment(image, folder.parent / "x.png")
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert "format rle is JSON" in result.stderr
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["images"]
+
+
+def test_files_that_are_missing_are_said_in_words(folder: Path) -> None:
+    result = segment(folder / "missing.png", folder.parent / "out.json")
+    assert result.stderr == f"error: {folder / 'missing.png'}: no such file or directory\n"
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("command", [["segment"], ["segment", "--nonsense"], ["serve", "--port", "x"], ["x"]])
+def test_wrong_use_ends_with_2(command: list[str]) -> None:
+    assert CliRunner().invoke(cli.app, command).exit_code == 2
+
+
+def test_an_option_of_the_environment_that_is_wrong_ends_with_2(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POINTREND_MAX_PIXELS", "many")
+    assert segment(folder / "a.PNG", folder.parent / "out.json").exit_code == 2

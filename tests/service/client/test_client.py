@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import service.__main__ as cli
+import service.cli.commands as cli
 from service.client import AsyncClient, Client, Refused, Retries, Unavailable
 from service.client import client as client_module
 from service.client.parameters import Parameters
@@ -205,7 +205,6 @@ def test_a_folder_through_a_server(url: str, tmp_path: Path) -> None:
     [
         ([], "either --bundle or --url"),
         (["--url", "http://127.0.0.1:9", "--bundle", "b"], "either --bundle or --url"),
-        (["--url", "http://127.0.0.1:9", "--overlay", "a.png"], "--overlay goes with --bundle"),
         (["--bundle", "b", "--model", "people"], "--model goes with --url"),
     ],
 )

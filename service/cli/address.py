@@ -1,0 +1,34 @@
+"""Whether a server can listen at an address, asked before its models are loaded."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from model.errors import UserError
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise UserError in one line unless this process can listen at the address."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise UserError(f"host: {host!r} is not an address: {error.strerror}") from error
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise UserError(_why(error, host, port)) from error
+
+
+def _why(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port: {port} of {host} is in use: choose another, such as --port {port % 65535 + 1}"
+    if error.errno == errno.EACCES:
+        return f"port: {port} is for privileged processes: choose one of 1024–65535"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"host: {host} is not an address of this machine"
+    return f"host: cannot listen at {host}, port {port}: {error.strerror}"

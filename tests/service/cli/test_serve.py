@@ -1,0 +1,66 @@
+"""How `serve` refuses an address, and how commands end when Ctrl-C comes early."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from typer.testing import CliRunner
+
+import service.cli.commands as cli
+from model.errors import UserError
+from service.cli.address import check_address
+from tests.paths import ROOT
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield int(listener.getsockname()[1])
+
+
+def test_a_port_in_use_is_one_line_before_any_model_is_loaded(taken: int) -> None:
+    done = CliRunner().invoke(cli.app, ["serve", "--bundle", "no_such_bundle", "--port", str(taken)])
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"error: port: {taken} of 127.0.0.1 is in use: choose another, such as")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("no such host", "'no such host' is not an address"),
+        ("192.0.2.1", "is not an address of this machine"),
+    ],
+)
+def test_an_address_of_somebody_else(host: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        check_address(host, 0)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
+def test_a_free_address(host: str) -> None:
+    check_address(host, 0)
+
+
+def test_ctrl_c_while_packages_are_imported_is_no_traceback() -> None:
+    """The signal comes with the import of typer, which all commands need."""
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from service.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
