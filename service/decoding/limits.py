@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 MARGIN = 32 * 2**20  # bytes that a task may take beyond its prediction: stacks of threads, fragments
+MOST_RESULT = 2**28  # bytes of pixels that a task returns
 OPEN_FILES = 16
 LARGE_NICE = 10  # added to the niceness while a large picture is decoded
 _UNLIMITED = resource.RLIM_INFINITY
@@ -26,7 +27,7 @@ class WorkerLimits:
         self._idle = self.address_space() or 0
         self._resident = self._size(1) or 0
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, MOST_RESULT))
         resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
         self._hard = self._set_hard(most)
 
@@ -57,8 +58,12 @@ class WorkerLimits:
         return int(os.pread(self._sizes, 64, 0).split()[field]) * resource.getpagesize()
 
     @contextmanager
-    def task(self, most: int, seconds: float) -> Iterator[None]:
-        """Allow `most` more bytes and five times `seconds` of CPU time, and a second. Then the hard limits again."""
+    def task(self, most: int, result: int, seconds: float) -> Iterator[None]:
+        """Allow `most` more bytes, a `result` of so many, and five times `seconds` of CPU time, and a second.
+
+        Afterwards the hard limits hold again.
+        """
+        resource.setrlimit(resource.RLIMIT_FSIZE, (min(result, MOST_RESULT), MOST_RESULT))
         used = resource.getrusage(resource.RUSAGE_SELF)
         cpu = math.ceil(used.ru_utime + used.ru_stime + 1 + 5 * seconds)
         resource.setrlimit(resource.RLIMIT_CPU, (cpu, resource.getrlimit(resource.RLIMIT_CPU)[1]))
