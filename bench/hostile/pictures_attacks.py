@@ -14,6 +14,8 @@ from bench.hostile.target import Target
 from bench.hostile.wire import WireAnswer, ask
 
 Report = str  # what an attack saw, in a few words
+# Of side 896 in one request, with so many points for each that `max_points` (4 million) still permits it.
+MOST_MASKS, MOST_POINTS = 100, 9000
 
 
 async def webp_bombs(target: Target, seconds: float, _: bytes) -> Report:
@@ -63,9 +65,8 @@ async def polygons(target: Target, seconds: float, picture: bytes) -> Report:
 
 async def huge_requests(target: Target, seconds: float, picture: bytes) -> Report:
     """Let one client send one request after another whose masks need nearly all work that is permitted."""
-    # 4 million points are about 40 masks of side 896.
-    boxes = json.dumps([[i, i, 400 + i, 400 + i] for i in range(40)], separators=(",", ":"))
-    path = f"/segment?resolution=896&boxes={boxes}"
+    boxes = json.dumps([[0, 0, 300 + i, 500] for i in range(MOST_MASKS)], separators=(",", ":"))
+    path = f"/segment?resolution=896&points={MOST_POINTS}&boxes={boxes}"
     return await _loops(1, lambda _: ask(target.address, path, picture, "image/jpeg"), seconds)
 
 

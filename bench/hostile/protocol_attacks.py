@@ -50,6 +50,7 @@ async def form_charset(target: Target, seconds: float, picture: bytes) -> Report
                 form += content + b"\r\n"
             kind = f"multipart/form-data; boundary=b; charset={charset}"
             answers.append(await ask(target.address, "/segment", form + b"--b--\r\n", kind))
+            await asyncio.sleep(0.2)
     return told(answers)
 
 
@@ -67,28 +68,40 @@ async def idle_sockets(target: Target, seconds: float, _: bytes) -> Report:
 
 
 async def slow_bodies(target: Target, seconds: float, _: bytes) -> Report:
-    """Let 110 connections send a part of a body of 24 MB, 9 MB of it, and then a byte now and then."""
+    """Let 110 connections send the half of a body of 24 MB, and then a byte now and then.
+
+    Whoever is refused comes again, so that what the service holds for bodies stays full.
+    """
     end = time.monotonic() + seconds
-    held = 0
+    refusals = 0
 
-    async def client(stream: Stream) -> None:
-        nonlocal held
-        _, writer = stream
-        with suppress(OSError, TimeoutError):
+    async def send(stream: Stream) -> None:
+        reader, writer = stream
+        answered = asyncio.create_task(reader.read(1))
+        try:
             writer.write(head("/segment", 24_000_000))
-            for _ in range(9_000_000 >> 16):
-                writer.write(b"x" * (1 << 16))
+            sent = 0
+            while time.monotonic() < end and not answered.done():
+                part = 1 << 16 if sent < 12_000_000 else 1
+                writer.write(b"x" * part)
                 await asyncio.wait_for(writer.drain(), max(0.1, end - time.monotonic()))
-                held += 1 << 16
-            while time.monotonic() < end:
-                writer.write(b"x")
-                await writer.drain()
-                await asyncio.sleep(1)
+                sent += part
+                await asyncio.sleep(0 if part > 1 else 1)
+        finally:
+            answered.cancel()
 
-    async with AsyncExitStack() as stack:
-        streams = [await stack.enter_async_context(connected(target.address)) for _ in range(110)]
-        await asyncio.gather(*(client(stream) for stream in streams))
-    return f"{held / 1e6:.0f} MB were taken"
+    async def client() -> None:
+        nonlocal refusals
+        while time.monotonic() < end:
+            with suppress(OSError, TimeoutError):
+                async with connected(target.address) as stream:
+                    await send(stream)
+            if time.monotonic() < end:
+                refusals += 1
+                await asyncio.sleep(0.2)
+
+    await asyncio.gather(*(client() for _ in range(110)))
+    return f"{refusals} bodies were refused"
 
 
 async def parameters(target: Target, seconds: float, picture: bytes) -> Report:
