@@ -1,56 +1,21 @@
-"""Command line: `python -m export --checkpoint FILE [--preset NAME | --config YAML] --out DIR`."""
+"""Command line: `python -m export --checkpoint FILE [--preset NAME | --config YAML] --out DIR`.
+
+Exit codes: 0 done; 1 it failed, such as a graph that differs from its network; 2 wrong use; 130 interrupted.
+"""
 
 from __future__ import annotations
 
 import signal
-import sys
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from export.errors import ParityError
-from model.command_line import one_line_errors
-from model.errors import UserError
 
 
-def export(
-    checkpoint: Annotated[Path, typer.Option(help="Native .safetensors, or the reference's .pkl or .pth.")],
-    out: Annotated[Path, typer.Option(help="The bundle's folder; an older bundle there is replaced.")],
-    preset: Annotated[str | None, typer.Option(help="The network of a .pkl or .pth file.")] = None,
-    config: Annotated[Path | None, typer.Option(help="The reference's own config.yaml instead.")] = None,
-    classes: Annotated[
-        str | None, typer.Option(help="Class names, comma-separated, where the checkpoint has none.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="The model's name; the folder's unless given.")] = None,
-    quick: Annotated[bool, typer.Option(help="Compare on small images only.")] = False,
-) -> None:
-    """Turn a checkpoint into a bundle, and prove that the bundle is the network."""
-    # Imported here so that the help need not wait for PyTorch.
-    from export.bundle import sha256
-    from export.measurements import table
-    from export.write import write_bundle
-    from model.checkpoints.opening import open_named
-    from model.config.categories import Category
+def main() -> None:
+    """Run the command that was given. Ctrl-C leaves no traceback, not even while packages are being imported."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from export.cli import run
 
-    categories: tuple[Category, ...] | None = None
-    if classes:
-        names = [label.strip() for label in classes.split(",")]
-        if not all(names) or len(set(names)) < len(names):
-            raise UserError(f"--classes needs different names that are not empty, got {classes!r}")
-        categories = tuple(Category(i, label) for i, label in enumerate(names, 1))
-    opened = open_named(checkpoint, preset, config, categories)
-    source = {"checkpoint": checkpoint.name, "sha256": sha256(checkpoint)}
-    print(f"exporting {checkpoint.name} to {out} (the graph takes a minute or two)", flush=True)
-    report = write_bundle(opened, out, name=name or out.resolve().name, source=source, full_size=not quick)
-    print(f"network against exported bundle, the largest differences:\n{table(report)}\n{out}: passed")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    run()
 
-
-# Not `typer.run`: its own error pages hide one-line messages behind a traceback.
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(export)
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the unfinished bundle is cleared away
-    with one_line_errors(ParityError):
-        app()
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,16 +29,21 @@ from model.pointrend.point_head import PointHead
 
 
 def write_bundle(
-    checkpoint: Checkpoint, out: Path, *, name: str, source: dict[str, str], full_size: bool = True
+    checkpoint: Checkpoint,
+    out: Path,
+    *,
+    name: str,
+    source: dict[str, str],
+    full_size: bool = True,
+    replace: bool = False,
 ) -> Report:
     """Export a checkpoint, compare, and only then put the bundle at `out`. Return the parity report.
 
-    Raises ParityError if a difference is above tolerance; `out` is then left as it was. An older bundle at `out` is
-    replaced. Raises UserError if `out` is another folder that is not empty.
+    Raises ParityError if a difference is above tolerance; `out` is then left as it was. An older bundle of the same
+    checkpoint at `out` is replaced. Raises UserError as `check_out` does.
     """
     out = out.resolve()
-    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
-        raise UserError(f"{out} is not empty and holds no bundle: name another folder")
+    check_out(out, source, replace)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
         # The draft has a folder of its own, because the temporary one is readable by its owner alone.
@@ -52,6 +58,34 @@ def write_bundle(
         _write_manifest(dataclasses.replace(manifest, parity=report, model=model), draft)
         _replace(out, draft, Path(folder) / "older")
     return report
+
+
+def check_out(out: Path, source: Mapping[str, str], replace: bool) -> None:
+    """Raise UserError if `out` is a folder that holds anything else than a bundle of this source.
+
+    `replace` allows a bundle of another checkpoint.
+    """
+    if out.is_file():
+        raise UserError(f"{out} is a file: name a folder")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not (out / MANIFEST).is_file():
+        raise UserError(f"{out} is not empty and holds no bundle: name another folder")
+    there = _source(out / MANIFEST)
+    if not replace and there.get("sha256") != source.get("sha256"):
+        raise UserError(
+            f"{out} holds a bundle of another checkpoint ({there.get('checkpoint', 'unknown')}): "
+            "name another folder, or replace it with --replace"
+        )
+
+
+def _source(manifest: Path) -> Mapping[str, Any]:
+    """Return what a bundle says of its checkpoint, whatever the bundle's schema; nothing if it cannot be read."""
+    try:
+        source = json.loads(manifest.read_bytes())["source"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return source if isinstance(source, dict) else {}
 
 
 def _write_files(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from export.__main__ import app
+from export.cli import app
 from export.measurements import Measurements
 from model.checkpoints.checkpoint import Checkpoint, save
 from model.config.categories import CITYSCAPES, numbered
@@ -74,6 +74,19 @@ def test_a_native_checkpoint_keeps_its_own_classes(
     run("--checkpoint", file, "--preset", name, "--out", tmp_path / "out")
     ((checkpoint, *_),) = written
     assert checkpoint.categories == own
+
+
+def test_a_bundle_of_another_checkpoint_is_refused_at_once(written: list[Any], tmp_path: Path) -> None:
+    """Before the checkpoint is opened, and not after minutes of exporting."""
+    (tmp_path / "bundle.json").write_text('{"source": {"checkpoint": "own.safetensors", "sha256": "1"}}')
+    file = FOLDER / "tiny_r50.pkl"
+    given = ("--checkpoint", file, "--config", file.with_suffix(".yaml"), "--out", tmp_path)
+    with pytest.raises(UserError, match=r"of another checkpoint \(own\.safetensors\)"):
+        run(*given)
+    assert not written
+    run(*given, "--replace")
+    ((_, _, others),) = written
+    assert others["replace"] is True
 
 
 @pytest.mark.parametrize("classes", ["a,,b", "a,a", " ,"])

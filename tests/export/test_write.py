@@ -16,11 +16,12 @@ from export.errors import ParityError
 from export.graph import export_staged
 from export.manifest import MANIFEST, read_manifest
 from export.measurements import Report
-from export.write import write_bundle
+from export.write import check_out, write_bundle
 from model.checkpoints.checkpoint import Checkpoint
 from model.config.categories import numbered
 from model.config.parts import TimmConfig
 from model.config.semantic import DeepLabV3Config, SemanticConfig, SemanticPointConfig
+from model.errors import UserError
 from model.networks.build import CoarsePass
 from tests.export.presets import random_pass
 from tests.export.wrong_graphs import missing_norm
@@ -56,8 +57,9 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def put(out: Path, name: str = "tiny") -> Report:
-    return write_bundle(load_any("tiny_r50"), out, name=name, source={"checkpoint": "c.pkl"})
+def put(out: Path, name: str = "tiny", sha256: str = "1", replace: bool = False) -> Report:
+    source = {"checkpoint": "c.pkl", "sha256": sha256}
+    return write_bundle(load_any("tiny_r50"), out, name=name, source=source, replace=replace)
 
 
 def test_a_failed_comparison_leaves_no_bundle(quick: Callable[[bool], None], tmp_path: Path) -> None:
@@ -88,6 +90,38 @@ def test_an_older_bundle_is_replaced_as_a_whole(quick: Callable[[bool], None], t
     assert set(content(tmp_path)) == {
         f"out/{f}" for f in ("bundle.json", "coarse.onnx", "point_head.safetensors")
     }
+
+
+def test_a_bundle_of_another_checkpoint_is_replaced_only_if_asked(
+    quick: Callable[[bool], None], tmp_path: Path
+) -> None:
+    quick(True)
+    put(tmp_path / "out")
+    before = content(tmp_path)
+    with pytest.raises(UserError, match=r"out holds a bundle of another checkpoint \(c\.pkl\): .*--replace"):
+        put(tmp_path / "out", sha256="2")
+    assert content(tmp_path) == before
+    put(tmp_path / "out", sha256="2", replace=True)
+    assert read_manifest(tmp_path / "out").source["sha256"] == "2"
+
+
+@pytest.mark.parametrize("manifest", ["", "[]", '{"source": 7}', '{"schema": 1, "source": {}}'])
+def test_a_bundle_of_an_unknown_checkpoint_is_one_of_another(manifest: str, tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text(manifest)
+    with pytest.raises(UserError, match=r"another checkpoint \(unknown\)"):
+        check_out(tmp_path, {"sha256": "1"}, replace=False)
+    check_out(tmp_path, {"sha256": "1"}, replace=True)
+
+
+def test_a_bundle_of_an_older_schema_is_known_by_its_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text('{"schema": 1, "source": {"sha256": "1"}}')
+    check_out(tmp_path, {"sha256": "1"}, replace=False)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="is a file: name a folder"):
+        check_out(tmp_path / "file", {}, replace=True)
 
 
 def test_an_empty_folder_is_fine_and_a_foreign_one_is_refused(

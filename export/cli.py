@@ -1,0 +1,71 @@
+"""The command `python -m export`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from export.errors import ParityError
+from model.command_line import one_line_errors
+from model.errors import UserError
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Option(help="Native .safetensors, or the reference's .pkl or .pth.")],
+    out: Annotated[
+        Path, typer.Option(help="The bundle's folder; an older bundle of the same checkpoint is replaced.")
+    ],
+    preset: Annotated[str | None, typer.Option(help="The network of a .pkl or .pth file.")] = None,
+    config: Annotated[Path | None, typer.Option(help="The reference's own config.yaml instead.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Class names, comma-separated, where the checkpoint has none.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name; the folder's unless given.")] = None,
+    quick: Annotated[bool, typer.Option(help="Compare on small images only.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a bundle of another checkpoint, too.")
+    ] = False,
+) -> None:
+    """Turn a checkpoint into a bundle, and prove that the bundle is the network."""
+    # Imported here so that the help need not wait for PyTorch.
+    from export.bundle import sha256
+    from export.measurements import table
+    from export.write import check_out, write_bundle
+    from model.checkpoints.opening import open_named
+    from model.config.categories import Category
+
+    categories: tuple[Category, ...] | None = None
+    if classes:
+        names = [label.strip() for label in classes.split(",")]
+        if not all(names) or len(set(names)) < len(names):
+            raise UserError(f"--classes needs different names that are not empty, got {classes!r}")
+        categories = tuple(Category(i, label) for i, label in enumerate(names, 1))
+    source = {"checkpoint": checkpoint.name, "sha256": sha256(checkpoint)}
+    check_out(out, source, replace)
+    opened = open_named(checkpoint, preset, config, categories)
+    print(f"exporting {checkpoint.name} to {out} (the graph takes a minute or two)", flush=True)
+    report = write_bundle(
+        opened,
+        out,
+        name=name or out.resolve().name,
+        source=source,
+        full_size=not quick,
+        replace=replace,
+    )
+    print(f"network against exported bundle, the largest differences:\n{table(report)}\n{out}: passed")
+
+
+# Not `typer.run`: its own error pages hide one-line messages behind a traceback.
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(export)
+
+
+def run() -> None:
+    """Run the command that was given, and end with its exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the unfinished bundle is cleared away
+    with one_line_errors(ParityError):
+        app()
