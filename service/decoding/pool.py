@@ -19,7 +19,7 @@ from model.predict.image_errors import CorruptImage, ImageError, SlowImage, TooM
 from service.decoding import memory
 from service.decoding.errors import NoMemory, NoWorker
 from service.decoding.job import Job
-from service.decoding.protocol import FAILED, OUT_OF_SPACE, Reply, Task
+from service.decoding.protocol import OUT_OF_SPACE, Reply, Task
 from service.decoding.worker_link import WorkerDied, WorkerLink, WrongReply
 from service.decoding.zygote_link import ZygoteLink
 
@@ -31,6 +31,7 @@ _ERRORS: dict[str, type[ImageError]] = {
     for error in vars(image_errors).values()
     if isinstance(error, type) and issubclass(error, ImageError) and error is not ImageError
 }
+_HARMLESS = _ERRORS.keys() - {TooMuchMemory.kind}  # after these a worker is as good as before
 _log = logging.getLogger(__name__)
 
 
@@ -109,6 +110,7 @@ class DecodePool:
             return self._zygote
         if self._starting is None:
             self._starting = asyncio.create_task(self._new_zygote())
+            self._starting.add_done_callback(_retrieve)
         return await asyncio.shield(self._starting)
 
     async def _new_zygote(self) -> ZygoteLink:
@@ -131,14 +133,13 @@ class DecodePool:
             self._starting = None
 
     def _taken(self, zygote: ZygoteLink) -> WorkerLink:
-        """Return a worker for a job, and see that there is another for the next one."""
-        worker = None
-        while self._idle and worker is None:
+        """Return a worker for a job. Raise NoWorker."""
+        while self._idle:
             worker = self._idle.pop()
-            if worker.ended.done():
-                worker.close()
-                worker = None
-        return worker or zygote.fork()
+            if worker.usable():
+                return worker
+            zygote.kill(worker)
+        return zygote.fork()
 
     async def _decoded(self, job: Job) -> NDArray[np.uint8]:
         zygote = await self._running()
@@ -189,7 +190,7 @@ class DecodePool:
 
     def _after(self, zygote: ZygoteLink, worker: WorkerLink, job: Job, reply: Reply | None) -> None:
         """Keep a worker for the next job, or end it and start another."""
-        sound = reply is not None and reply.kind not in (FAILED, OUT_OF_SPACE, TooMuchMemory.kind)
+        sound = reply is not None and (reply.kind is None or reply.kind in _HARMLESS)
         if sound and not job.large and worker.tasks < MOST_TASKS and not zygote.lost.done():
             self._idle.append(worker)
             return
@@ -200,6 +201,12 @@ class DecodePool:
                 self._idle.append(zygote.fork())
             except NoWorker as error:  # the next job will try again, and tell
                 _log.warning("no spare decoder: %s", error)
+
+
+def _retrieve(task: asyncio.Task[ZygoteLink]) -> None:
+    """Take note of a failure that nobody waits for any more; asyncio would log it."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _error(reply: Reply, job: Job) -> ImageError:

@@ -43,6 +43,16 @@ class WorkerLink:
         self._sock = sock
         self._sock.setblocking(False)
 
+    def usable(self) -> bool:
+        """Return whether the worker waits for a task: it has not ended, and said nothing that nobody asked for."""
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
     async def run(self, task: Task, body: int, pixels: int) -> Reply:
         """Return the reply to a task. Raise WorkerDied or WrongReply.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from model.predict.image_errors import CorruptImage
+from model.predict.images import decode_resized
 from service.decoding.pool import DecodePool
 from service.decoding.protocol import MOST_MESSAGE, Reply, parsed_reply, reply_bytes
-from tests.service.decoding.support import action, job, picture, with_pool
+from tests.service.decoding.support import action, children, job, picture, until, with_pool, zygote
 
 
 def test_the_sandbox_leaves_a_worker_nothing() -> None:
@@ -65,6 +67,18 @@ def test_a_second_reply_is_not_that_of_the_next_picture() -> None:
         assert (await pool.decode(job(picture()))).any()
 
     with_pool(test)
+
+
+def test_a_worker_that_says_more_than_it_was_asked_is_replaced() -> None:
+    async def test(pool: DecodePool) -> None:
+        before = children(zygote())
+        await pool.decode(action('say {"number": 1, "kind": null, "message": ""}\n'))
+        work = job(picture())  # the worker's own reply comes after the forged one
+        await until(lambda: not all(worker.usable() for worker in pool._idle))
+        assert np.array_equal(await pool.decode(work), decode_resized(work.data, work.header, work.size))
+        await until(lambda: len(before & children(zygote())) == 1)
+
+    assert with_pool(test).crashes == 0
 
 
 def test_a_reply_says_what_was_said() -> None:
