@@ -27,6 +27,7 @@ from model.config.categories import Category, default_categories
 from model.config.instance import MaskRCNNConfig
 from model.config.network import NetworkConfig, Task, config_from_dict, config_to_dict
 from model.config.semantic import SemanticConfig
+from model.errors import reason
 from model.masks.palette import Colour, default_palette, parse_palette
 
 FORMAT = "pointrend-checkpoint"
@@ -109,7 +110,7 @@ def load(path: str | Path) -> Checkpoint:
             _check_format(path, metadata)
             tensors = {name: _float32(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path.name} is not a readable safetensors file: {error}") from error
+        raise CheckpointError(f"{path.name} is not a readable safetensors file: {reason(error)}") from error
     try:
         config = config_from_dict(_parsed(metadata, "config", dict))
         categories = tuple(Category(**entry) for entry in _parsed(metadata, "categories", list))

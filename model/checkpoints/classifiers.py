@@ -83,7 +83,7 @@ _FILLERS: Mapping[str, Callable[[Network, Mapping[str, Array], str], str]] = {
 
 def resnet_name(name: str) -> str:
     """Return the reference's name of a classifier's parameter, without the trunk's prefix."""
-    name = name.removeprefix("module.").removeprefix(_TRUNK)
+    name = name.removeprefix(_TRUNK)
     for pattern, replacement in _CLASSIFIERS.items():
         name = re.sub(pattern, replacement, name)
     return name

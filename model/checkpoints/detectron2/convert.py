@@ -30,13 +30,12 @@ def convert(
     tensors: dict[str, Tensor] = {}
     buffers = _restated(config)
     for original, array in arrays.items():
-        name = original.removeprefix("module.")  # left by training on several GPUs
-        if name in buffers:
-            _check_buffer(name, array, buffers[name])
+        if original in buffers:
+            _check_buffer(original, array, buffers[original])
             continue
-        if name.endswith(".norm.num_batches_tracked"):
+        if original.endswith(".norm.num_batches_tracked"):
             continue
-        name = rename(name)
+        name = rename(original)
         if name in tensors:
             raise CheckpointError(f"two arrays stand for {name}; the second is {original}")
         tensors[name] = _tensor(name, array)
@@ -47,7 +46,7 @@ def convert(
 
 def reference_tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
     """Return the reference's arrays as float32 tensors under our names, whatever they are."""
-    names = {original: rename(original.removeprefix("module.")) for original in arrays}
+    names = {original: rename(original) for original in arrays}
     return {name: _tensor(name, arrays[original]) for original, name in names.items()}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from model.checkpoints.detectron2 import keys
-from model.errors import UserError
+from model.errors import UserError, reason
 
 
 class ReferenceConfigError(UserError):
@@ -33,8 +33,11 @@ def read(path: Path) -> dict[str, Any]:
     """Return the file's keys, joined with dots, with their values as they stand there. Raises ReferenceConfigError."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ReferenceConfigError(f"{path.name} could not be read: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ReferenceConfigError(f"{path.name} could not be read: {line}{error.problem}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise ReferenceConfigError(f"{path.name} could not be read: {reason(error)}") from error
     if not isinstance(content, dict):
         raise ReferenceConfigError(f"{path.name} is not a configuration: it holds no keys")
     if "_BASE_" in content:

@@ -85,7 +85,7 @@ def test_classifiers_fill_a_resnet(
         ("bn1.running_mean", "stem.conv1.norm.running_mean"),
         ("layer3.22.conv3.weight", "res4.22.conv3.weight"),
         ("layer1.0.downsample.1.bias", "res2.0.shortcut.norm.bias"),
-        ("module.backbone.bottom_up.res5.2.conv1.norm.weight", "res5.2.conv1.norm.weight"),
+        ("backbone.bottom_up.res5.2.conv1.norm.weight", "res5.2.conv1.norm.weight"),
         ("res2.0.conv1.weight", "res2.0.conv1.weight"),
     ],
 )
