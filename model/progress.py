@@ -17,11 +17,21 @@ def progress(
     unit: str = "it",
     delay: float = 0,
     leave: bool | None = True,
+    done: int = 0,
+    total: int | None = None,
     silent: bool = False,
 ) -> tqdm[T]:
     """Return the same items under a bar on a terminal; the bar shows up after `delay` seconds.
 
-    It stays at the end if `leave`; None: unless it stands below another one.
+    It stays at the end if `leave`; None: unless it stands below another one. `done` of `total` were done before.
     """
-    # None is tqdm's word for "only on a terminal".
-    return tqdm(items, text, unit=unit, delay=delay, leave=leave, disable=True if silent else None)
+    return tqdm(
+        items,
+        text,
+        total,
+        unit=unit,
+        delay=delay,
+        leave=leave,
+        initial=done,
+        disable=True if silent else None,  # None is tqdm's word for "only on a terminal"
+    )

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from model.cli.output import check_output, warn
+
 
 def calibrate(
     checkpoint: Annotated[Path, typer.Option(help="Native .safetensors of a trained model.")],
@@ -24,6 +26,7 @@ def calibrate(
     from model.checkpoints.checkpoint import of_task, open_checkpoint, save
     from model.evaluation.calibration import calibrate as run
 
-    calibrated, lines = run(of_task(open_checkpoint(checkpoint), "instance"), data, images)
+    check_output(out)
+    calibrated, lines = run(of_task(open_checkpoint(checkpoint), "instance"), data, images, notify=warn)
     save(out, calibrated, torch.float16)
     print("\n".join([f"{out}: {lines[0]}", *lines[1:]]))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from model.cli.output import check_output
 from model.errors import UserError
 
 
@@ -61,9 +61,7 @@ def evaluate(
     if results is not None and (preset or config or limit or change):
         raise UserError("--preset, --config, --limit and --set go with --checkpoint, not with --results")
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.is_dir() or not os.access(out.parent, os.W_OK):
-            raise UserError(f"--out {out} cannot be written: name a file in a folder of yours")
+        check_output(out)
     if results is not None:
         report = evaluate_results(results, data)
     elif checkpoint is None or images is None:

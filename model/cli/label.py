@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from model.cli.output import check_output, warn
+
 
 def label(
     data: Annotated[Path, typer.Option(help="COCO-format annotations, some with boxes alone.")],
@@ -27,9 +29,11 @@ def label(
     from model.data.fields import read_json
     from model.training.pseudo_label import label_boxes, with_masks
 
+    check_output(out)
     dataset = load_coco(data, images)
+    for remark in dataset.remarks:
+        warn(remark)
     predictor = eager_predictor(of_task(open_checkpoint(checkpoint), "instance"))
-    out.parent.mkdir(parents=True, exist_ok=True)
     content = read_json(data)
     found: dict[int, Any] = {}
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from model.cli.output import check_folder
 from model.errors import UserError
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def train(
     options = {"steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed}
     given = {name: value for name, value in options.items() if value is not None}
     config, recipe = _plan(preset, given, change or [])
+    check_folder(out)
     torch.manual_seed(seed)  # of the network's random weights
     task = open_task(
         config, recipe, TrainingFiles(list(zip(data, images, strict=True)), val_data, val_images)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -155,13 +155,18 @@ def reliability(
 
 
 def calibrate(
-    checkpoint: Checkpoint[MaskRCNNConfig], data: Path, images: Path
+    checkpoint: Checkpoint[MaskRCNNConfig],
+    data: Path,
+    images: Path,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> tuple[Checkpoint[MaskRCNNConfig], list[str]]:
     """Calibrate a checkpoint on a COCO file that it was not trained on; also return what to say about it.
 
-    Raises DataError if nothing can be fitted to the data.
+    `notify` takes remarks about the data. Raises DataError if nothing can be fitted to them.
     """
     dataset = load_coco(data, images)
+    for remark in dataset.remarks:
+        notify(remark)
     check_measurable(data, dataset)
     truth = read_truth(data)
     scores, hits = match_detections(truth.annotations, detections(checkpoint, dataset))

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
-from tqdm import tqdm
 
 from model.checkpoints.checkpoint import Checkpoint, save
 from model.networks.build import Network
 from model.networks.layers import hold_statistics
+from model.progress import progress
 from model.training.averaged_weights import averaged_weights
 from model.training.distributed import Process
 from model.training.errors import TrainingError
@@ -27,6 +27,7 @@ from model.training.recipe import Schedule
 from model.training.reports import announce
 from model.training.reports.curves import draw_curves
 from model.training.reports.log import Log, cut
+from model.training.reports.pace import Pace
 from model.training.reports.validation import record
 from model.training.state import restore, store
 from model.training.task import BatchT, TrainingTask
@@ -81,18 +82,23 @@ def train(
         (out / "recipe.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=1))
         log = Log(out / "log.jsonl", start, recipe.batch_size)
         cut(out / "validation.jsonl", start)
-    steps = range(start, recipe.steps)
     # Closed also when the run breaks off, so that what is said then has a line of its own.
-    with tqdm(steps, initial=start, total=recipe.steps, unit="step", disable=process.rank != 0) as progress:
-        for step in progress:
+    with progress(
+        range(start, recipe.steps), unit="step", done=start, total=recipe.steps, silent=process.rank != 0
+    ) as bar:
+        pace = Pace(start, recipe.steps, watched=not bar.disable)
+        say = process.say if bar.disable else bar.write
+        for step in bar:
             losses = partial(task.losses, wrapped, next(batches))
             values = training_step(losses, optimiser, scheduler, step, recipe, process)
             if process.rank:
                 continue
             if average is not None:
                 average.update_parameters(network)
-            progress.set_postfix(loss=f"{log.add(values):.3f}", refresh=False)
-            done, is_last = step + 1, step + 1 == recipe.steps
+            loss, done, is_last = log.add(values), step + 1, step + 1 == recipe.steps
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            if said := pace.step(done, loss):
+                say(said)
             if done % LOG_EVERY == 0 or is_last:
                 log.write(done, recipe.lr * lr_factor(step, recipe))
             due = is_last or (every > 0 and done % every == 0)
@@ -103,9 +109,10 @@ def train(
                 if task.validation_file is not None:
                     with evaluating(exported):
                         measured = task.measure(exported)
-                    progress.write(record(out, done, done / task.epoch, measured, task.headline))
+                    say(record(out, done, done / task.epoch, measured, task.headline))
                 draw_curves(out, task.headline)
                 log.restart_clock(done)
+                pace.pause_ended()
     return None if process.rank else _export(task, exported, out, notes or {})
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from model.checkpoints.shapes import fit
 from model.config.categories import Category
 from model.config.network import config_to_dict
+from model.errors import reason
 from model.networks.build import Network
 from model.training.errors import TrainingError
 
@@ -56,9 +57,12 @@ def restore(
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         step, tensors, moments = int(state["step"]), state["network"], state["optimizer"]
+    except OSError as error:
+        raise TrainingError(f"{path} could not be read: {reason(error)}") from error
     except Exception as error:  # a damaged file raises nearly anything
-        reason = str(error).partition("\n")[0]
-        raise TrainingError(f"{path} could not be read ({reason}): start anew in another folder") from error
+        raise TrainingError(
+            f"{path} is damaged, or no state of a run: start anew in another folder"
+        ) from error
     _check_origin(path, state, network, categories)
     given = [{key: group[key] for key in _GIVEN} for group in optimiser.param_groups]
     try:

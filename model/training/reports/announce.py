@@ -12,7 +12,10 @@ from model.training.recipe import Schedule
 
 def plan(recipe: Schedule, epoch: int, device: torch.device, start: int) -> list[str]:
     """Return how long a run is; `epoch` in steps."""
-    epochs = f"{recipe.steps / epoch:.3g} epochs of {epoch} steps"
+    count = recipe.steps / epoch
+    plural = "s" if epoch > 1 else ""
+    epochs = f"{count:.3g}" if count < 1000 else f"{count:.0f}"
+    epochs += f" epochs of {epoch} step{plural}"
     begins = f", going on after step {start}" if start else ""
     lines = [f"run: {recipe.steps} steps of {recipe.batch_size} images on {device}, {epochs}{begins}"]
     if recipe.warmup_steps >= recipe.steps:

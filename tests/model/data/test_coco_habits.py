@@ -28,7 +28,7 @@ def test_whole_numbers_as_tools_write_them() -> None:
     for given in (7, 7.0, "7", "007"):
         assert whole(given) == 7
     assert (whole("-3"), whole(-3.0), whole(2**63 - 1)) == (-3, -3, 2**63 - 1)
-    for given in (
+    others: list[object] = [
         True,
         7.5,
         "7.0",
@@ -42,8 +42,9 @@ def test_whole_numbers_as_tools_write_them() -> None:
         1e300,
         float("inf"),
         "9" * 5000,
-    ):
-        assert whole(given) is None
+    ]
+    for other in others:
+        assert whole(other) is None
     assert whole_numbers([1, "2", 3.0]) == [1, 2, 3]
     assert whole_numbers([1, None]) is None and whole_numbers("12") is None
     assert integer({"id": "12"}, "id") == 12
@@ -194,7 +195,7 @@ def test_categories_that_no_file_uses_are_left_out(tmp_path: Path) -> None:
 
 def test_masks_that_are_all_called_crowds_are_named(tmp_path: Path) -> None:
     painted = [
-        annotation(i, 1, BOX, iscrowd=1, segmentation=uncompressed(bitmap(*map(int, BOX)))) for i in (1, 2)
+        annotation(i, 1, BOX, iscrowd=1, segmentation=uncompressed(bitmap(10, 20, 30, 25))) for i in (1, 2)
     ]
     data = load(tmp_path, coco(painted))
     with pytest.raises(DataError) as raised:

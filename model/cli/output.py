@@ -1,0 +1,31 @@
+"""Files that commands write: whether that will be possible is checked before anything long begins."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from model.errors import UserError, reason
+
+
+def check_output(out: Path) -> None:
+    """Make the folder of a file that is to be written. Raises UserError if the file could not be written there."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {reason(error)}") from error
+    if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
+        raise UserError(f"--out {out} cannot be written: name a file in a folder of yours")
+
+
+def check_folder(out: Path) -> None:
+    """Raise UserError if a folder could not be made, or be written into; it is not made yet."""
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise UserError(f"--out {out} cannot be written: {there} is no folder of yours")
+
+
+def warn(remark: str) -> None:
+    """Say what looks wrong in the data, though they can be used."""
+    print(f"warning: {remark}", file=sys.stderr)
