@@ -146,3 +146,76 @@ def test_torch_files_of_either_layout_and_any_float(tmp_path: Path) -> None:
             "w": ((2, 2), "float32"),
             "h": ((2,), "float32"),
         }
+
+
+def rebuilt(size: tuple[int, ...], stride: tuple[int, ...], offset: int = 0) -> Any:
+    """A tensor of 6 stored numbers that pickles with this size, stride and offset."""
+
+    class Absurd(torch.nn.Parameter):
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            storage = torch.storage.TypedStorage(
+                wrap_storage=self.untyped_storage(), dtype=self.dtype, _internal=True
+            )
+            return torch._utils._rebuild_tensor_v2, (storage, offset, size, stride, False, OrderedDict())
+
+    return Absurd(torch.ones(6))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    "absurd",
+    [
+        ((10**15,), (0,)),
+        ((10**9, 10**6), (0, 0)),
+        ((2**31, 2**31), (0, 0)),
+        ((10**15,), (1,)),
+        ((6,), (-1,)),
+        ((6,), (1,), 10**15),
+        ((6,), (1,), -1),
+        ((-6,), (1,)),
+        ((2**62, 2**62), (1, 1)),
+        ((1,) * 100, (1,) * 100),
+        ((3000,), (0,)),
+    ],
+)
+def test_shapes_that_the_file_does_not_hold_are_one_line(
+    tmp_path: Path, absurd: tuple[Any, ...], zipped: bool
+) -> None:
+    path = tmp_path / "absurd.pth"
+    torch.save({"model": {"w": rebuilt(*absurd)}}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError) as refusal:
+        read_arrays(path)
+    assert str(refusal.value).startswith("absurd.pth ") and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pkl"])
+def test_one_array_under_a_thousand_names_is_refused_but_shared_ones_are_read(
+    tmp_path: Path, suffix: str
+) -> None:
+    """Each name would be copied. Two names for one array are usual."""
+
+    def write(names: int) -> Path:
+        path = tmp_path / f"many{suffix}"
+        array = np.zeros(100_000, np.float32)
+        one: Any = array if suffix == ".pkl" else torch.from_numpy(array)
+        content = {f"w{i}": one for i in range(names)}
+        if suffix == ".pkl":
+            return write_pickle(path, content)
+        torch.save(content, path)
+        return path
+
+    assert len(read_arrays(write(2))) == 2
+    with pytest.raises(CheckpointError, match="its arrays have more bytes than the file"):
+        read_arrays(write(1000))
+
+
+def test_tensors_without_plain_numbers_in_memory_are_refused(tmp_path: Path) -> None:
+    kinds = {
+        "sparse": torch.eye(2).to_sparse(),
+        "meta": torch.empty(10**15, device="meta"),
+        "complex": torch.zeros(2, dtype=torch.complex64),
+    }
+    for kind, tensor in kinds.items():
+        torch.save({kind: tensor}, tmp_path / "other.pth")
+        with pytest.raises(CheckpointError, match=r"other\.pth (holds|could not be read)"):
+            read_arrays(tmp_path / "other.pth")
