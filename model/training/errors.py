@@ -1,4 +1,4 @@
-"""The error of training runs."""
+"""The errors of training runs."""
 
 from __future__ import annotations
 
@@ -7,3 +7,7 @@ from model.errors import UserError
 
 class TrainingError(UserError):
     """Training cannot start or go on; the message says why and what to do."""
+
+
+class LossNotFinite(Exception):
+    """A run that cannot go on, because its loss became infinite or NaN."""

@@ -21,7 +21,7 @@ from model.networks.layers import hold_statistics
 from model.progress import progress
 from model.training.averaged_weights import averaged_weights
 from model.training.distributed import Process
-from model.training.errors import TrainingError
+from model.training.errors import LossNotFinite, TrainingError
 from model.training.optimizer import lr_factor, optimizer, rates
 from model.training.recipe import Schedule
 from model.training.reports import announce
@@ -55,7 +55,7 @@ def train(
 
     Every `validate_every` steps (None: every epoch of at least 20; 0: never before the end) and after the last one
     the state is stored, the curves are drawn, and the weights that would be exported are measured; that
-    changes nothing in the training. Raises TrainingError, and DataError when a batch is read.
+    changes nothing in the training. Raises TrainingError, LossNotFinite, and DataError when a batch is read.
     """
     process = process or Process()
     state, recipe, network = out / "last.pt", task.recipe, task.network
@@ -124,7 +124,7 @@ def training_step(
     recipe: Schedule,
     process: Process,
 ) -> dict[str, float]:
-    """Run forward, backward and update; return the losses' values. Raises TrainingError if they are not finite."""
+    """Run forward, backward and update; return the losses' values. Raises LossNotFinite."""
     seed = (recipe.seed * 1_000_003 + step) * process.world_size + process.rank
     torch.manual_seed(seed)
     device = process.device()
@@ -133,7 +133,7 @@ def training_step(
     total = torch.stack(list(found.values())).sum()
     if not torch.isfinite(total):
         parts = ", ".join(f"{name} {value.item():.3g}" for name, value in found.items())
-        raise TrainingError(f"the loss is not finite at step {step} ({parts}): try a lower learning rate")
+        raise LossNotFinite(f"the loss is not finite at step {step} ({parts}): try a lower learning rate")
     optimiser.zero_grad(set_to_none=True)
     total.backward()  # type: ignore[no-untyped-call]
     if recipe.clip_norm:

@@ -23,7 +23,7 @@ from model.networks.mask_rcnn import MaskRCNN
 from model.predict.instance import InstanceOptions
 from model.predict.preprocess import network_input
 from model.training.distributed import Process
-from model.training.errors import TrainingError
+from model.training.errors import LossNotFinite, TrainingError
 from model.training.instance import InstanceTraining, InstanceTrainingStep
 from model.training.loop import train
 from model.training.losses.instance import instance_losses
@@ -197,7 +197,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(data: CocoDataset, tmp_path: Pa
     network = tiny.network()
     with torch.no_grad():
         network.box_head.cls_score.bias.fill_(float("nan"))
-    with pytest.raises(TrainingError, match=r"not finite at step 0 \(.*box_class nan.*lower learning rate"):
+    with pytest.raises(LossNotFinite, match=r"not finite at step 0 \(.*box_class nan.*lower learning rate"):
         run(data, tiny.RECIPE, tmp_path, network)
     assert not (tmp_path / "last.pt").exists()
 
@@ -205,7 +205,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(data: CocoDataset, tmp_path: Pa
 def test_a_diverging_run_stops_with_its_reason(data: CocoDataset, tmp_path: Path) -> None:
     """Boxes that are not numbers never reach native code, which would read out of bounds."""
     plan = dataclasses.replace(tiny.RECIPE, optimizer="sgd", lr=1e12, clip_norm=0.0, steps=5)
-    with pytest.raises(TrainingError, match="the loss is not finite at step"):
+    with pytest.raises(LossNotFinite, match="the loss is not finite at step"):
         run(data, plan, tmp_path)
 
 
