@@ -11,9 +11,8 @@ from model.predict.instance import InstanceOptions
 from model.predict.predictor import Prompt
 from service.engine.cost import Mean
 from service.engine.errors import ParameterError
+from service.output.limits import MAX_BOX_PIXELS
 
-# The areas of all boxes within the image, in pixels. Pasting and encoding takes 5 to 20 ns for each.
-MAX_BOX_PIXELS = 500_000_000
 MAX_CELLS = 100 * SIDES[-1] ** 2  # of all masks of a request; they are kept until its answer: 321 MB
 MIN_OVERLAP = 0.01  # pixels of a box inside the image; less is lost to rounding on the way to the network
 USUAL_SIDE = 224  # that masks of native resolution are guessed to have before any was seen

@@ -107,7 +107,9 @@ def test_a_picture_has_the_size_that_was_asked_for() -> None:
     body = encode(found("semantic"), FORMATS["png"], STAGES, 0.0).body
     with Image.open(io.BytesIO(body)) as picture:
         assert picture.mode == "P"
-        assert picture.getpalette() == [*(part for colour in default_palette(3) for part in colour)] + [0] * 759
+        assert (
+            picture.getpalette() == [*(part for colour in default_palette(3) for part in colour)] + [0] * 759
+        )
         np.testing.assert_array_equal(np.array(picture), StubMap().labels(8, 6))
 
 
