@@ -33,6 +33,7 @@ from service.engine.request import Request, Stage
 from service.engine.resources import Resources
 from service.engine.tasks.card import TaskCard
 from service.engine.tasks.table import TASKS
+from service.output.cost import encode_forecast
 from service.output.encode import Answer, encode
 from service.output.format import Found
 from service.output.formats import FORMATS
@@ -186,13 +187,18 @@ class Engine:
 
     async def _encode(self, request: Request) -> Answer:
         """Finish the result and encode it, in the pool."""
-        await self._workers.in_pool(lambda _: request.finish())
+        need = await self._workers.in_pool(lambda _: self._finished(request))
         found = self._found(request)
-        async with self._resources.encoding.place(request.due, self._encode_need(request, found)):
+        async with self._resources.encoding.place(request.due, need):
             return await self._workers.in_pool(lambda abandoned: self._encoded(request, found, abandoned))
 
-    def _encode_need(self, request: Request, found: Found) -> Need:
-        return Need()
+    def _finished(self, request: Request) -> Need:
+        """Finish the result. Return what encoding it takes."""
+        request.finish()
+        cost = encode_forecast(
+            request.format, self.manifest.task, request.result, request.width, request.height
+        )
+        return Need(cost.bytes, cost.seconds)
 
     def _encoded(self, request: Request, found: Found, abandoned: Event) -> Answer:
         stages = request.stages

@@ -100,10 +100,10 @@ def test_a_departure_is_counted_in_its_stage(
 def test_no_further_mask_is_encoded_for_a_client_that_left(
     discs: Discs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = Held(instances.entry)
+    held = Held(instances._entry)
     with running(disc_bundle(discs)) as url:
         wait_for(lambda: ready(url))
-        monkeypatch.setattr(instances, "entry", held)
+        monkeypatch.setattr(instances, "_entry", held)
         image, boxes = encoded(picture()), "[" + ",".join(["[0,0,50,50]"] * 20) + "]"
         with beginning(url, len(image), f"?boxes={boxes}") as connection:
             connection.sendall(image)
