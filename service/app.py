@@ -20,7 +20,8 @@ from service.engine.engine import serving
 from service.http import operation, segment
 from service.http.documentation import add_documentation
 from service.http.error_handlers import add_error_handlers
-from service.http.middleware import REQUEST_ID, RequestRecorder
+from service.http.headers import REQUEST_ID
+from service.http.middleware import RequestRecorder
 from service.http.openapi import describe_problems
 from service.http.service import Service
 from service.settings import Settings
