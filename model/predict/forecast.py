@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from model.predict.headers import Header
+from model.predict.headers.jpeg import WITHOUT_END
 
 _PIXEL = MappingProxyType({"1": 1, "L": 1, "P": 1, "I;16": 2})  # bytes in Pillow's memory; other modes have 4
 _FIXED = (
@@ -45,6 +46,7 @@ _PASS = 0.25e-9  # seconds for a sample in one pass more
 _RESIZED, _GREY_RESIZED, _CONVERTED, _CMYK_CONVERTED = 5e-9, 2e-9, 3e-9, 6e-9  # seconds for a pixel
 _TRANSPARENT, _PROFILE, _FLIPPED = 15e-9, 20e-9, 2e-9
 _START = 0.003  # seconds
+_TRIALS = 6  # decodings of a JPEG without an end, until it is known whether its pixels are complete
 
 
 @dataclass(frozen=True)
@@ -66,19 +68,19 @@ def _grey(header: Header) -> bool:
 def _bytes(header: Header, size: tuple[int, int]) -> int:
     """Return the most that is in memory in one of four stages: reading, converting, resizing, handing over."""
     pixel, shown = _PIXEL.get(header.mode, 4), 1 if _grey(header) else 4
-    copies = 2 if header.format in _COPIED else 1
+    copies = 3 if header.kind.endswith(WITHOUT_END) else 2 if header.format in _COPIED else 1
     codec = _CODECS.get(header.kind.partition(",")[0], 0)
     reading = pixel * header.pixels + header.buffer + copies * header.size + codec
     in_place = header.mode in ("RGB", "RGBA", "L")
     converting = (pixel + (0 if in_place and shown == pixel else shown)) * header.pixels + header.size
-    # Rows are resized first. Pictures with alpha are resized channel by channel.
+    # Rows may be resized first. Pictures with alpha and turned ones are resized channel by channel.
     half = min(size[1], header.width * max(1, size[0] / header.height)) * header.height
     resized = size[0] * size[1]
-    resizing = (
-        shown * (header.pixels + half + resized)
-        + (header.pixels if header.mode == "RGBA" else 0)
-        + header.size
-    )
+    if header.turned or header.mode == "RGBA":
+        channels = 1 + header.turned
+        resizing = (shown + channels) * header.pixels + half + 8 * resized + header.size
+    else:
+        resizing = shown * (header.pixels + half + resized) + header.size
     handing = 11 * resized + header.size
     return int(_MARGIN * max(reading, converting, resizing, handing)) + _FIXED
 
@@ -88,6 +90,8 @@ def _seconds(header: Header) -> float:
     sample = next(_SAMPLE[name] for name in names if name in _SAMPLE)
     byte = next((_BYTE[name] for name in names if name in _BYTE), 0.0)
     decoding = header.samples * (sample + _PASS * (header.passes - 1)) + header.size * byte
+    if header.kind.endswith(WITHOUT_END):
+        decoding *= _TRIALS
     pixel = _GREY_RESIZED if _grey(header) else _RESIZED
     if header.mode not in ("RGB", "RGBA", "L"):
         pixel += _CMYK_CONVERTED if header.mode == "CMYK" else _CONVERTED

@@ -28,12 +28,12 @@ from PIL import (
     TiffImagePlugin,
     WebPImagePlugin,
 )
-from PIL.Image import Resampling, Transpose
+from PIL.Image import Resampling
 
 from model.predict.colours import displayed_colours
 from model.predict.headers import Header, jpeg, png, read_header, tiff
 from model.predict.image_errors import CorruptImage, ImageError, TooManyPixels, TooMuchMemory
-from model.predict.upright import bands, flip_upright
+from model.predict.upright import bands, flip, turned
 
 _READERS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
@@ -75,12 +75,7 @@ def decode(data: bytes, *, max_pixels: int) -> DecodedImage:
     header = read_header(data)
     check_pixels(header, max_pixels)
     with _failures(header):
-        picture = _picture(data, header)
-        if header.turned:
-            picture = picture.transpose(Transpose.TRANSPOSE)
-        return DecodedImage(
-            np.array(picture if picture.mode == "RGB" else picture.convert("RGB")), header.format
-        )
+        return DecodedImage(_rgb(turned(_picture(data, header), header.orientation)), header.format)
 
 
 def check_pixels(header: Header, most: int) -> None:
@@ -94,30 +89,25 @@ def check_pixels(header: Header, most: int) -> None:
 def decode_resized(data: bytes, header: Header, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return the pixels [h, w, 3] of `decode`, resized to `size` = (h, w) as `model.predict.resize.resize` would.
 
-    There is one picture in memory, and what the format's decoder needs (`model/predict/forecast.py`). Raise ImageError.
+    Only one picture is in memory at a time, beside what the format's decoder needs, and channels of one that is turned
+    (`model/predict/forecast.py`). Raise ImageError.
     """
     height, width = size
     with _failures(header):
-        return _rgb(_resized(_picture(data, header), height, width, header.turned))
+        return _rgb(_resized(_picture(data, header), header, (width, height)))
 
 
 def _rgb(picture: Image.Image) -> NDArray[np.uint8]:
     return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
-def _resized(picture: Image.Image, height: int, width: int, turned: bool) -> Image.Image:
-    """Return a picture of another size; the axes of one that is `turned` are exchanged on the way."""
-    if picture.mode == "RGBA":  # Pillow would resize a copy that is multiplied by alpha
-        channels = [_resized(picture.getchannel(name), height, width, turned) for name in "RGB"]
-        return Image.merge("RGB", channels)
-    if not turned:
-        return _scaled(picture, (width, height))
-    # Pillow resizes rows first, then columns: those of the displayed image.
-    picture = _scaled(picture, (picture.width, width))
-    return _scaled(picture, (height, width)).transpose(Transpose.TRANSPOSE)
-
-
-def _scaled(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _resized(picture: Image.Image, header: Header, size: tuple[int, int]) -> Image.Image:
+    """Return a picture as displayed at `size` = (width, height)."""
+    # One channel after the other: a turned picture would be a second one, and Pillow would resize one with alpha as a
+    # copy that is multiplied by it.
+    if picture.mode == "RGBA" or (header.turned and picture.mode == "RGB"):
+        return Image.merge("RGB", [_resized(picture.getchannel(name), header, size) for name in "RGB"])
+    picture = turned(picture, header.orientation)
     return picture if picture.size == size else picture.resize(size, Resampling.BILINEAR)
 
 
@@ -139,9 +129,9 @@ def _failures(header: Header) -> Iterator[None]:
 
 
 def _picture(data: bytes, header: Header) -> Image.Image:
-    """Return the picture, opaque, in mode RGB, RGBA or L. Its axes are still to be exchanged if the header says so."""
+    """Return the picture, opaque, in mode RGB, RGBA or L. It is upright unless the header says that it is turned."""
     picture = displayed_colours(_loaded(_essential(data, header), header))
-    flip_upright(picture, header.orientation)
+    flip(picture, header.orientation)
     return picture
 
 
@@ -149,7 +139,7 @@ def _essential(data: bytes, header: Header) -> bytes:
     """Return the file as Pillow gets it. Raise CorruptImage for a JPEG whose pixels are not complete."""
     essential = _ESSENTIAL.get(header.format)
     file = essential(data) if essential else data
-    return _with_end(file, header) if header.format == "JPEG" and jpeg.lacks_end(file) else file
+    return _with_end(file, header) if header.kind.endswith(jpeg.WITHOUT_END) else file
 
 
 def _loaded(file: bytes, header: Header) -> Image.Image:
@@ -166,13 +156,15 @@ def _loaded(file: bytes, header: Header) -> Image.Image:
     return image
 
 
-# libjpeg fills what is missing with grey. If these bytes are taken for pixels, too, pixels are missing.
-_NO_PIXELS, _END = bytes(range(1, 255)) * 8, b"\xff\xd9"
+# libjpeg fills up what is missing. If these bytes are taken for pixels, too, then pixels are missing.
+_NO_PIXELS = (b"", bytes(range(1, 255)) * 8, bytes(range(0x9A, 1, -1)) * 8, b"\x66\xd3\x2b" * 300)
+_END = b"\xff\xd9"
 
 
 def _with_end(file: bytes, header: Header) -> bytes:
     """Return a JPEG file with the end marker that it lacks. Raise CorruptImage if it lacks pixels, too."""
-    seen = {_checksum(_loaded(file + rest + _END, header)) for rest in (b"", _NO_PIXELS)}
+    rests = (*_NO_PIXELS, jpeg.next_restart(file) + _NO_PIXELS[1])
+    seen = {_checksum(_loaded(file + rest + _END, header)) for rest in rests}
     if len(seen) > 1:
         raise CorruptImage("the JPEG image is truncated; send the complete file")
     return file + _END

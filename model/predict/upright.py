@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from PIL import Image
 from PIL.Image import Transpose
 
 BAND = 2**18  # pixels that are worked on at once
+# EXIF's orientation → what makes a picture upright
+_FLIPS = MappingProxyType(
+    {2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM},
+)
+_TURNS = MappingProxyType(
+    {5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90},
+)
 
 
-def flip_upright(image: Image.Image, orientation: int) -> None:
-    """Flip a picture in place, so that it is upright, or once its axes are exchanged (orientations 5 to 8)."""
-    left_right, top_bottom = orientation in (2, 3, 7, 8), orientation in (3, 4, 6, 7)
-    if top_bottom:
-        _flip_rows(image, Transpose.ROTATE_180 if left_right else Transpose.FLIP_TOP_BOTTOM)
-    elif left_right:
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """Return a picture whose axes are exchanged if the orientation says so (5 to 8), else the picture itself."""
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def flip(image: Image.Image, orientation: int) -> None:
+    """Make a picture upright in place if the orientation keeps its axes (2 to 4)."""
+    method = _FLIPS.get(orientation)
+    if method == Transpose.FLIP_LEFT_RIGHT:
         for top, bottom in bands(image):
             band = image.crop((0, top, image.width, bottom))
-            image.paste(band.transpose(Transpose.FLIP_LEFT_RIGHT), (0, top))
+            image.paste(band.transpose(method), (0, top))
+    elif method is not None:
+        _exchange_rows(image, method)
 
 
-def _flip_rows(image: Image.Image, method: Transpose) -> None:
+def _exchange_rows(image: Image.Image, method: Transpose) -> None:
     """Exchange bands from the top with those from the bottom."""
     most, top, bottom = max(1, BAND // image.width), 0, image.height
     while top < bottom:

@@ -15,6 +15,7 @@ from model.predict.image_errors import CorruptImage, UnsupportedFormat
 MOST_SCANS = 100
 MOST_SEGMENTS = 2000  # before the first scan; a profile or XMP of several MB takes a hundred
 MOST_PROFILE = 4_000_000  # bytes
+WITHOUT_END = ", without end"  # the last words of a kind
 
 # A marker before the first scan: what else stands between segments is skipped, as libjpeg does.
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
@@ -111,6 +112,8 @@ def _header(data: Bytes, found: _Findings) -> Header:
         scans = jpeg_scans(data, MOST_SCANS, found.scan.start)
         if scans > MOST_SCANS:
             raise CorruptImage(f"the JPEG image has more than {MOST_SCANS} scans; save it again")
+    if data.rfind(b"\xff\xd9", found.scan.end) < 0:  # the end marker, which cannot be within a scan
+        kind += WITHOUT_END
     return Header(
         "JPEG",
         width,
@@ -121,7 +124,7 @@ def _header(data: Bytes, found: _Findings) -> Header:
         orientation=upright_by(found.exif, found.xmp),
         profile=found.profile,
         # All coefficients of 2 bytes are in memory until the last scan.
-        buffer=2 * samples if kind == "progressive" else 0,
+        buffer=2 * samples if kind.startswith("progressive") else 0,
         samples=samples,
         passes=scans,
     )
@@ -184,7 +187,7 @@ def essential(data: bytes) -> bytes:
     return b"".join([*kept, memoryview(data)[rest:]])
 
 
-def lacks_end(data: bytes) -> bool:
-    """Whether no end marker follows the first scan. It cannot be within a scan."""
-    first = next((s.start for s in _segments(data) if s.marker == _SOS), 0)
-    return data.rfind(b"\xff\xd9", first) < 0
+def next_restart(data: bytes) -> bytes:
+    """Return the restart marker that would follow the last one; the first, if there is none."""
+    last = max((data.rfind(bytes([0xFF, marker])), marker) for marker in range(0xD0, 0xD8))
+    return bytes([0xFF, 0xD0 + (last[1] - 0xD0 + 1) % 8 if last[0] >= 0 else 0xD0])
