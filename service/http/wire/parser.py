@@ -35,13 +35,15 @@ class Parser(h11.Connection):
                 self._check_head()
             event = super().next_event()
             if isinstance(event, h11.Request):
+                if event.http_version not in (b"1.0", b"1.1"):
+                    raise h11.RemoteProtocolError("the versions 1.0 and 1.1 of HTTP are allowed")
                 self._chunks = self._bytes = 0
             elif isinstance(event, h11.Data):
                 self._check_chunk(event)
         except h11.RemoteProtocolError as error:
             self.failure = str(error)[:200]
             return h11.NEED_DATA
-        self.events += 1
+        self.events += isinstance(event, h11.Event)
         return event
 
     def _check_head(self) -> None:
@@ -56,8 +58,8 @@ class Parser(h11.Connection):
 
     def _check_chunk(self, event: h11.Data) -> None:
         """Raise RemoteProtocolError if the last chunks were too small. A body with a length has none."""
-        self._chunks += event.chunk_start
         self._bytes += len(event.data)
+        self._chunks += event.chunk_end
         if self._chunks == CHUNKS:
             if self._bytes < CHUNKS * MIN_CHUNK:
                 raise h11.RemoteProtocolError(

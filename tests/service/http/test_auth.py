@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from starlette.datastructures import Headers
 
 from service.app import create_app
-from service.http.auth import Keys
+from service.http.auth import KeyFile, Keys
 from service.http.problems import Problem
 from tests.service.support import Discs, disc_bundle, encoded, picture, settings, wait_for
 
@@ -66,3 +66,39 @@ def test_keys_that_could_never_match_are_a_mistake(value: str) -> None:
 def test_without_a_key_nothing_is_said_about_the_query(discs: Discs) -> None:
     with TestClient(create_app(settings(api_keys="a"), [disc_bundle(discs)])) as client:
         assert client.post("/segment?score=7", content=b"", headers=PNG).status_code == 401
+
+
+def test_keys_are_read_again_when_their_file_changes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "keys"
+    path.write_text("old")
+    times = [0.0]
+    keys = Keys(file=KeyFile(path, lambda: times[-1]))
+
+    def valid(key: str) -> bool:
+        try:
+            keys.check(Headers({"x-api-key": key}))
+        except Problem:
+            return False
+        return True
+
+    path.write_text("newer")
+    assert (valid("old"), valid("newer")) == (True, False)  # it is not looked at all the time
+    times.append(1.0)
+    assert (valid("old"), valid("newer")) == (False, True)
+    caplog.clear()
+    for broken in (b"", b"# none", "n\xf6".encode(), b"\xff"):
+        times.append(times[-1] + 1)
+        path.write_bytes(broken)
+        assert valid("newer")
+        assert valid("newer")
+    path.unlink()
+    for _ in range(2):
+        times.append(times[-1] + 1)
+        assert valid("newer")
+    assert len([record for record in caplog.records if "stay as they were" in record.message]) == 5
+    (tmp_path / "next").write_text("newest")
+    (tmp_path / "next").rename(path)
+    times.append(times[-1] + 1)
+    assert (valid("newer"), valid("newest")) == (False, True)

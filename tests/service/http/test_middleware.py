@@ -69,3 +69,22 @@ def test_a_cancelled_request_is_lost_unless_its_answer_is_complete(
     assert "pointrend_requests_in_flight 0.0" in text
     (line,) = (json.loads(record.message) for record in caplog.records if record.name == access_log.LOGGER)
     assert line["status"] == status
+
+
+def test_memory_that_ends_outside_of_the_handlers_is_told_as_well() -> None:
+    sent: list[Message] = []
+    metrics = Metrics()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise MemoryError
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(RequestRecorder(app, metrics, OwnFailures(never))(dict(SCOPE), receive, send))
+    assert sent[0]["status"] == 503
+    assert json.loads(sent[1]["body"])["type"] == "/problems/out-of-memory"
+    assert b'pointrend_rejected_total{problem="out-of-memory"} 1.0' in metrics.text()

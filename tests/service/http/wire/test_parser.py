@@ -1,0 +1,73 @@
+"""How many objects the parser makes of what comes, and what it refuses."""
+
+from __future__ import annotations
+
+import h11
+import pytest
+
+from service.http.wire.parser import CHUNKS, MAX_HEAD, MAX_HEADERS, MIN_CHUNK, Parser
+
+HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def parsed(parser: Parser, data: bytes, step: int = 16_384) -> bytes:
+    """The bytes of the body that the parser finds in what comes in steps."""
+    body = b""
+    for begin in range(0, len(data), step):
+        parser.receive_data(data[begin : begin + step])
+        while isinstance(event := parser.next_event(), h11.Event):
+            body += bytes(event.data) if isinstance(event, h11.Data) else b""
+    return body
+
+
+def chunks(size: int, count: int) -> bytes:
+    return (b"%x\r\n%s\r\n" % (size, bytes(size))) * count
+
+
+@pytest.mark.parametrize("step", [1, 100, 16_384])
+def test_chunks_of_enough_bytes_are_a_body(step: int) -> None:
+    parser = Parser()
+    body = parsed(
+        parser, HEAD + chunks(MIN_CHUNK + 1, 3 * CHUNKS) + chunks(1, CHUNKS - 1) + b"0\r\n\r\n", step
+    )
+    assert parser.failure is None
+    assert len(body) == 3 * CHUNKS * (MIN_CHUNK + 1) + CHUNKS - 1
+
+
+@pytest.mark.parametrize("before", [b"", chunks(1_000_000, 3)], ids=["at once", "after large ones"])
+def test_tiny_chunks_end_it(before: bytes) -> None:
+    parser = Parser()
+    parsed(parser, HEAD + before)
+    begun = parser.events
+    body = parsed(parser, chunks(1, 100_000))
+    assert parser.failure is not None
+    assert "64 bytes on average" in parser.failure
+    assert len(body) < 2 * CHUNKS
+    assert parser.events - begun < 2 * CHUNKS
+
+
+def test_a_body_with_a_length_may_come_byte_by_byte() -> None:
+    parser = Parser()
+    body = parsed(parser, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n" + bytes(5000), 1)
+    assert (parser.failure, len(body)) == (None, 5000)
+
+
+@pytest.mark.parametrize("step", [1, 16_384, 1_000_000])
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * (MAX_HEADERS + 1) + b"\r\n", "at most 100 headers"),
+        (b"GET /" + b"a" * MAX_HEAD + b" HTTP/1.1\r\nHost: a\r\n\r\n", "too long|at most 16384 bytes"),
+        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", "versions 1.0 and 1.1"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nx" + b"\0" * 1000 + b"\r\n\r\n", "illegal header line"),
+    ],
+    ids=["headers", "bytes", "version", "echo"],
+)
+def test_a_head_is_bounded_however_it_comes(head: bytes, told: str, step: int) -> None:
+    parser = Parser()
+    parsed(parser, head, step)
+    assert parser.failure is not None
+    assert len(parser.failure) <= 200
+    assert any(part in parser.failure for part in told.split("|"))
+    assert parsed(parser, HEAD) == b""  # and nothing more is read
+    assert parser.events == 0
