@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 from fastapi import Depends
 from starlette.requests import Request
 
+from service.budgets import Budgets
 from service.engine.engine import Engine
 from service.engine.errors import ParameterError, Starting
-from service.engine.workers import Workers
+from service.engine.resources import Resources
 from service.http.auth import Keys
 from service.http.body.limits import BodyBudget
+from service.http.health import OwnFailures
 from service.http.problems import Problem
+from service.http.query.echo import cut, listed
 from service.observe.metrics import Metrics
 from service.settings import Settings
 
@@ -28,10 +32,20 @@ class Service:
 
     settings: Settings
     engines: Mapping[str, Engine]
-    workers: Workers
+    resources: Resources
+    budgets: Budgets
     bodies: BodyBudget
     metrics: Metrics
     keys: Keys
+
+    @cached_property
+    def failures(self) -> OwnFailures:
+        """Whether requests fail of late, as they end."""
+        return OwnFailures(self._probe)
+
+    async def _probe(self) -> None:
+        for engine in self.engines.values():
+            await engine.warm_up()
 
     def engine(self, name: str | None) -> Engine:
         """Return the engine of this model, or of the default.
@@ -41,11 +55,11 @@ class Service:
         chosen = next(iter(self.engines)) if name is None else name
         if chosen not in self.engines:
             raise ParameterError(
-                "model", f"there is no model {chosen[:80]!r}; loaded: {', '.join(self.engines)}"
+                "model", f"there is no model {chosen[:80]!r}; loaded: {listed(self.engines)}"
             )
         engine = self.engines[chosen]
         if engine.failure is not None:
-            raise Problem("unhealthy", f"model {chosen!r} cannot serve: {engine.failure}")
+            raise Problem("unhealthy", f"model {chosen!r} cannot serve: {cut(engine.failure)}")
         if not engine.ready:
             raise Starting(f"model {chosen!r} is warming up")
         return engine
@@ -54,7 +68,7 @@ class Service:
         """Raise Problem if a model's worker has ended or is stuck, or if a model failed to warm up."""
         for name, engine in self.engines.items():
             if engine.failure is not None:
-                raise Problem("unhealthy", f"model {name!r} cannot serve: {engine.failure}")
+                raise Problem("unhealthy", f"model {name!r} cannot serve: {cut(engine.failure)}")
             if not engine.alive:
                 raise Problem("unhealthy", f"the worker of {name!r} is not running, or stuck")
 
