@@ -72,10 +72,10 @@ CASES: Mapping[str, tuple[str, Callable[[], Found]]] = MappingProxyType(
         "1 smooth mask, 0.3 MP": ("instance", lambda: masks(star(224), 1, SMALL)),
         "30 smooth masks, 12 MP, a tenth each": ("instance", lambda: masks(star(448), 30, PHOTO, 0.1)),
         "1 smooth mask, 49 MP": ("instance", lambda: masks(star(896), 1, LARGE)),
-        "16 smooth masks, 49 MP": ("instance", lambda: masks(star(896), 16, LARGE)),
+        "12 smooth masks, 49 MP": ("instance", lambda: masks(star(896), 12, LARGE)),
         "1 mask of noise 224, 49 MP": ("instance", lambda: masks(noise(224), 1, LARGE)),
         "1 mask of noise 896, 49 MP": ("instance", lambda: masks(noise(896), 1, LARGE)),
-        "16 masks of noise 28, 49 MP": ("instance", lambda: masks(noise(28), 16, LARGE)),
+        "12 masks of noise 28, 49 MP": ("instance", lambda: masks(noise(28), 12, LARGE)),
         "100 masks of noise 224, 12 MP, a hundredth each": (
             "instance",
             lambda: masks(noise(224), 100, PHOTO, 0.01),

@@ -10,7 +10,7 @@ from typing import ClassVar
 from model.errors import UserError
 from model.masks.runs import TooDetailed
 
-MAX_BOX_PIXELS = 800_000_000  # of all masks' boxes within the image, overlaps counted twice: 3 to 4 s
+MAX_BOX_PIXELS = 600_000_000  # of all masks' boxes within the image, overlaps counted twice: 2 to 4 s
 MAX_RUNS = 2_000_000  # of all masks or segments, and half of the corners of all polygons: 2 s, 50 MB of text
 
 

@@ -141,7 +141,7 @@ def _allow(runs: int, corners: int) -> Any:
 def test_masks_of_too_many_pixels_are_refused_before_anything_is_computed(name: str) -> None:
     whole = mask(7, (-5, -5, 20_000, 20_000), 1)
     broken = replace(whole, logits=None)  # type: ignore[arg-type]
-    with pytest.raises(AnswerTooLarge, match="have 1280000000 pixels within the image, and 800000000 are"):
+    with pytest.raises(AnswerTooLarge, match="have 1280000000 pixels within the image, and 600000000 are"):
         encode(found(Instances((broken,) * 20), 8000, 8000), FORMATS[name], {}, 0.0)
 
 
