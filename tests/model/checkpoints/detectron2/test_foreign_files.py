@@ -102,7 +102,7 @@ def test_what_is_refused_is_named_in_one_line_and_never_called(tmp_path: Path) -
         "refused posix.system: only arrays and numbers": Call(os.system, f"touch {marker}"),
         "refused eval: only arrays and numbers": Call(eval, f"open({str(marker)!r}, 'w')"),
         "refused an array of type 'O8': only numbers": np.dtype("O"),
-        "refused posix.system: ": objects,
+        "refused an array of type 'O8': only": objects,
         "refused an array of type 'V8'": np.zeros(1, [("x", "O")]),
         "refused an array of type 'O8'": Call(scalar, np.dtype("O"), b"\0" * 8),
         "refused numpy.matrixlib.defmatrix.matrix": Call(multiarray, np.matrix, (0,), b"b"),
