@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from contextlib import AsyncExitStack, suppress
 
@@ -68,21 +69,24 @@ async def idle_sockets(target: Target, seconds: float, _: bytes) -> Report:
 
 
 async def slow_bodies(target: Target, seconds: float, _: bytes) -> Report:
-    """Let 110 connections send the half of a body of 24 MB, and then a byte now and then.
+    """Let 110 connections send so much of a body that all together nearly fill the memory for bodies, and then trickle.
 
-    Whoever is refused comes again, so that what the service holds for bodies stays full.
+    Less room is left than a small request needs. A connection that is closed comes again.
     """
     end = time.monotonic() + seconds
-    refusals = 0
+    page = await ask(target.address, "/metrics", method="GET")
+    known = re.search(rb'budget_bytes\{budget="held"\} (\S+)', page.body)
+    limit = int(float(known[1])) if known else 1_000_000_000  # before there was such a metric
+    share, closed = (limit - 40_000) // 110, 0
 
     async def send(stream: Stream) -> None:
         reader, writer = stream
         answered = asyncio.create_task(reader.read(1))
         try:
-            writer.write(head("/segment", 24_000_000))
+            writer.write(head("/segment", 25_000_000))
             sent = 0
             while time.monotonic() < end and not answered.done():
-                part = 1 << 16 if sent < 12_000_000 else 1
+                part = max(1, min(1 << 16, share - sent))
                 writer.write(b"x" * part)
                 await asyncio.wait_for(writer.drain(), max(0.1, end - time.monotonic()))
                 sent += part
@@ -91,17 +95,17 @@ async def slow_bodies(target: Target, seconds: float, _: bytes) -> Report:
             answered.cancel()
 
     async def client() -> None:
-        nonlocal refusals
+        nonlocal closed
         while time.monotonic() < end:
             with suppress(OSError, TimeoutError):
                 async with connected(target.address) as stream:
                     await send(stream)
             if time.monotonic() < end:
-                refusals += 1
+                closed += 1
                 await asyncio.sleep(0.2)
 
     await asyncio.gather(*(client() for _ in range(110)))
-    return f"{refusals} bodies were refused"
+    return f"{share / 1e6:.1f} MB each, {closed} bodies were refused"
 
 
 async def parameters(target: Target, seconds: float, picture: bytes) -> Report:
