@@ -12,11 +12,11 @@ from model.errors import UserError
 from service.budgets import Budgets, describe, plan
 from service.decoding.decoder import Decoder
 from service.decoding.pool import DecodePool
-from service.engine.admission import Admission
-from service.engine.batching import BatchLimits
+from service.engine.device.batching import BatchLimits
 from service.engine.engine import Engine
-from service.engine.intake import EngineConfig
 from service.engine.observer import Observer, Observers
+from service.engine.queue.admission import Admission
+from service.engine.queue.intake import EngineConfig
 from service.engine.resources import Limits, Resources, share
 from service.engine.workers import Workers
 from service.http.auth import Keys

@@ -40,6 +40,7 @@ SERVICE = (
     "engine",
     "observe",
     "http",
+    "assembly",
     "app",
     "ray_app",
 )

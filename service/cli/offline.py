@@ -12,7 +12,7 @@ from service.cli.files import ImageFile
 from service.cli.overlay import Look
 from service.decoding.threads import DecodeThreads
 from service.engine.engine import Engine, serving
-from service.engine.intake import EngineConfig
+from service.engine.queue.intake import EngineConfig
 from service.engine.request import Request
 from service.engine.resources import Limits, share
 from service.engine.workers import Workers

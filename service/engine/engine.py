@@ -22,13 +22,13 @@ from export import golden
 from export.bundle import Bundle
 from service.decoding.errors import NoMemory, NoWorker
 from service.decoding.job import Job
-from service.engine.admission import Admission
-from service.engine.cost import CostModel
+from service.engine.device.inference import Inference
 from service.engine.errors import DeadlinePassed, NoDecoder, OutOfMemory
-from service.engine.gate import Need
-from service.engine.inference import Inference
-from service.engine.intake import EngineConfig, Intake
 from service.engine.observer import Observer, Observers
+from service.engine.queue.admission import Admission
+from service.engine.queue.cost import CostModel
+from service.engine.queue.gate import Need
+from service.engine.queue.intake import EngineConfig, Intake
 from service.engine.request import Request, Stage
 from service.engine.resources import Resources
 from service.engine.tasks.card import TaskCard

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from service.engine.batching import Reason
+from service.engine.device.batching import Reason
 from service.engine.request import Request, Stage
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from service.engine.device import Device
+from service.engine.device.device import Device
 
 T = TypeVar("T")
 

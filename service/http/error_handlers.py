@@ -19,6 +19,7 @@ from service.http.problems import MAX_DETAIL, Problem
 from service.http.query.echo import cut
 from service.http.query.parameters import explain
 from service.observe.metrics import Metrics
+from service.output.limits import AnswerTooLarge
 
 # The first base of an exception that is listed here decides.
 _PROBLEMS: Mapping[type[Exception], Callable[[Any], Problem]] = {
@@ -27,6 +28,7 @@ _PROBLEMS: Mapping[type[Exception], Callable[[Any], Problem]] = {
     ParameterError: lambda error: problems.from_parameters([error]),
     RequestValidationError: lambda error: problems.from_parameters(explain(error.errors())),
     TooCostly: lambda error: Problem(error.kind, str(error)),
+    AnswerTooLarge: lambda error: Problem(error.kind, str(error)),
     TryLater: problems.from_refusal,
     DeadlinePassed: lambda error: Problem(error.kind, "not even coarse masks were ready; allow more time"),
     Stopped: lambda error: Problem("stopped", "the model has stopped working; ask another replica"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from prometheus_client import Counter, Histogram
 
 from model.pointrend.levels import COARSEST, SIDES
-from service.engine.batching import Reason
+from service.engine.device.batching import Reason
 from service.engine.request import Request, Stage
 from service.observe.registry import SECONDS, Registry
 from service.observe.request_metrics import RequestMetrics

@@ -9,7 +9,7 @@ from typing import Protocol
 from prometheus_client import Gauge
 
 from export.manifest import Manifest
-from service.engine.admission import Admission
+from service.engine.queue.admission import Admission
 from service.engine.request import Stage
 from service.observe.registry import Registry
 

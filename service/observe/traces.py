@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Tracer
 
-from service.engine.batching import Reason
+from service.engine.device.batching import Reason
 from service.engine.request import Request, Stage
 
 STAGES = ("decode", "queue", "coarse", "refine", "encode")

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from model.pointrend.levels import SIDES, native_side, total_work
 from model.predict.instance import InstanceOptions
 from model.predict.predictor import Prompt
-from service.engine.cost import Mean
 from service.engine.errors import ParameterError
+from service.engine.queue.cost import Mean
 from service.output.limits import MAX_BOX_PIXELS
 
 MAX_CELLS = 100 * SIDES[-1] ** 2  # of all masks of a request; they are kept until its answer: 321 MB

@@ -10,8 +10,8 @@ from export.bundle import Bundle
 from model.pointrend.label_map_levels import Size, total_points, total_work
 from model.predict.label_map import LabelMapOptions, LabelMapPrediction, target_size
 from model.predict.resize import resized_size
-from service.engine.cost import Mean
 from service.engine.errors import ParameterError
+from service.engine.queue.cost import Mean
 from service.engine.request import Request
 from service.engine.tasks.card import TaskCard
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from export.bundle import Bundle
-from service.engine.cost import WorkEstimate
+from service.engine.queue.cost import WorkEstimate
 from service.engine.tasks.card import TaskCard
 from service.engine.tasks.instance import InstanceTask
 from service.engine.tasks.semantic import SemanticTask

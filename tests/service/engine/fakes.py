@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.engine.batching import BatchLimits, Reason
-from service.engine.budget import Budget
+from service.engine.device.batching import BatchLimits, Reason
+from service.engine.device.scheduler import Scheduler
+from service.engine.queue.budget import Budget
 from service.engine.request import Request, Stage
-from service.engine.scheduler import Scheduler
 from service.engine.workers import Workers
 from tests.service.support import PATIENCE
 

@@ -22,7 +22,8 @@ from service.decoding import threads
 from service.decoding.errors import NoMemory, NoWorker
 from service.decoding.job import Job
 from service.decoding.threads import DecodeThreads
-from service.engine import engine, inference
+from service.engine import engine
+from service.engine.device import inference
 from service.output import instances
 from tests.service.engine.test_pressure import COFFEE, PNG
 from tests.service.http.test_server import post, ready, waiting

@@ -15,9 +15,9 @@ from model.pointrend import label_map_pyramid
 from model.pointrend.point_head import PointHead
 from model.pointrend.render import Render, advance
 from service.app import create_app
-from service.engine import inference
-from service.engine.cost import CostModel, Work
-from service.engine.inference import Inference
+from service.engine.device import inference
+from service.engine.device.inference import Inference
+from service.engine.queue.cost import CostModel, RequestWork
 from service.engine.request import Request
 from tests.service.label_maps import labels_of, post
 from tests.service.support import PATIENCE, settings, wait_for
@@ -69,7 +69,7 @@ def test_a_large_map_lets_others_pass(client: TestClient, monkeypatch: pytest.Mo
             assert small_waits.wait(PATIENCE)
         advance(renders, head)
 
-    def cost(self: CostModel, work: Work) -> float:
+    def cost(self: CostModel, work: RequestWork) -> float:
         return 100 * work.points
 
     monkeypatch.setattr(inference, "advance", counted)

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from export.bundle import Bundle
 from service.app import create_app
-from service.engine.inference import Inference
+from service.engine.device.inference import Inference
 from service.engine.request import Request
 from service.http import segment
 from service.http.body import upload

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.engine.admission import QueueFull
+from service.engine.queue.admission import QueueFull
 from tests.service.support import Discs, disc_bundle, encoded, picture, settings, wait_for
 
 PAGE = "https://app.example"

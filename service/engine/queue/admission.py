@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from service.engine.cost import Rate
 from service.engine.errors import QueueFull, retry_after
+from service.engine.queue.cost import Rate
 
 LARGE = 1 / 8  # share of the queue from which on a request is large
 LARGE_SHARE = 1 / 2  # of the queue that large requests may take together, and the largest one alone

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from service.engine.batching import Reason
+from service.engine.device.batching import Reason
 from service.engine.request import Request, Stage
 
 
@@ -46,7 +46,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Work:
+class RequestWork:
     """What a request asks for, in units whose seconds are learned."""
 
     pixels: int  # padded pixels of its coarse pass
@@ -83,12 +83,12 @@ class CostModel:
         """Return the predicted seconds of a coarse pass over so many padded pixels."""
         return pixels * self.pixel.value
 
-    def total(self, work: Work) -> float:
+    def total(self, work: RequestWork) -> float:
         """Return the predicted seconds of a request, at the present rates."""
         decoding = work.decoding * self.decode.value / self.decoders
         return decoding + self.coarse(work.pixels) + work.points * self.point.value
 
-    def least(self, work: Work) -> float:
+    def least(self, work: RequestWork) -> float:
         """Return the predicted seconds of a request on a machine that has nothing else to do."""
         rates = [min(rate.value, rate.least) for rate in (self.decode, self.pixel, self.point)]
         amounts = (work.decoding / self.decoders, work.pixels, work.points)

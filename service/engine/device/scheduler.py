@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from model.pointrend.levels import COARSEST
-from service.engine.batching import Batch, BatchLimits, batch_deadline, form_batch
-from service.engine.budget import Budget
-from service.engine.device import Device
+from service.engine.device.batching import Batch, BatchLimits, batch_deadline, form_batch
+from service.engine.device.device import Device
+from service.engine.device.model_worker import DeviceModel, ModelWorker, fail, unfinished
+from service.engine.device.render_memory import RenderMemory
 from service.engine.errors import DeadlinePassed, Stopped
-from service.engine.model_worker import DeviceModel, ModelWorker, fail, unfinished
 from service.engine.observer import Observer
-from service.engine.render_memory import RenderMemory
+from service.engine.queue.budget import Budget
 from service.engine.request import Request, Stage
 
 RESTARTS = 1

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from service.engine.device.scheduler import Scheduler
 from service.engine.errors import Stopped
 from service.engine.request import Request
-from service.engine.scheduler import Scheduler
 from tests.service.engine.fakes import FakeModel, Plan, asked, done, play, submitted, until
 from tests.service.support import kill_device
 

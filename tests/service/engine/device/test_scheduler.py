@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from service.engine.device.scheduler import Scheduler
 from service.engine.errors import DeadlinePassed
 from service.engine.request import Request
-from service.engine.scheduler import Scheduler
 from tests.service.engine.fakes import (
     FOREVER,
     MODEL,

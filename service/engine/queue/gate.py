@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from service.engine.budget import Budget
+from service.engine.queue.budget import Budget
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from model.pointrend.levels import total_points, total_work
 from model.predict.instance import InstanceOptions
 from model.predict.label_map import LabelMapOptions
 from model.predict.predictor import Prompt
-from service.engine.cost import CostModel, Work
 from service.engine.errors import ParameterError
+from service.engine.queue.cost import CostModel, RequestWork
 from service.engine.request import Request
 from service.engine.tasks.instance_work import InstanceWork, sides
 from service.engine.tasks.semantic import SemanticTask
@@ -48,7 +48,7 @@ def passed(costs: CostModel, pixels: int, seconds: float) -> None:
 
 def test_costs_are_learned(costs: CostModel, work: InstanceWork) -> None:
     def total(pixels: int, options: InstanceOptions, max_side: int | None = None) -> float:
-        return costs.total(Work(pixels, costs.task.expected_work(options, max_side)))
+        return costs.total(RequestWork(pixels, costs.task.expected_work(options, max_side)))
 
     passed(costs, 1000, 0.1)
     costs.advanced({28: 600, 56: 400}, 0.01)
@@ -74,7 +74,7 @@ def test_decoding_is_a_part_of_the_cost(work: InstanceWork) -> None:
     costs = CostModel(Estimate(work), decoders=2)
     passed(costs, 1000, 0.1)
     costs.decoded(usual=0.5, seconds=1.5)
-    assert costs.total(Work(1000, decoding=0.4)) == pytest.approx(0.1 + 3 * 0.4 / 2)
+    assert costs.total(RequestWork(1000, decoding=0.4)) == pytest.approx(0.1 + 3 * 0.4 / 2)
 
 
 def test_the_least_cost_is_that_of_the_best_times(costs: CostModel) -> None:
@@ -83,8 +83,8 @@ def test_the_least_cost_is_that_of_the_best_times(costs: CostModel) -> None:
     for _ in range(20):  # the machine has other things to do
         passed(costs, 1000, 5.0)
         costs.decoded(usual=1.0, seconds=9.0)
-    assert costs.total(Work(1000, decoding=1.0)) > 4
-    assert costs.least(Work(1000, decoding=1.0)) == pytest.approx(1.1)
+    assert costs.total(RequestWork(1000, decoding=1.0)) > 4
+    assert costs.least(RequestWork(1000, decoding=1.0)) == pytest.approx(1.1)
 
 
 def test_boxes_cost_what_they_are(work: InstanceWork) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from service.engine.device.scheduler import Scheduler
 from service.engine.errors import Stopped
-from service.engine.scheduler import Scheduler
 from tests.service.engine.fakes import FakeModel, asked, other_tasks_run, play, queued, submitted, until
 
 
@@ -18,7 +18,7 @@ def test_a_loop_that_fails_starts_once_more_and_then_is_dead(
     def broken(*_: Any) -> None:
         raise RuntimeError("a mistake in the scheduler itself")
 
-    monkeypatch.setattr("service.engine.model_worker.choose_step", broken)
+    monkeypatch.setattr("service.engine.device.model_worker.choose_step", broken)
 
     async def scenario(scheduler: Scheduler) -> None:
         with pytest.raises(Stopped):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from service.engine.budget import Budget
-from service.engine.gate import Gate, Need
+from service.engine.queue.budget import Budget
+from service.engine.queue.gate import Gate, Need
 from tests.service.engine.fakes import FOREVER, other_tasks_run
 from tests.service.support import PATIENCE
 

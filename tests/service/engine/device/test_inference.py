@@ -11,7 +11,7 @@ from torch import Tensor
 from export.bundle import Bundle
 from model.predict.instance import InstanceOptions
 from model.predict.label_map import LabelMapOptions
-from service.engine.inference import Inference
+from service.engine.device.inference import Inference
 from service.engine.request import Request
 from tests.model.pointrend.test_label_map import evaluations
 from tests.parity.goldens import load

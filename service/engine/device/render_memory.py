@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.engine.batching import Batch
-from service.engine.budget import Budget
+from service.engine.device.batching import Batch
+from service.engine.queue.budget import Budget
 from service.engine.request import Request
 
 

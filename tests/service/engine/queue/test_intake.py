@@ -12,9 +12,9 @@ from model.predict.headers import read_header
 from model.predict.image_errors import TooManyPixels, TooMuchMemory, UnsupportedFormat
 from model.predict.instance import InstanceOptions
 from service.app import create_app
-from service.engine.cost import CostModel
 from service.engine.errors import TooCostly
-from service.engine.intake import EngineConfig, Intake
+from service.engine.queue.cost import CostModel
+from service.engine.queue.intake import EngineConfig, Intake
 from service.engine.request import Request
 from service.engine.tasks.instance import InstanceTask
 from tests.service.support import PIXELS, Discs, disc_bundle, encoded, picture, settings, wait_for

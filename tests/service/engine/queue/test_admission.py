@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.admission import PATIENCE, Admission
 from service.engine.errors import QueueFull, retry_after
+from service.engine.queue.admission import PATIENCE, Admission
 
 
 def test_requests_are_bounded_in_number() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from model.pointrend.features import FineMap
 from model.pointrend.instance import InstanceRender
-from service.engine.batching import BatchLimits, batch_deadline, choose_step, form_batch
+from service.engine.device.batching import BatchLimits, batch_deadline, choose_step, form_batch
 from service.engine.request import Request
 
 LIMITS = BatchLimits(max_wait=1.0, pixels=400, points=1000)

@@ -10,10 +10,10 @@ from typing import Protocol
 
 from model.pointrend.render import Render
 from model.predict.predictor import Prediction
-from service.engine.batching import BatchLimits, Reason, choose_step
-from service.engine.cost import Mean
-from service.engine.device import Device
+from service.engine.device.batching import BatchLimits, Reason, choose_step
+from service.engine.device.device import Device
 from service.engine.observer import Observer
+from service.engine.queue.cost import Mean
 from service.engine.request import Request
 
 

@@ -15,8 +15,8 @@ from model.predict.image_errors import TooMuchMemory
 from model.predict.images import check_pixels
 from model.predict.resize import input_size, padded_size
 from service.decoding.job import Job
-from service.engine.cost import CostModel, Work
 from service.engine.errors import TooCostly
+from service.engine.queue.cost import CostModel, RequestWork
 from service.engine.request import Request
 from service.engine.tasks.table import Task
 
@@ -67,7 +67,7 @@ class Intake:
         request.padded = padded_size(*size, pixels.stride)
         request.maps_bytes = self.task.maps_bytes(request.padded)
         request.coarse_cost = self.costs.coarse(math.prod(request.padded))
-        work = Work(
+        work = RequestWork(
             math.prod(request.padded),
             self.task.expected_work(request.options, request.max_side),
             expected.seconds,
