@@ -15,6 +15,7 @@ from service.engine.queue.cost import Mean
 from service.engine.request import Request
 from service.engine.tasks.card import TaskCard
 
+MAX_ROW_VALUES = 2**24  # pixels of a row times classes: the least that is computed at a time, in 4 bytes each
 # Points of a whole render: of the coarse prediction's size, the target, the image's extent in the network's input, and
 # the points per level.
 _Total = Callable[[Size, Size, Size, int | None], int]
@@ -44,6 +45,11 @@ class SemanticTask:
             target = target_size(height, width, options.resolution)
         except ValueError as error:
             raise ParameterError("resolution", str(error)) from error
+        if (widest := max(width, target[1])) > (most := MAX_ROW_VALUES // self._classes):
+            raise ParameterError(
+                "resolution",
+                f"a row of the label map would have {widest} pixels, and {most} are allowed: crop the image",
+            )
         rows, columns = resized_size(height, width, self._pixels.short_edge, self._pixels.long_edge)
         extent = max(rows, 1), max(columns, 1)
         total = self._total(total_points, extent, target, options.points)

@@ -132,3 +132,10 @@ def test_the_size_of_an_image_tells_what_a_label_map_would_need(
         check(options, 100, 70, 200_000)
     assert caught.value.parameter == parameter
     assert caught.value.detail.startswith(says)
+
+
+def test_a_label_map_of_extreme_width_is_refused() -> None:
+    check = SemanticTask(street()).check_size
+    check(LabelMapOptions(), 100_000, 1, 10**9)
+    with pytest.raises(ParameterError, match="a row of the label map would have 30000000 pixels"):
+        check(LabelMapOptions(), 30_000_000, 1, 10**9)
