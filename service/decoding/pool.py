@@ -54,6 +54,7 @@ class DecodePool:
         self._decoder = decoder
         self._numbers = count(1)
         self._idle: list[WorkerLink] = []
+        self._busy = 0
         self._zygote: ZygoteLink | None = None
         self._starting: asyncio.Task[ZygoteLink] | None = None
         self._closed = False
@@ -146,6 +147,7 @@ class DecodePool:
         with _shared(len(job.data)) as body, _shared(int(np.prod(job.shape))) as pixels:
             await _fill(body, job.data)
             worker = self._taken(zygote)
+            self._busy += 1
             reply = None
             try:
                 reply = await self._replied(worker, job, body, pixels)
@@ -190,13 +192,14 @@ class DecodePool:
 
     def _after(self, zygote: ZygoteLink, worker: WorkerLink, job: Job, reply: Reply | None) -> None:
         """Keep a worker for the next job, or end it and start another."""
+        self._busy -= 1
         sound = reply is not None and (reply.kind is None or reply.kind in _HARMLESS)
         if sound and not job.large and worker.tasks < MOST_TASKS and not zygote.lost.done():
             self._idle.append(worker)
             return
         self.kills += reply is None and not worker.ended.done()
         zygote.kill(worker)
-        if not self._idle and not zygote.lost.done():
+        if len(self._idle) + self._busy <= self._places and not zygote.lost.done():
             try:
                 self._idle.append(zygote.fork())
             except NoWorker as error:  # the next job will try again, and tell

@@ -87,7 +87,7 @@ def _reply(task: Task, descriptors: list[int], decoder: Decode, limits: WorkerLi
             if array.shape != (height, width, 3) or array.dtype != np.uint8:
                 raise ValueError(f"decoded to {array.dtype} {array.shape} instead of {task.size}")
             # To write is cheaper than to map: the pages are filled without a fault each.
-            memory.write(pixels, memoryview(np.ascontiguousarray(array)).cast("B"), 0)
+            memory.write(pixels, np.ascontiguousarray(array).data.cast("B"), 0)
         return Reply(task.number)
     except ImageError as error:
         return Reply(task.number, error.kind, str(error))

@@ -47,12 +47,13 @@ def action(text: str, **changes: Any) -> Job:
 def with_pool(
     test: Callable[[DecodePool], Awaitable[None]], places: int = 1, decoder: str = SCRIPTED
 ) -> DecodePool:
-    """Run a test with a pool, and close it. Return the pool."""
+    """Run a test with a pool whose workers have begun, and close it. Return the pool."""
     pool = DecodePool(places, 2**28, decoder)
 
     async def run() -> None:
         try:
             await pool.start()
+            await until(lambda: sum(len(children(process)) for process in zygotes()) > places)
             async with asyncio.timeout(PATIENCE):
                 await test(pool)
         finally:
@@ -103,9 +104,17 @@ def _status(process: int) -> list[str]:
 
 def zygote() -> int:
     """Return the process of the only zygote."""
-    (found,) = (process for process in children() if _is_zygote(process))
+    (found,) = zygotes()
     return found
 
 
+def zygotes() -> list[int]:
+    """Return all zygotes of this process."""
+    return [process for process in children() if _is_zygote(process)]
+
+
 def _is_zygote(process: int) -> bool:
-    return b"service.decoding.zygote" in Path(f"/proc/{process}/cmdline").read_bytes()
+    try:
+        return b"service.decoding.zygote" in Path(f"/proc/{process}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return False
