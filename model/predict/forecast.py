@@ -12,9 +12,7 @@ from model.predict.headers import Header
 from model.predict.headers.jpeg import WITHOUT_END
 
 _PIXEL = MappingProxyType({"1": 1, "L": 1, "P": 1, "I;16": 2})  # bytes in Pillow's memory; other modes have 4
-_FIXED = (
-    12_000_000  # bytes: bands, the resized picture, code and tables that are read when they are first used
-)
+_FIXED = 6_000_000  # bytes: bands of rows, code and tables that are read when they are first used
 _MARGIN = 1.02
 _CODECS = MappingProxyType({"lzma": 10_000_000, "zstd": 8_000_000})  # bytes of dictionaries and windows
 _COPIED = ("JPEG", "PNG", "TIFF", "WebP")  # formats whose file is in memory twice while it is decoded
@@ -44,7 +42,7 @@ _BYTE = MappingProxyType(
 )  # seconds for a byte of the file, if it matters
 _PASS = 0.25e-9  # seconds for a sample in one pass more
 _RESIZED, _GREY_RESIZED, _CONVERTED, _CMYK_CONVERTED = 5e-9, 2e-9, 3e-9, 6e-9  # seconds for a pixel
-_TRANSPARENT, _PROFILE, _FLIPPED = 15e-9, 20e-9, 2e-9
+_TRANSPARENT, _PROFILE, _FLIPPED, _TURNED = 15e-9, 20e-9, 2e-9, 10e-9
 _START = 0.003  # seconds
 _TRIALS = 6  # decodings of a JPEG without an end, until it is known whether its pixels are complete
 
@@ -77,8 +75,8 @@ def _bytes(header: Header, size: tuple[int, int]) -> int:
     half = min(size[1], header.width * max(1, size[0] / header.height)) * header.height
     resized = size[0] * size[1]
     if header.turned or header.mode == "RGBA":
-        channels = 1 + header.turned
-        resizing = (shown + channels) * header.pixels + half + 8 * resized + header.size
+        channel = (1 + header.turned) * header.pixels + half
+        resizing = shown * header.pixels + max(channel, 4 * resized) + 3 * resized + header.size
     else:
         resizing = shown * (header.pixels + half + resized) + header.size
     handing = 11 * resized + header.size
@@ -96,5 +94,5 @@ def _seconds(header: Header) -> float:
     if header.mode not in ("RGB", "RGBA", "L"):
         pixel += _CMYK_CONVERTED if header.mode == "CMYK" else _CONVERTED
     pixel += _TRANSPARENT * header.transparent + _PROFILE * header.profile
-    pixel += _FLIPPED * (header.orientation not in (1, 5))
+    pixel += _TURNED if header.turned else _FLIPPED if header.orientation > 1 else 0
     return _START + decoding + pixel * header.pixels
