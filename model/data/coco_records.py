@@ -69,7 +69,7 @@ class CocoDataset:
 
 def why_nothing(records: Sequence[Record]) -> str:
     """Return why images have no instance to train on or to measure."""
-    left_out, crowds = (sum(getattr(r, name) for r in records) for name in ("left_out", "num_crowds"))
+    left_out, crowds = sum(r.left_out for r in records), sum(r.num_crowds for r in records)
     if not left_out:
         return "nothing is annotated in them"
     if crowds == left_out:

@@ -21,6 +21,7 @@ from model.data.fields import DataError
 from model.data.images import Pixels, read_rgb, read_size
 from model.data.labelling import Labelling, read_labelling
 from model.errors import reason
+from model.predict.headers import png
 from model.predict.image_errors import ImageError
 from model.predict.suffixes import IMAGE_SUFFIXES, is_listed
 from model.progress import progress
@@ -127,7 +128,7 @@ def read_values(path: Path) -> Pixels:
     if not data.startswith(_PNG):
         raise DataError(f"{path} is no PNG file; a label map must be one")
     try:
-        with PngImageFile(io.BytesIO(data)) as file:
+        with PngImageFile(io.BytesIO(png.essential(data))) as file:
             mode, values = file.mode, np.asarray(file)
     except Exception as error:  # Pillow raises nearly anything at a damaged file
         raise DataError(f"{path} cannot be decoded, it is damaged or not complete") from error

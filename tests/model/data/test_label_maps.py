@@ -104,6 +104,17 @@ def test_indices_of_a_palette_are_read_as_they_stand(bits: int, tmp_path: Path) 
     assert read_values(tmp_path / "a.png").tolist() == [[0, 1], [1, 2**bits - 1]]
 
 
+def test_texts_in_a_label_map_do_not_matter(tmp_path: Path) -> None:
+    """Pillow refuses a file whose comment inflates to more than a megabyte."""
+    plain = png([[0, 1], [1, 0]], 4)
+    content = b"Comment\0\0" + zlib.compress(bytes(2_000_000))
+    text = (
+        struct.pack(">I", len(content)) + b"zTXt" + content + struct.pack(">I", zlib.crc32(b"zTXt" + content))
+    )
+    (tmp_path / "a.png").write_bytes(plain[:33] + text + plain[33:])
+    assert read_values(tmp_path / "a.png").tolist() == [[0, 1], [1, 0]]
+
+
 def test_ids_beyond_a_byte_and_damaged_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png([[0, 256]], 16))
     with pytest.raises(
