@@ -7,7 +7,7 @@ import resource
 from pathlib import Path
 
 ACCEPTS = 8  # connections accepted before any of them is looked at
-RESERVE = 24  # files for connections that are just being accepted or refused, for worker processes, for logs
+RESERVE = 40  # files for connections that are just being accepted or refused, for worker processes, for logs
 MOST = 4096  # connections, where no setting says otherwise: each takes some ten kilobytes
 _ENOUGH = 65_536  # files; some systems have no limit, or one that cannot be set
 _OPEN = Path("/proc/self/fd")
