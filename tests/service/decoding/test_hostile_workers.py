@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -72,9 +73,10 @@ def test_a_second_reply_is_not_that_of_the_next_picture() -> None:
 def test_a_worker_that_says_more_than_it_was_asked_is_replaced() -> None:
     async def test(pool: DecodePool) -> None:
         before = children(zygote())
-        await pool.decode(action('say {"number": 1, "kind": null, "message": ""}\n'))
-        work = job(picture())  # the worker's own reply comes after the forged one
-        await until(lambda: not all(worker.usable() for worker in pool._idle))
+        with suppress(CorruptImage):  # if both replies, the forged one and its own, are read at once
+            await pool.decode(action('say {"number": 1, "kind": null, "message": ""}\n'))
+        work = job(picture())
+        await until(lambda: len(before & children(zygote())) == 1 or not all(w.usable() for w in pool._idle))
         assert np.array_equal(await pool.decode(work), decode_resized(work.data, work.header, work.size))
         await until(lambda: len(before & children(zygote())) == 1)
 
