@@ -13,6 +13,7 @@ from model.data.coco_entries import (
     doubt_about,
     image_path,
     is_crowd,
+    is_file,
     is_odd,
     left_out_polygons,
     read_annotation,
@@ -98,7 +99,7 @@ def _check_folder(annotations: Path, images: Path, entries: list[Any]) -> None:
     if not images.is_dir():
         raise DataError(f"{annotations}: its images are looked for in {images}, which is no folder")
     names = [str(e["file_name"]) for e in entries if isinstance(e, dict) and "file_name" in e]
-    if names and not any(image_path(images, name).is_file() for name in names):
+    if names and not any(is_file(image_path(images, name)) for name in names):
         first = image_path(images, names[0])
         raise DataError(
             f"{annotations}: none of its {len(names)} images is in {images}; the first would be {first}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,12 @@ _DOUBTFUL = 0.05  # share of odd boxes above which all may be meant otherwise
 def image_path(folder: Path, name: str) -> Path:
     """Return the file of an image in a folder; a name written on Windows may have backslashes between its parts."""
     path = folder / name
-    return path if "\\" not in name or path.is_file() else folder / name.replace("\\", "/")
+    return path if "\\" not in name or is_file(path) else folder / name.replace("\\", "/")
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is such a file. A name that no file can have is no error, as it is to `Path.is_file`."""
+    return os.path.isfile(path)
 
 
 def read_record(entry: Any, folder: Path) -> Record:
@@ -36,7 +42,7 @@ def read_record(entry: Any, folder: Path) -> Record:
     width, height = integer(entry, "width"), integer(entry, "height")
     if min(width, height) < 1:
         raise DataError(f"size {width}×{height} is not positive")
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"no file {path}")
     try:
         found = read_size(path)

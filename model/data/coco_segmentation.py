@@ -60,6 +60,8 @@ def extent(shape: Shape) -> Extent:
         points = np.concatenate(shape)
         (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
         return x0, y0, x1, y1
+    if not rle_codec.area(shape):  # of which pycocotools finds a box all the same, if it has runs of length 0
+        return 0.0, 0.0, 0.0, 0.0
     x, y, w, h = rle_codec.toBbox(shape).tolist()
     return x, y, x + w, y + h
 

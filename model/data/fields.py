@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from model.errors import UserError, reason
 
 _DIGITS = re.compile(r"-?[0-9]{1,19}")
+_LARGEST = sys.float_info.max
 _SHOWN = 80  # characters of a value in a message
 
 
@@ -74,10 +75,14 @@ def flag(entry: Mapping[str, Any], key: str) -> bool:
 
 
 def text(entry: Any, key: str) -> str:
-    """Return an entry's text. Raises DataError if it is none or empty."""
+    """Return an entry's text. Raises DataError if it is none, empty, or holds halves of characters."""
     found = value(entry, key)
-    if not isinstance(found, str) or not found:
-        raise DataError(f"{key!r} must be a text that is not empty, got {found!r}")
+    if (
+        not isinstance(found, str)
+        or not found
+        or any("\ud800" <= character <= "\udfff" for character in found)
+    ):
+        raise DataError(f"{key!r} must be a text that is not empty, got {ascii(found)[:_SHOWN]}")
     return found
 
 
@@ -88,12 +93,12 @@ def check_unseen(key: str, new: int | str, seen: Container[int | str]) -> None:
 
 
 def are_finite(numbers: list[Any]) -> bool:
-    """Return whether all are numbers, none of them infinite or NaN."""
-    return all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
+    """Return whether all are numbers that fit into a float, none of them infinite or NaN."""
+    return all(isinstance(n, int | float) and -_LARGEST <= n <= _LARGEST for n in numbers)
 
 
 def label_of(entry: Any) -> str:
     """Return how an error message calls an entry: by its id and file name."""
     if not isinstance(entry, dict):
         return repr(entry)[:_SHOWN]
-    return " ".join(str(entry[key]) for key in ("id", "file_name") if key in entry) or "without id"
+    return " ".join(str(entry[key])[:_SHOWN] for key in ("id", "file_name") if key in entry) or "without id"

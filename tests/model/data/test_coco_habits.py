@@ -120,6 +120,35 @@ def test_names_of_files_that_windows_wrote(tmp_path: Path) -> None:
         load_coco(tmp_path / "annotations.json", tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a" * 5000, "a\0b", "\ud800.png", "folder"])
+def test_names_that_no_file_has(name: str, tmp_path: Path) -> None:
+    file = write(tmp_path, coco([]))
+    (tmp_path / "folder").mkdir()
+    data = coco([])
+    data["images"][0]["file_name"] = name
+    file.write_text(json.dumps(data))
+    with pytest.raises(DataError, match=r"image 1 .*(no file|must be a text)"):
+        load_coco(file, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bbox": [10**400, 2, 3, 4]},
+        {"segmentation": [[10**400, 2, 3, 4, 5, 6]]},
+    ],
+)
+def test_numbers_that_no_float_can_hold(change: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="finite numbers"):
+        load(tmp_path, coco([annotation(1, 1, BOX) | change]))
+
+
+def test_run_lengths_of_nothing_are_empty_however_they_are_split(tmp_path: Path) -> None:
+    nothing = {"size": [60, 80], "counts": [0] * 5000 + [4800]}
+    data = load(tmp_path, coco([annotation(1, 1, BOX, segmentation=nothing)]))
+    assert not data.records[0].annotations and data.records[0].left_out == 1
+
+
 def test_polygons_without_an_area_are_left_out_and_counted(tmp_path: Path) -> None:
     line = [1.0, 2, 3, 4]
     data = load(
