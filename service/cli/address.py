@@ -1,8 +1,9 @@
-"""Whether a server can listen at an address, asked before its models are loaded."""
+"""Whether a server can and should listen at an address, asked before its models are loaded."""
 
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 
 from model.errors import UserError
@@ -22,6 +23,32 @@ def check_address(host: str, port: int) -> None:
             probe.bind(address)
         except OSError as error:
             raise UserError(_why(error, host, port)) from error
+
+
+def check_closed(host: str, published_at: str, has_keys: bool) -> str | None:
+    """Return a warning if other machines may send requests and need no key; None if not.
+
+    `published_at` is where a container's engine publishes the port, "" outside of one. Raises UserError where somebody
+    asked for that to be other machines.
+    """
+    if has_keys or _this_machine(published_at or host):
+        return None
+    if published_at:
+        raise UserError(
+            f"ADDRESS={published_at} lets other machines in, and nobody needs a key: set POINTREND_API_KEYS or "
+            "POINTREND_API_KEYS_FILE"
+        )
+    return (
+        f"ANYBODY who reaches {host} may send requests: set POINTREND_API_KEYS or POINTREND_API_KEYS_FILE, "
+        "or listen at 127.0.0.1 and put a proxy before it"
+    )
+
+
+def _this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _why(error: OSError, host: str, port: int) -> str:

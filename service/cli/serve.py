@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli.address import check_address
+from service.cli.address import check_address, check_closed
 from service.cli.errors import expected_errors
 from service.cli.options import Device, Threads
 from service.settings import check_environment, described, read_settings
@@ -33,6 +33,9 @@ def serve(
             bundles=bundle, host=host, port=port, device=device, threads=threads, config=config
         )
         check_address(settings.host, settings.port)
+        has_keys = bool(settings.api_keys or settings.api_keys_file)
+        if warning := check_closed(settings.host, os.environ.get("PUBLISHED_AT", ""), has_keys):
+            typer.echo(f"warning: {warning}", err=True)
         # So that other commands need not load the web framework.
         from service.app import create_app
         from service.http.server import run

@@ -79,6 +79,45 @@ def test_no_pod_gets_variables_that_look_like_settings() -> None:
         assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
 
 
+def merged(base: Any, patch: Any) -> Any:
+    """What a strategic merge makes of a deployment: objects by key, lists of named objects by name."""
+    if isinstance(base, dict) and isinstance(patch, dict):
+        return base | {
+            key: merged(base[key], value) if key in base else value for key, value in patch.items()
+        }
+    if isinstance(base, list) and isinstance(patch, list):
+        there = {each["name"]: each for each in base}
+        return list(merged(there, {each["name"]: each for each in patch}).values())
+    return patch
+
+
+def test_a_bundle_of_your_own_comes_by_a_volume(tmp_path: Path) -> None:
+    patch = yaml.safe_load((FOLDER / "own-bundle.yaml").read_text())
+    deployment = merged(documents("deployment.yaml")["Deployment"], patch)
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert {each["name"] for each in container["volumeMounts"]} == {"tmp", "api-keys", "bundles"}
+    assert {each["name"] for each in pod["volumes"]} == {"tmp", "api-keys", "bundles"}
+    given = {each["name"].removeprefix(PREFIX).lower(): each["value"] for each in container["env"]}
+    assert Settings.model_validate(given).bundles == (Path("/bundles/mine"),)
+    file = tmp_path / "deployment.yaml"
+    file.write_text(yaml.safe_dump(deployment))
+    assert "passed" in validate(file)
+
+
+def test_keys_come_from_a_secret_and_no_pod_starts_without() -> None:
+    pod = documents("deployment.yaml")["Deployment"]["spec"]["template"]["spec"]
+    (secret,) = (each["secret"] for each in pod["volumes"] if "secret" in each)
+    assert secret == {"secretName": "pointrend-api-keys"}  # not optional
+    (container,) = pod["containers"]
+    (mount,) = (each for each in container["volumeMounts"] if each["name"] == "api-keys")
+    given = {each["name"]: each["value"] for each in container["env"]}
+    assert Path(given["POINTREND_API_KEYS_FILE"]).parent == Path(mount["mountPath"])
+    assert "POINTREND_API_KEYS" not in given
+    text = (FOLDER / "deployment.yaml").read_text()
+    assert f"--from-file={Path(given['POINTREND_API_KEYS_FILE']).name}=" in text
+
+
 def test_the_deployment_fits_the_service() -> None:
     kinds = documents("deployment.yaml")
     pod = kinds["Deployment"]["spec"]["template"]["spec"]

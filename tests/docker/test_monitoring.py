@@ -103,7 +103,8 @@ def test_every_alert_has_its_section_and_its_test() -> None:
     for alert in alerts:
         name = alert["alert"]
         assert f"\n## {name}\n" in runbook
-        assert alert["annotations"]["runbook"] == f"docs/runbook.md#{name.lower()}"
+        page = "{{ $externalURL }}/user/runbook.md"  # where docker-compose.yml puts it
+        assert alert["annotations"]["runbook_url"] == f"{page}#{name.lower()}"
         assert (
             tests.count(f"alertname: {name}\n        exp_alerts") == 1
             or tests.count(f"alertname: {name}") >= 2

@@ -126,6 +126,21 @@ def test_haproxy_accepts_the_file() -> None:
     run(tool("haproxy", "Debian's haproxy"), "-c", "-q", "-f", str(CONFIG))
 
 
+def test_replicas_log_the_client_that_the_proxy_sees(fleet: Fleet, tmp_path: Path) -> None:
+    """Not the proxy itself, and not whom the client claims to be."""
+    claims = {"x-forwarded-for": "6.6.6.6", "forwarded": "for=6.6.6.6", "x-request-id": "whose"}
+    with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.9")) as client:
+        assert client.get(f"{fleet.url}/readyz", headers=claims).is_success
+
+    def entries() -> list[dict[str, object]]:
+        lines = [line for a in ADDRESSES for line in (tmp_path / f"{a}.log").read_text().splitlines()]
+        found = [json.loads(line) for line in lines if line.startswith("{")]
+        return [entry for entry in found if entry["id"] == "whose"]
+
+    wait_for(entries, 30)
+    assert [entry["client"] for entry in entries()] == ["127.0.0.9"]
+
+
 def test_replicas_share_the_load_and_end_without_a_loss(fleet: Fleet) -> None:
     assert succeeds(f"{fleet.operation}/healthz")
     assert httpx.get(f"{fleet.url}/metrics").status_code == 404

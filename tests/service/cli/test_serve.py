@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import service.cli.commands as cli
 from model.errors import UserError
-from service.cli.address import check_address
+from service.cli.address import check_address, check_closed
 from tests.paths import ROOT
 
 
@@ -64,3 +64,31 @@ def test_ctrl_c_while_packages_are_imported_is_no_traceback() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.1", "::1", "[::1]", "localhost"])
+def test_on_this_machine_alone_no_key_is_needed(host: str) -> None:
+    assert check_closed(host, "", has_keys=False) is None
+    assert check_closed("0.0.0.0", host, has_keys=False) is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7", "server.example"])
+def test_where_others_may_come_in_without_a_key_it_is_said_loudly(host: str) -> None:
+    warning = check_closed(host, "", has_keys=False)
+    assert warning is not None and f"ANYBODY who reaches {host}" in warning
+    assert check_closed(host, "", has_keys=True) is None
+
+
+def test_a_container_that_is_opened_without_a_key_does_not_start() -> None:
+    with pytest.raises(UserError, match=r"ADDRESS=192\.168\.0\.7 lets other machines in"):
+        check_closed("0.0.0.0", "192.168.0.7", has_keys=False)
+    assert check_closed("0.0.0.0", "192.168.0.7", has_keys=True) is None
+
+
+def test_the_command_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUBLISHED_AT", "")
+    done = CliRunner().invoke(cli.app, ["serve", "--host", "0.0.0.0", "--port", "0"])
+    assert "warning: ANYBODY who reaches 0.0.0.0" in done.stderr
+    monkeypatch.setenv("PUBLISHED_AT", "0.0.0.0")
+    done = CliRunner().invoke(cli.app, ["serve", "--host", "0.0.0.0", "--port", "0"])
+    assert done.exit_code == 2 and done.stderr.startswith("error: ADDRESS=0.0.0.0")
