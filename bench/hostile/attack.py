@@ -62,10 +62,12 @@ class Harm:
     kills: int  # processes that the system killed for want of memory
     peak: int  # bytes
     alone: float  # median seconds of a small request before the attack
-    meanwhile: float  # and during it; a refused or failed one counts as endless
+    meanwhile: (
+        float  # and during it, waits for Retry-After included; one without a good answer counts as endless
+    )
     health: float  # longest seconds of /healthz during the attack
-    refused: int  # small requests with an answer other than 200
-    failed: int  # small requests without an answer
+    refused: int  # attempts of small requests that were refused
+    failed: int  # small requests without a good answer in the end
     goodput: float  # small answers a second during the attack, by those before it
     report: str
 
@@ -128,8 +130,8 @@ def _harm(
         alone=statistics.median(sample.seconds for sample in before) if before else math.inf,
         meanwhile=statistics.median_low(endless) if endless else math.inf,
         health=max((s.seconds if s.status == 200 else math.inf for s in health), default=math.inf),
-        refused=sum(sample.status not in (0, 200) for sample in during),
-        failed=sum(sample.status == 0 for sample in during),
+        refused=sum(sample.refusals for sample in during),
+        failed=sum(sample.status != 200 for sample in during),
         goodput=len(good) / (end - begin) / rate if rate else 0.0,
         report=report,
     )

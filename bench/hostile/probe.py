@@ -14,23 +14,34 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-TIMEOUT = 30.0  # seconds, which are the latency of a request without an answer
+TIMEOUT = 30.0  # seconds for an attempt, and for all attempts of a request
 PAUSE = 0.1  # seconds between two requests of a client that is alone
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One request of another client."""
+    """One request of another client, with all attempts that it took."""
 
     kind: str  # "small" or "health"
     begin: float  # of the system's monotonic clock, in seconds
-    seconds: float
-    status: int  # 0: no answer
+    seconds: float  # until the answer
+    status: int  # of the last attempt; 0: no answer
+    refusals: int = 0  # attempts that were refused
 
 
 def sample(kind: str, host: str, port: int, body: bytes) -> Sample:
-    """Send one request on a new connection and return how it went."""
-    begin, status = time.monotonic(), 0
+    """Send a request, again after each Retry-After as honest clients do, and return how it went."""
+    begin, refusals = time.monotonic(), 0
+    while True:
+        status, wait = attempt(kind, host, port, body)
+        if kind == "health" or wait is None or time.monotonic() + wait - begin > TIMEOUT:
+            return Sample(kind, begin, time.monotonic() - begin, status, refusals + (status in (429, 503)))
+        refusals += 1
+        time.sleep(wait)
+
+
+def attempt(kind: str, host: str, port: int, body: bytes) -> tuple[int, float | None]:
+    """Send a request once, on a new connection. Return the status and the seconds of Retry-After, if there are any."""
     connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
     try:
         if kind == "small":
@@ -39,12 +50,12 @@ def sample(kind: str, host: str, port: int, body: bytes) -> Sample:
             connection.request("GET", "/healthz")
         answer = connection.getresponse()
         answer.read()
-        status = answer.status
+        wait = answer.headers.get("Retry-After")
+        return answer.status, None if wait is None else float(wait)
     except (OSError, http.client.HTTPException):
-        pass
+        return 0, None
     finally:
         connection.close()
-    return Sample(kind, begin, time.monotonic() - begin, status)
 
 
 def main() -> None:

@@ -62,7 +62,7 @@ def test_connections_stay_below_the_limit_of_files(monkeypatch: pytest.MonkeyPat
         (None, 64, 64 - 20 - open_files.RESERVE),
         (None, 30, 1),
         (None, 1 << 20, open_files.MOST),
-        (10, 64, 10),
+        (10, 128, 10),
         (1000, 256, 256 - 20 - open_files.RESERVE),
         (100_000, 1 << 20, 100_000),
     ):
