@@ -42,11 +42,11 @@ def average_precision(
 ) -> dict[str, float]:
     """Return average precision, 0 to 1, under "box/AP", "mask/APl", "boundary/AP50" and so on.
 
-    `results` are COCO results: image_id, category_id, bbox [x, y, w, h], score, segmentation (compressed
-    RLE); those without a segmentation count as boxes only. `category_ids` and `image_ids` limit what is
-    measured. Images with any annotation that has no segmentation are left out for masks and boundaries. A
-    metric for which there is no ground truth (such as APs without small objects) is NaN, and so are those
-    of masks and boundaries when no result has a segmentation.
+    `results` are COCO results: image_id, category_id, bbox [x, y, w, h], score, segmentation; those without
+    a segmentation count as boxes only. `category_ids` and `image_ids` limit what is measured. Images with any
+    annotation that has no segmentation are left out for masks and boundaries. A metric for which there is no
+    ground truth (such as APs without small objects) is NaN, and so are those of masks and boundaries when no
+    result has a segmentation.
 
     Raises DataError that names the first result or annotation that cannot be used.
     """

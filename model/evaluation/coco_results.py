@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pycocotools import mask as rle_codec
+
+from model.data import coco_segmentation as segmentation
 from model.data.fields import DataError, are_finite, read_json, whole, whole_numbers
 from model.masks.rle import decompress
 
+_SHOWN = 80  # characters of a value in a message
 Sizes = Mapping[int, list[int]]  # height and width, by the image's id
 
 
@@ -47,7 +51,10 @@ def read_results(path: Path) -> CocoResults:
 def check_results(
     results: Sequence[Any], sizes: Sizes, category_ids: Collection[int]
 ) -> list[dict[str, Any]]:
-    """Return the results, with whole numbers as ids. Raise DataError that names the first that cannot be measured."""
+    """Return the results, with whole numbers as ids, and every segmentation that covers anything as compressed RLE.
+
+    Raise DataError that names the first that cannot be measured.
+    """
     checked = []
     for position, result in enumerate(results):
         if not isinstance(result, Mapping):
@@ -56,7 +63,11 @@ def check_results(
         found = {**result, **{key: number for key, number in ids.items() if number is not None}}
         if problem := _problem(found, sizes, category_ids):
             raise DataError(f"result {position} {problem}")
-        checked.append(found)
+        try:
+            mask = _compressed(found.get("segmentation"), sizes[found["image_id"]])
+        except DataError as error:
+            raise DataError(f"result {position} has a segmentation that cannot be used: {error}") from error
+        checked.append(found | {"segmentation": mask})
     return checked
 
 
@@ -70,12 +81,9 @@ def _problem(result: Mapping[str, Any], sizes: Sizes, category_ids: Collection[i
     if whole(category_id) not in category_ids:
         return f"is of category {category_id!r}, which the data do not have"
     if not _is_box(result["bbox"]):
-        return f"has a bbox that is not 4 finite numbers: {result['bbox']}"
+        return f"has a bbox that is not 4 finite numbers: {str(result['bbox'])[:_SHOWN]}"
     if not are_finite([result["score"]]):
-        return f"has a score that is not a finite number: {result['score']}"
-    if result.get("segmentation") and not _is_rle(result["segmentation"], sizes[image_id]):
-        height, width = sizes[image_id]
-        return f"has a segmentation that is not a compressed RLE of height {height} and width {width}"
+        return f"has a score that is not a finite number: {str(result['score'])[:_SHOWN]}"
     return None
 
 
@@ -83,9 +91,22 @@ def _is_box(box: Any) -> bool:
     return isinstance(box, list) and len(box) == 4 and are_finite(box)
 
 
-def _is_rle(segmentation: Any, size: list[int]) -> bool:
+def _compressed(given: Any, size: list[int]) -> dict[str, Any] | None:
+    """Return a segmentation as compressed RLE, None if there is none. Raise DataError if it cannot be used."""
+    if _is_rle(given, size):  # as nearly all are, so this must be fast
+        return {"size": size, "counts": given["counts"]}
+    height, width = size
+    shape = segmentation.read(given, width, height)
+    if shape is None:
+        return None
+    if isinstance(shape, tuple):
+        shape = rle_codec.merge(rle_codec.frPyObjects(segmentation.coco_format(given, shape), height, width))
+    return {"size": size, "counts": shape["counts"].decode("ascii")}
+
+
+def _is_rle(given: Any, size: list[int]) -> bool:
     try:
-        counts = decompress(segmentation["counts"])
-        return bool(segmentation["size"] == size and counts.sum() == math.prod(size))
+        counts = decompress(given["counts"])
+        return bool(given["size"] == size and counts.sum() == math.prod(size))
     except (AttributeError, KeyError, TypeError, ValueError):
         return False

@@ -136,18 +136,32 @@ def test_an_annotation_may_have_the_id_0(tmp_path: Path) -> None:
         ({"category_id": 1}, "is of category 1, which the data do not have"),
         ({"bbox": [1, 2, 3]}, "has a bbox that is not 4"),
         ({"score": math.nan}, "has a score that is not"),
+        ({"segmentation": compressed(bitmap(*CAT, size=(80, 60)))}, r"has .* RLE is of size \[80, 60\]"),
         (
-            {"segmentation": compressed(bitmap(*CAT, size=(80, 60)))},
-            "compressed RLE of height 60 and width 80",
+            {"segmentation": {"size": [60, 80], "counts": "10"}},
+            "has a segmentation that cannot be used: RLE counts",
         ),
-        ({"segmentation": uncompressed(bitmap(*CAT))}, "compressed RLE"),
-        ({"segmentation": {"size": [60, 80], "counts": "10"}}, "compressed RLE"),
-        ({"segmentation": rectangle(*CAT)}, "compressed RLE"),
+        ({"segmentation": [1, 2, 3, 4, 5, 6]}, "has a segmentation that cannot be used: polygon must be"),
     ],
 )
 def test_unusable_results_are_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=f"result 1 {message}" if "RLE" not in message else message):
+    with pytest.raises(ValueError, match=f"result 1 {message}"):
         average_precision(truth(tmp_path), [result(1, 7, CAT), result(1, 7, CAT) | changes])
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        uncompressed(bitmap(*CAT)),
+        compressed(bitmap(*CAT)) | {"size": [60.0, 80.0]},
+        [*rectangle(*CAT), [], [1, 2, 3, 4]],
+    ],
+)
+def test_results_may_have_every_kind_of_segmentation(segmentation: Any, tmp_path: Path) -> None:
+    results = [result(1, 7, CAT) | {"segmentation": segmentation}, result(2, 3, DOG)]
+    before = copy.deepcopy(results)
+    assert average_precision(truth(tmp_path), results)["mask/AP"] == pytest.approx(1)
+    assert results == before
 
 
 def test_results_with_missing_parts_are_named(tmp_path: Path) -> None:
