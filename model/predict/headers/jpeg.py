@@ -51,8 +51,8 @@ class _Findings:
     """What the segments before the first scan say."""
 
     frame: _Segment | None = None
-    exif: int | None = None
-    xmp: int | None = None
+    exif: bytes = b""  # the first of each counts
+    xmp: bytes = b""
     profile: bool = False
     scan: _Segment | None = field(default=None)
 
@@ -71,10 +71,10 @@ def read(data: Bytes) -> Header:
             found.frame = segment
         elif segment.marker == _APP1:
             start = segment.payload(data, len(_XMP))
-            if start.startswith(_EXIF) and found.exif is None:
-                found.exif = exif_orientation(segment.payload(data))
-            elif start == _XMP and found.xmp is None:
-                found.xmp = xmp_orientation(segment.payload(data))
+            if start.startswith(_EXIF):
+                found.exif = found.exif or segment.payload(data)
+            elif start == _XMP:
+                found.xmp = found.xmp or segment.payload(data)
         elif segment.marker == _APP2:
             found.profile = found.profile or segment.payload(data, len(_ICC)) == _ICC
         found.scan = segment
@@ -121,7 +121,7 @@ def _header(data: Bytes, found: _Findings) -> Header:
         kind,
         _MODES[count],
         len(data),
-        orientation=upright_by(found.exif, found.xmp),
+        orientation=upright_by(exif_orientation(found.exif), xmp_orientation(found.xmp)),
         profile=found.profile,
         # All coefficients of 2 bytes are in memory until the last scan.
         buffer=2 * samples if kind.startswith("progressive") else 0,

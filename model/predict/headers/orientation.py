@@ -18,8 +18,8 @@ def upright_by(*found: int | None) -> int:
 
 def exif_orientation(exif: Bytes) -> int | None:
     """Return the orientation of EXIF data, None if it has none, or none that is valid."""
-    while exif[:6] == b"Exif\0\0":
-        exif = exif[6:]
+    for _ in range(2):  # some writers put it twice
+        exif = exif[6:] if exif[:6] == b"Exif\0\0" else exif
     start = tiff_start(exif)
     return None if start is None else ifd_orientation(ifd_at(exif, *start))
 

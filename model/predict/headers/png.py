@@ -11,7 +11,7 @@ from model.predict.headers.header import Bytes, Header
 from model.predict.headers.orientation import exif_orientation, upright_by, xmp_orientation
 from model.predict.image_errors import CorruptImage
 
-MOST_CHUNKS = 100_000
+MOST_CHUNKS = 50_000
 MOST_INFLATED = 2**20  # bytes of one chunk, as Pillow has it
 MOST_INFLATED_CHUNKS = 16  # that are looked into for an orientation
 _SIGNATURE = 8
@@ -61,7 +61,7 @@ def read(data: Bytes) -> Header:
             "the header of the PNG image is damaged: its size is impossible; send the complete file"
         )
     transparent, profile, pixels = colour in (4, 6), False, False
-    exif: int | None = None
+    exif = b""  # the first counts
     other: list[int | None] = []
     inflated = 0
     for chunk in _chunks(data):
@@ -71,8 +71,8 @@ def read(data: Bytes) -> Header:
             transparent = transparent or depth < 16 or colour != 0  # Pillow has none for 16-bit grey
         elif chunk.name == b"iCCP" and not pixels:
             profile = profile or _has_profile(chunk.payload(data))
-        elif chunk.name == b"eXIf" and exif is None:
-            exif = exif_orientation(chunk.payload(data))
+        elif chunk.name == b"eXIf":
+            exif = exif or chunk.payload(data)
         elif chunk.name in (b"tEXt", b"zTXt", b"iTXt") and inflated < MOST_INFLATED_CHUNKS:
             found = _text_orientation(chunk.name, chunk.payload(data))
             if found is not _OTHER_TEXT:
@@ -88,7 +88,7 @@ def read(data: Bytes) -> Header:
         f"{depth}-bit {_NAMES[colour]}" + (", interlaced" if interlace else ""),
         _mode(depth, colour),
         len(data),
-        orientation=upright_by(exif, *other),
+        orientation=upright_by(exif_orientation(exif), *other),
         transparent=transparent,
         profile=profile,
         buffer=3 * row,

@@ -9,7 +9,7 @@ from model.predict.headers.header import Bytes, Header
 from model.predict.headers.orientation import exif_orientation, upright_by, xmp_orientation
 from model.predict.image_errors import CorruptImage
 
-MOST_CHUNKS = 100_000
+MOST_CHUNKS = 50_000
 _ANIMATED, _XMP, _EXIF, _ALPHA, _ICC = 0x02, 0x04, 0x08, 0x10, 0x20
 _FRAME_HEAD = 16  # bytes of an ANMF chunk before the frame's own chunks
 
@@ -26,18 +26,24 @@ def read(data: Bytes) -> Header:
     width = 1 + int.from_bytes(data[24:27], "little")
     height = 1 + int.from_bytes(data[27:30], "little")
     lossless: bool | None = None
-    exif = xmp = None
+    exif = xmp = b""  # the first of each counts
     for name, start, length in _chunks(data, 12, len(data)):
-        if name == b"EXIF" and exif is None:
-            exif = exif_orientation(data[start : start + length])
-        elif name == b"XMP " and xmp is None:
-            xmp = xmp_orientation(data[start : start + length])
+        if name == b"EXIF":
+            exif = exif or data[start : start + length]
+        elif name == b"XMP ":
+            xmp = xmp or data[start : start + length]
         elif name in (b"VP8 ", b"VP8L", b"ANMF") and lossless is None:
             lossless = _first_frame_lossless(data, name, start, length, (width, height))
     if lossless is None:
         raise CorruptImage("the WebP image is damaged: it has no picture; send the complete file")
     return _header(
-        data, width, height, lossless, bool(flags & _ALPHA), upright_by(exif, xmp), bool(flags & _ICC)
+        data,
+        width,
+        height,
+        lossless,
+        bool(flags & _ALPHA),
+        upright_by(exif_orientation(exif), xmp_orientation(xmp)),
+        bool(flags & _ICC),
     )
 
 
