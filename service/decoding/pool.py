@@ -19,7 +19,7 @@ from model.predict.image_errors import CorruptImage, ImageError, SlowImage, TooM
 from service.decoding import memory
 from service.decoding.errors import NoMemory, NoWorker
 from service.decoding.job import Job
-from service.decoding.protocol import OUT_OF_SPACE, Reply, Task
+from service.decoding.protocol import OUT_OF_SPACE, Reply, WorkerTask
 from service.decoding.worker_link import WorkerDied, WorkerLink, WrongReply
 from service.decoding.zygote_link import ZygoteLink
 
@@ -160,7 +160,7 @@ class DecodePool:
 
     async def _replied(self, worker: WorkerLink, job: Job, body: int, pixels: int) -> Reply:
         size, number = len(job.data), next(self._numbers)
-        task = Task(number, job.header, job.size, size, job.bytes, job.seconds, job.large)
+        task = WorkerTask(number, job.header, job.size, size, job.bytes, job.seconds, job.large)
         try:
             async with asyncio.timeout(job.wall):
                 return await worker.run(task, body, pixels)

@@ -4,18 +4,17 @@ Service to zygote: COMMANDS (FORK with the worker's socket as a descriptor, KILL
 with 1 if workers are sandboxed, ENDED with the status that wait() gave, or a negative errno if fork failed). Both are
 of fixed size, and name a worker by the service's own number.
 
-Service to worker: the length of a pickled Task, with the descriptors of body and pixels, and then the Task. Worker to
-service: one line of JSON. A worker may be in the hands of whoever made the picture, so nothing but a short line of
+Service to worker: the length of a WorkerTask in JSON, with the descriptors of body and pixels, and then the JSON. Worker
+to service: one line of JSON. A worker may be in the hands of whoever made the picture, so nothing but a short line of
 known words is believed.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
 import socket
 import struct
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from model.predict.headers import Header
 
@@ -30,7 +29,7 @@ MOST_MESSAGE = 500  # characters
 
 
 @dataclass(frozen=True)
-class Task:
+class WorkerTask:
     """A Job as the worker sees it."""
 
     number: int  # the reply names it
@@ -44,7 +43,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Reply:
-    """How a Task went; `kind` is that of an ImageError, FAILED, or None if the pixels are there."""
+    """How a WorkerTask went; `kind` is that of an ImageError, FAILED, or None if the pixels are there."""
 
     number: int
     kind: str | None = None
@@ -56,17 +55,19 @@ UNPREPARED = 3  # the exit code of a worker that could not begin
 OUT_OF_SPACE = "out-of-space"  # the limit of memory was met; the message is the service's
 
 
-def task_bytes(task: Task) -> bytes:
-    return pickle.dumps(task)
+def task_bytes(task: WorkerTask) -> bytes:
+    return json.dumps(asdict(task)).encode()
 
 
-def receive_task(sock: socket.socket) -> tuple[Task, list[int]] | None:
+def receive_task(sock: socket.socket) -> tuple[WorkerTask, list[int]] | None:
     """Return the next task and its descriptors, or None at the end. Only for bytes of the service."""
     head, descriptors, _, _ = socket.recv_fds(sock, LENGTH.size, 2)
     if not head:
         return None
     body = _exactly(sock, *LENGTH.unpack(head + _exactly(sock, LENGTH.size - len(head))))
-    return pickle.loads(body), descriptors
+    fields = json.loads(body)
+    height, width = fields["size"]
+    return WorkerTask(**fields | {"header": Header(**fields["header"]), "size": (height, width)}), descriptors
 
 
 def receive_command(sock: socket.socket) -> tuple[bytes, int, list[int]] | None:

@@ -20,7 +20,15 @@ from model.predict.headers import Header
 from model.predict.image_errors import ImageError
 from service.decoding import memory, sandbox
 from service.decoding.limits import LARGE_NICE, WorkerLimits, first_to_go
-from service.decoding.protocol import FAILED, OUT_OF_SPACE, UNPREPARED, Reply, Task, receive_task, reply_bytes
+from service.decoding.protocol import (
+    FAILED,
+    OUT_OF_SPACE,
+    UNPREPARED,
+    Reply,
+    WorkerTask,
+    receive_task,
+    reply_bytes,
+)
 
 Decode = Callable[[bytes, Header, tuple[int, int]], NDArray[np.uint8]]
 # What a worker keeps of a picture's memory for the next one, because new memory is slow: so many bytes for so long.
@@ -63,7 +71,7 @@ def _close_all_but(kept: set[int]) -> None:
         os.closerange(before + 1, after)
 
 
-def _next(sock: socket.socket, limits: WorkerLimits) -> tuple[Task, list[int]] | None:
+def _next(sock: socket.socket, limits: WorkerLimits) -> tuple[WorkerTask, list[int]] | None:
     """Return the next task, or None at the end. Much memory of those before is given back, or after a while."""
     kept = limits.kept()
     if kept > SMALL_BYTES:
@@ -74,7 +82,7 @@ def _next(sock: socket.socket, limits: WorkerLimits) -> tuple[Task, list[int]] |
     return receive_task(sock)
 
 
-def _reply(task: Task, descriptors: list[int], decoder: Decode, limits: WorkerLimits) -> Reply:
+def _reply(task: WorkerTask, descriptors: list[int], decoder: Decode, limits: WorkerLimits) -> Reply:
     """Put the pixels where the service wants them."""
     body, pixels = descriptors
     height, width = task.size

@@ -5,7 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from service.decoding.protocol import LENGTH, MOST_REPLY, UNPREPARED, Reply, Task, parsed_reply, task_bytes
+from service.decoding.protocol import (
+    LENGTH,
+    MOST_REPLY,
+    UNPREPARED,
+    Reply,
+    WorkerTask,
+    parsed_reply,
+    task_bytes,
+)
 
 
 class WorkerDied(Exception):
@@ -53,7 +61,7 @@ class WorkerLink:
             pass
         return False
 
-    async def run(self, task: Task, body: int, pixels: int) -> Reply:
+    async def run(self, task: WorkerTask, body: int, pixels: int) -> Reply:
         """Return the reply to a task. Raise WorkerDied or WrongReply.
 
         The descriptors may be closed when this ends, or raises anything.
