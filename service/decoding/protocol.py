@@ -4,9 +4,9 @@ Service to zygote: COMMANDS (FORK with the worker's socket as a descriptor, KILL
 with 1 if workers are sandboxed, ENDED with the status that wait() gave, or a negative errno if fork failed). Both are
 of fixed size, and name a worker by the service's own number.
 
-Service to worker: the length of a WorkerTask in JSON, with the descriptors of body and pixels, and then the JSON. Worker
-to service: one line of JSON. A worker may be in the hands of whoever made the picture, so nothing but a short line of
-known words is believed.
+Service to worker: the length of a WorkerTask in JSON, with the descriptors of body and pixels, and then the JSON.
+Worker to service: one line of JSON. A worker may be in the hands of whoever made the picture, so nothing but a short
+line of known words is believed.
 """
 
 from __future__ import annotations
