@@ -10,7 +10,7 @@ import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from service.http.body.part_header import Part, malformed, parse_part, read_boundary
+from service.http.body.part_header import FormPart, malformed, parse_part, read_boundary
 from service.http.problems import Problem
 
 MAX_TEXT = 1 << 20  # bytes of a field that is not a file
@@ -45,7 +45,7 @@ class FormReader:
         self._delimiter = b"\r\n--" + boundary
         self._rest = b"\r\n"  # received and not understood yet; the first boundary may lack its line break
         self._step = self._preamble
-        self._part: Part | None = None
+        self._part: FormPart | None = None
         self._data = io.BytesIO()
         self._found: dict[str, bytes] = {}
         self._boxes_are_text = True
@@ -129,7 +129,7 @@ class FormReader:
     def _epilogue(self) -> bool:
         return self._wait("after the last boundary")
 
-    def _allowed(self, part: Part) -> Part:
+    def _allowed(self, part: FormPart) -> FormPart:
         if part.name not in FIELDS:
             raise Problem(
                 "bad-request", f"there is no form field {part.name[:80]!r}; allowed: {', '.join(FIELDS)}"

@@ -17,7 +17,7 @@ _PLAIN = ("", "binary", "8bit", "7bit")
 
 
 @dataclass(frozen=True)
-class Part:
+class FormPart:
     """What the headers of a part say."""
 
     name: str
@@ -34,7 +34,7 @@ def read_boundary(content_type: str) -> bytes:
     return boundary
 
 
-def parse_part(head: bytes) -> Part:
+def parse_part(head: bytes) -> FormPart:
     """Return what the headers of a part say. Raises Problem if they cannot be read or name no field.
 
     Names are UTF-8, whatever charset the client declares.
@@ -49,7 +49,7 @@ def parse_part(head: bytes) -> Part:
     parameters = _parameters(headers.get("content-disposition", ""))
     if "name" not in parameters:
         raise malformed("a part's Content-Disposition gives no name of a field")
-    return Part(parameters["name"], not parameters.keys().isdisjoint(("filename", "filename*")))
+    return FormPart(parameters["name"], not parameters.keys().isdisjoint(("filename", "filename*")))
 
 
 def malformed(detail: str) -> Problem:
