@@ -17,7 +17,8 @@ from service.settings import Settings
 # two models on a CPU. CUDA's libraries take more of the host's memory.
 PROCESS: Mapping[str, int] = {"cpu": 1_000_000_000, "cuda": 2_000_000_000}
 USED = 0.75  # share of the memory that the process and all default budgets may take together
-SHARES: Mapping[str, float] = {"held": 1 / 6, "decode": 1 / 3, "render": 1 / 4, "encode": 1 / 4}
+# Half is for decoding, so that in 4 GiB a WebP picture of 64 megapixels, which takes 1.05 GB, is not refused.
+SHARES: Mapping[str, float] = {"held": 1 / 8, "decode": 1 / 2, "render": 3 / 16, "encode": 3 / 16}
 # Bytes in which a small picture, such as the golden one, can be decoded, rendered and encoded.
 LEAST: Mapping[str, int] = {"decode": 50_000_000, "render": 20_000_000, "encode": 20_000_000}
 
