@@ -23,6 +23,7 @@ from model.pointrend.levels import SIDES, native_side
 from model.pointrend.point_head import PointHead
 from model.pointrend.render import render
 from model.predict.coarse import InstanceCoarse
+from model.predict.label_map import MAX_HEIGHT
 from model.predict.predictor import Pixels, Prepared, Prompt, Run, by_channel, fine_map
 from model.predict.preprocess import network_input
 from model.predict.resize import resize
@@ -230,4 +231,7 @@ def parse_resolution(text: str) -> Resolution:
         return "native"
     if _NUMBER.fullmatch(text) and int(text) in SIDES:
         return int(text)
-    raise UserError(f"resolution must be native or one of {', '.join(map(str, SIDES))}, got {text[:80]!r}")
+    raise UserError(
+        f"resolution must be native or one of {', '.join(map(str, SIDES))}, got {text[:80]!r}; "
+        f"only label maps, of semantic models, have any height, up to {MAX_HEIGHT}"
+    )

@@ -22,7 +22,7 @@ from service.cli.offline import offline
 from service.cli.options import Device, Score, Threads
 from service.cli.overlay import THINGS, Look, Overlays
 from service.cli.results import FileEach, Listed, OneFile, Results
-from service.cli.work import Answerer, Tally, work
+from service.cli.work import Answerer, FileTally, work
 from service.http.query.parameters import FormatName, SegmentQuery, explain
 from service.output.formats import DEFAULT, FORMATS, described
 from service.settings import Settings, read_settings
@@ -88,14 +88,14 @@ def segment(
             "format": format,
         }
         _check_combination(bundle, url, model)
-        job = Job(image, out, overlay, annotations, resume, _query(given), given, bundle, url, api_key)
+        job = SegmentJob(image, out, overlay, annotations, resume, _query(given), given, bundle, url, api_key)
         skipped = job.run(device, threads)
     if skipped:
         raise typer.Exit(1)
 
 
 @dataclass(frozen=True)
-class Job:
+class SegmentJob:
     """What one command was given."""
 
     image: Path
@@ -116,7 +116,7 @@ class Job:
         settings = read_settings(device=device, threads=threads)
         # What would make writing fail shows now, not after an hour's work.
         results, drawings = self._results(files), self._drawings(paths)
-        tally = Tally(len(files))
+        tally = FileTally(len(files))
         try:
             what = asyncio.run(self._work(settings, files, results, drawings, tally))
         except BaseException:
@@ -164,7 +164,7 @@ class Job:
         files: Sequence[ImageFile],
         results: Results,
         drawings: Mapping[Path, Path] | None,
-        tally: Tally,
+        tally: FileTally,
     ) -> str:
         """Work through the files, and return what was found in them, in the plural."""
         async with self._answerer(settings) as (answerer, look):

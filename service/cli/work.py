@@ -37,7 +37,7 @@ class Answerer(Protocol):
 
 
 @dataclass
-class Tally:
+class FileTally:
     """What has become of the files so far."""
 
     files: int
@@ -69,7 +69,7 @@ async def work(
     files: Sequence[ImageFile],
     results: Results,
     overlays: Overlays | None,
-    tally: Tally,
+    tally: FileTally,
     alone: bool,
 ) -> None:
     """Ask for the answer about each file and keep it. Failures are told on standard error, and the files skipped.
