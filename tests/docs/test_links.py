@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import re
 import shlex
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,11 @@ def command_of(module: str) -> Any:
     """Return the command line of a module: its `app`, or its one function."""
     main = f"{module}.__main__" if importlib.util.find_spec(f"{module}.__main__") else module
     loaded = importlib.import_module(main)
+    # Where the imports take a while, `main` makes them, so that Ctrl-C is quiet from the first moment.
+    for place in (f"{module}.cli", f"{module}.cli.commands"):
+        if module in ("model", "export", "service"):
+            with suppress(ModuleNotFoundError):
+                loaded = importlib.import_module(place)
     app = getattr(loaded, "app", None)
     if app is None:
         app = typer.Typer()

@@ -56,14 +56,14 @@ class Intake:
         """
         config, pixels = self.config, self.preprocessing
         self.task.check_size(request.options, header.width, header.height, config.max_points)
-        expected = forecast(header)
+        size = input_size(header.height, header.width, pixels)
+        expected = forecast(header, size)
         if expected.bytes > config.decode_bytes:
             raise TooMuchMemory(
                 f"decoding the {header.format} image may take {expected.bytes} bytes, and {config.decode_bytes} are "
                 "allowed: send a smaller image, or one that is stored more simply, such as baseline JPEG"
             )
         request.width, request.height = header.width, header.height
-        size = input_size(header.height, header.width, pixels)
         request.padded = padded_size(*size, pixels.stride)
         request.maps_bytes = self.task.maps_bytes(request.padded)
         request.coarse_cost = self.costs.coarse(math.prod(request.padded))

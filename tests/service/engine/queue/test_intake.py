@@ -36,7 +36,7 @@ def asked(image: bytes = PNG) -> Request:
 def test_a_plan_says_what_a_request_will_take(discs: Discs) -> None:
     made, request = intake(discs, decode_seconds=7.0), asked()
     job = made.plan(request, made.read(request.image))
-    expected = forecast(read_header(PNG))
+    expected = forecast(read_header(PNG), (64, 128))
     assert (job.size, job.bytes, job.seconds, job.wall) == ((64, 128), expected.bytes, expected.seconds, 7.0)
     assert (request.width, request.height, request.padded) == (400, 200, (64, 128))
     assert request.coarse_cost == made.costs.coarse(64 * 128)
@@ -73,7 +73,7 @@ def test_a_busy_machine_does_not_make_requests_too_costly(discs: Discs) -> None:
 def test_over_http_it_is_a_413(discs: Discs) -> None:
     with TestClient(create_app(settings(decode_bytes=50_000_000), [disc_bundle(discs)])) as client:
         wait_for(lambda: client.get("/readyz").is_success)
-        large = encoded(picture(3000, 3000))
+        large = encoded(picture(4000, 4000))
         refused = client.post("/segment", content=large, headers={"content-type": "image/png"})
         assert (refused.status_code, refused.json()["type"]) == (413, "/problems/too-much-memory")
 
