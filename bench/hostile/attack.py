@@ -18,7 +18,7 @@ from typing import Any
 from bench.hostile import load_attacks, pictures_attacks, protocol_attacks
 from bench.hostile.cage import peak
 from bench.hostile.probe import Sample
-from bench.hostile.target import Target, attacked
+from bench.hostile.target import AttackedService, attacked
 
 MEMORY = 4 << 30  # bytes, as in docker-compose.yml
 ALONE_SECONDS = 6.0  # other clients before the attack
@@ -29,7 +29,7 @@ class Attack:
     """What is sent, and to what kind of service."""
 
     name: str
-    run: Callable[[Target, float, bytes], Coroutine[Any, Any, str]]
+    run: Callable[[AttackedService, float, bytes], Coroutine[Any, Any, str]]
     files: int | None = None  # that the service may have open
     settings: Mapping[str, object] = field(default_factory=dict)
     others: int = 1  # other clients with small requests
@@ -94,7 +94,7 @@ def measure(
 
 
 @contextmanager
-def _probing(target: Target, picture: Path, clients: int, samples: list[Sample]) -> Iterator[None]:
+def _probing(target: AttackedService, picture: Path, clients: int, samples: list[Sample]) -> Iterator[None]:
     """Let other clients go on while the context is open. Their samples are in the list afterwards."""
     command = [sys.executable, "-m", "bench.hostile.probe", target.address.host, str(target.address.port)]
     probe = subprocess.Popen(
@@ -110,7 +110,12 @@ def _probing(target: Target, picture: Path, clients: int, samples: list[Sample])
 
 
 def _harm(
-    name: str, target: Target, most: int, samples: Sequence[Sample], window: tuple[float, float], report: str
+    name: str,
+    target: AttackedService,
+    most: int,
+    samples: Sequence[Sample],
+    window: tuple[float, float],
+    report: str,
 ) -> Harm:
     begin, end = window
     small = [sample for sample in samples if sample.kind == "small"]

@@ -9,13 +9,13 @@ from collections import defaultdict
 import numpy as np
 
 from bench.hostile.pictures_attacks import Report, told
-from bench.hostile.target import Target
+from bench.hostile.target import AttackedService
 from bench.hostile.wire import WireAnswer, ask
 
 CLIENTS = 64
 
 
-async def two_models(target: Target, seconds: float, picture: bytes) -> Report:
+async def two_models(target: AttackedService, seconds: float, picture: bytes) -> Report:
     """Let 64 clients ask two models in turn, wait for Retry-After where they are refused, and tell each model's p99."""
     by_model: dict[str, list[WireAnswer]] = defaultdict(list)
     end = time.monotonic() + seconds
@@ -37,7 +37,7 @@ async def two_models(target: Target, seconds: float, picture: bytes) -> Report:
     return "; ".join(parts) + "; " + told([answer for each in by_model.values() for answer in each])
 
 
-async def promises(target: Target, seconds: float, picture: bytes) -> Report:
+async def promises(target: AttackedService, seconds: float, picture: bytes) -> Report:
     """Let 64 clients come at once, come again exactly when Retry-After says so, and tell how often they have to."""
     waits: list[float] = []
 

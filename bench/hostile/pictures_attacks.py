@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from bench.hostile import pictures
-from bench.hostile.target import Target
+from bench.hostile.target import AttackedService
 from bench.hostile.wire import WireAnswer, ask
 
 Report = str  # what an attack saw, in a few words
@@ -18,7 +18,7 @@ Report = str  # what an attack saw, in a few words
 MOST_MASKS, MOST_POINTS = 100, 9000
 
 
-async def webp_bombs(target: Target, seconds: float, _: bytes) -> Report:
+async def webp_bombs(target: AttackedService, seconds: float, _: bytes) -> Report:
     """Send 20 lossless WebP files of 49 megapixels at once, again and again; 12 of them leave."""
     body = pictures.webp_of_one_colour()
 
@@ -29,7 +29,7 @@ async def webp_bombs(target: Target, seconds: float, _: bytes) -> Report:
     return f"{len(body)} bytes each; " + await _waves(20, client, seconds)
 
 
-async def tiff_strips(target: Target, seconds: float, _: bytes) -> Report:
+async def tiff_strips(target: AttackedService, seconds: float, _: bytes) -> Report:
     """Send TIFF files of 5 and 24 MB whose millions of strips have a byte of offset each."""
     bodies = [pictures.tiff_of_strips(2_500_000)] * 4 + [pictures.tiff_of_strips(12_000_000)] * 2
 
@@ -39,7 +39,7 @@ async def tiff_strips(target: Target, seconds: float, _: bytes) -> Report:
     return await _waves(len(bodies), client, seconds)
 
 
-async def leavers(target: Target, seconds: float, picture: bytes) -> Report:
+async def leavers(target: AttackedService, seconds: float, picture: bytes) -> Report:
     """Let 20 clients send a JPEG of 49 megapixels and leave soon, again and again."""
     body = pictures.large_jpeg(picture)
 
@@ -50,20 +50,20 @@ async def leavers(target: Target, seconds: float, picture: bytes) -> Report:
     return f"{len(body) / 1e6:.1f} MB each; " + await _loops(20, client, seconds)
 
 
-async def small_pngs(target: Target, seconds: float, _: bytes) -> Report:
+async def small_pngs(target: AttackedService, seconds: float, _: bytes) -> Report:
     """Let 60 clients send a PNG of 0.4 MB, 16-bit RGBA, which has 50 megapixels."""
     body = pictures.png_of_zeros()
     return await _loops(60, lambda _: ask(target.address, "/segment", body), seconds)
 
 
-async def polygons(target: Target, seconds: float, picture: bytes) -> Report:
+async def polygons(target: AttackedService, seconds: float, picture: bytes) -> Report:
     """Send 10 requests at once for polygons in a picture of 49 megapixels."""
     body = pictures.large_jpeg(picture)
     path = "/segment?format=polygon&score=0.05&resolution=896"
     return await _waves(10, lambda _: ask(target.address, path, body, "image/jpeg"), seconds)
 
 
-async def huge_requests(target: Target, seconds: float, picture: bytes) -> Report:
+async def huge_requests(target: AttackedService, seconds: float, picture: bytes) -> Report:
     """Let one client send one request after another whose masks need nearly all work that is permitted."""
     boxes = json.dumps([[0, 0, 300 + i, 500] for i in range(MOST_MASKS)], separators=(",", ":"))
     path = f"/segment?resolution=896&points={MOST_POINTS}&boxes={boxes}"

@@ -8,13 +8,13 @@ import time
 from contextlib import AsyncExitStack, suppress
 
 from bench.hostile.pictures_attacks import Report, told
-from bench.hostile.target import Target
+from bench.hostile.target import AttackedService
 from bench.hostile.wire import Stream, WireAnswer, ask, connected, head
 
 RATE = 1_500_000  # bytes a second of the attack by chunks
 
 
-async def one_byte_chunks(target: Target, seconds: float, _: bytes) -> Report:
+async def one_byte_chunks(target: AttackedService, seconds: float, _: bytes) -> Report:
     """Send bodies in chunks of one byte, 1.5 MB/s in all."""
     part = b"1\r\nx\r\n" * 5000
     sent, end = 0, time.monotonic() + seconds
@@ -36,7 +36,7 @@ async def one_byte_chunks(target: Target, seconds: float, _: bytes) -> Report:
     return f"{sent / 1e6:.1f} MB were taken"
 
 
-async def form_charset(target: Target, seconds: float, picture: bytes) -> Report:
+async def form_charset(target: AttackedService, seconds: float, picture: bytes) -> Report:
     """Send forms whose content types name codecs that are slow or always fail."""
     answers, end = list[WireAnswer](), time.monotonic() + seconds
     while time.monotonic() < end:
@@ -55,7 +55,7 @@ async def form_charset(target: Target, seconds: float, picture: bytes) -> Report
     return told(answers)
 
 
-async def idle_sockets(target: Target, seconds: float, _: bytes) -> Report:
+async def idle_sockets(target: AttackedService, seconds: float, _: bytes) -> Report:
     """Open 200 connections that send nothing. The service may have 64 files open."""
     before = target.log.stat().st_size
     opened = 0
@@ -68,7 +68,7 @@ async def idle_sockets(target: Target, seconds: float, _: bytes) -> Report:
     return f"{opened} opened, log grew by {(target.log.stat().st_size - before) / 1e6:.1f} MB"
 
 
-async def slow_bodies(target: Target, seconds: float, _: bytes) -> Report:
+async def slow_bodies(target: AttackedService, seconds: float, _: bytes) -> Report:
     """Let 110 connections send so much of a body that all together nearly fill the memory for bodies, and then trickle.
 
     Less room is left than a small request needs. A connection that is closed comes again.
@@ -108,7 +108,7 @@ async def slow_bodies(target: Target, seconds: float, _: bytes) -> Report:
     return f"{share / 1e6:.1f} MB each, {closed} bodies were refused"
 
 
-async def parameters(target: Target, seconds: float, picture: bytes) -> Report:
+async def parameters(target: AttackedService, seconds: float, picture: bytes) -> Report:
     """Send 10,000 parameters that do not exist."""
     letters = "abcdefghijklmnopqrstuv"
     names = [a + b + c for a in letters for b in letters for c in letters][:10_000]

@@ -24,7 +24,7 @@ END_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
-class Target:
+class AttackedService:
     """A running service."""
 
     address: Address
@@ -49,7 +49,7 @@ def attacked(
     files: int | None = None,
     settings: Mapping[str, object] | None = None,
     code: Path | None = None,
-) -> Iterator[Target]:
+) -> Iterator[AttackedService]:
     """Run a service, ready, of the code in a folder (this one's, if None). Raises RuntimeError if it does not start."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -79,7 +79,7 @@ def attacked(
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"the service does not start:\n{log.read_text()[-2000:]}")
                 time.sleep(0.2)
-            yield Target(address, process, cage, log)
+            yield AttackedService(address, process, cage, log)
         finally:
             _end(process)
 
