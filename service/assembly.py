@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from export.bundle import Bundle
 from model.errors import UserError
-from service.budgets import Budgets, describe, plan
+from service.budgets import Budgets, plan
 from service.decoding.decoder import Decoder
 from service.decoding.pool import DecodePool
 from service.engine.device.batching import BatchLimits
@@ -30,8 +29,6 @@ from service.settings import Settings
 if TYPE_CHECKING:
     from service.observe.traces import Traces
 
-_log = logging.getLogger(__name__)
-
 
 def assemble(
     settings: Settings,
@@ -49,7 +46,6 @@ def assemble(
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"two bundles have the same name: {', '.join(twice)}")
     budgets = plan(settings, memory())
-    _log.info("%s", describe(budgets))
     workers, metrics = Workers(settings.thread_budget, settings.stuck_seconds), Metrics()
     if decoder is None:
         decoder = pool = DecodePool(workers.pool_size, budgets.decode)

@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from service.budgets import describe
 from service.http.wire import open_files
 from service.http.wire.connection import connection
 from service.http.wire.failures import FailureLog
@@ -90,8 +91,10 @@ def run(app: FastAPI, settings: Settings) -> int:
         settings.thread_budget,
         available(),
     )
+    service = app.state.service
+    _log.info("%s", describe(service.budgets))
     server.run()
-    lost: int = app.state.service.metrics.requests.lost
+    lost: int = service.metrics.requests.lost
     return 1 if lost or server.stuck else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -141,6 +142,12 @@ def servers(exported: Callable[[str], Path], tmp_path_factory: pytest.TempPathFa
 def places(own: Path, home: Path) -> dict[str, str]:
     """Folders for everything that a process may leave behind, as its environment."""
     return {"TMPDIR": str(own), "HOME": str(home), "XDG_CACHE_HOME": str(home)}
+
+
+def test_the_start_says_what_there_is_to_work_with(servers: Servers) -> None:
+    lines = servers.patient.log.read_text().splitlines()
+    (device,) = (number for number, line in enumerate(lines) if "device cpu, 1 threads" in line)
+    assert re.search(r"INFO uvicorn\.error: memory .+ GB: up to .+ for bodies, ", lines[device + 1])
 
 
 def test_sigterm_loses_no_accepted_request(servers: Servers) -> None:

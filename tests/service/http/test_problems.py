@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import threading
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from numpy.typing import NDArray
 from PIL import Image
 
+from model.predict.image_errors import SlowImage
 from service.app import create_app
-from service.engine import engine
+from service.decoding.job import Job
+from service.decoding.threads import DecodeThreads
 from service.http.problems import KINDS
 from service.http.schemas import ProblemDetails
 from tests.model.predict.test_images import png
-from tests.service.support import PATIENCE, POISON, Discs, disc_bundle, encoded, picture, settings, wait_for
+from tests.service.support import POISON, Discs, disc_bundle, encoded, picture, settings, wait_for
 
 PNG = {"content-type": "image/png"}
 GOOD = encoded(picture())
@@ -197,9 +201,12 @@ def test_a_thousand_small_boxes_are_allowed(client: TestClient) -> None:
     assert len(answered.json()["instances"]) == 1000
 
 
-def test_fewer_instances_may_have_more_points(client: TestClient) -> None:
+def test_fewer_instances_may_have_more_points(discs: Discs) -> None:
+    """If the queue is long enough for one request with all of this work."""
     params = {"resolution": 896, "points": 802816, "max_instances": 4}
-    assert client.post("/segment", content=GOOD, headers=PNG, params=params).is_success
+    with TestClient(create_app(settings(queue_seconds=1000), [disc_bundle(discs)])) as client:
+        wait_for(lambda: client.get("/readyz").is_success)
+        assert client.post("/segment", content=GOOD, headers=PNG, params=params).is_success
 
 
 def test_no_such_page_or_method(client: TestClient) -> None:
@@ -229,19 +236,30 @@ def test_rejections_are_counted(client: TestClient, discs: Discs) -> None:
     assert discs.batches == []
 
 
-def test_an_image_that_takes_too_long_to_decode(discs: Discs, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate, quick = threading.Event(), engine.decode
+class Decoders(DecodeThreads):
+    """Decodes, or waits until it is cancelled or the time of the picture is over."""
 
-    def held(data: bytes, *, max_pixels: int) -> Any:
-        assert gate.wait(PATIENCE)
-        return quick(data, max_pixels=max_pixels)
+    stuck = False
 
-    with TestClient(create_app(settings(decode_seconds=0.5), [disc_bundle(discs)])) as client:
+    async def decode(self, job: Job) -> NDArray[np.uint8]:
+        if not self.stuck:
+            return await super().decode(job)
+        try:
+            async with asyncio.timeout(job.wall):
+                await asyncio.Event().wait()
+        except TimeoutError as error:
+            raise SlowImage(f"decoding took more than {job.wall:g} s") from error
+        raise AssertionError
+
+
+def test_an_image_that_takes_too_long_to_decode(discs: Discs) -> None:
+    decoder = Decoders(1)
+    app = create_app(settings(decode_seconds=0.5), [disc_bundle(discs)], decoder=decoder)
+    with TestClient(app) as client:
         wait_for(lambda: client.get("/readyz").is_success)
-        with monkeypatch.context() as patch:
-            patch.setattr(engine, "decode", held)
-            check(client.post("/segment", content=GOOD, headers=PNG), 400, "slow-image", "more than 0.5 s")
-            hurried = client.post("/segment?deadline_ms=50", content=GOOD, headers=PNG)
-            check(hurried, 504, "deadline", "not even coarse masks")
-        gate.set()
+        decoder.stuck = True
+        check(client.post("/segment", content=GOOD, headers=PNG), 400, "slow-image", "more than 0.5 s")
+        hurried = client.post("/segment?deadline_ms=50", content=GOOD, headers=PNG)
+        check(hurried, 504, "deadline", "not even coarse masks")
+        decoder.stuck = False
         assert client.post("/segment", content=GOOD, headers=PNG).status_code == 200
