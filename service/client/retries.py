@@ -22,7 +22,11 @@ Outcome = httpx.Response | httpx.TransportError
 
 @dataclass(frozen=True)
 class Retries:
-    """For how long a request is tried again, in seconds since it was first sent. 0: not at all."""
+    """For how long a request is tried again, in seconds since it was first sent. 0: not at all.
+
+    A time that the service names may end later, if it is not longer than that itself: a service that says when to come
+    back is not one that has gone.
+    """
 
     seconds: float = 60.0
     connect_seconds: float = 5.0  # instead, where there is no connection: nobody may be there at all
@@ -59,13 +63,13 @@ class Attempts:
         )
         left = limit - (self.clock() - self._begun)
         asked = _retry_after(outcome)
-        if left <= 0 or (asked is not None and asked > left):
+        if left <= 0 or (asked is not None and asked > limit):
             raise self._given_up(failure, asked)
         if asked is None:
             grown = self.retries.first_wait * 2.0 ** min(self._failed - 1, 16)
             return min(left, LONGEST_WAIT, grown * random.uniform(0.5, 1.5))
         # Random, because others may have been told the same time, and never too early.
-        return min(left, asked + random.uniform(0, 1 + asked / 10))
+        return asked + random.uniform(0, 1 + asked / 10)
 
     def _given_up(self, failure: ClientError, asked: float | None) -> Unavailable:
         tried = (

@@ -57,8 +57,18 @@ def test_retry_after_is_honoured_and_never_a_moment_too_early() -> None:
     for _ in range(100):
         wait = Attempts(MINUTE, Clock()).wait_after(busy("20"))
         assert wait is not None and 20 <= wait <= 23
-    wait = Attempts(MINUTE, Clock()).wait_after(busy("60"))
-    assert wait == 60  # no later than what is left
+
+
+def test_a_time_that_the_service_names_may_end_later() -> None:
+    """The longest that the service names is a minute, and whoever came at once must not be lost for a moment."""
+    clock = Clock()
+    attempts = Attempts(MINUTE, clock)
+    clock.now += 5
+    wait = attempts.wait_after(busy("60"))
+    assert wait is not None and wait >= 60
+    clock.now += wait
+    with pytest.raises(Unavailable, match=r"tried 2 times in (6|7)\d s"):
+        attempts.wait_after(busy("60"))
 
 
 def test_others_who_were_told_the_same_come_back_at_another_time() -> None:
