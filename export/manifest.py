@@ -102,7 +102,9 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         schema = json.loads(content)["schema"]
     except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{path} is not a bundle's manifest: {error!r}") from error
+        raise BundleError(
+            f"{path} is not a bundle's manifest: it must be a JSON object with a schema"
+        ) from error
     if schema != SCHEMA:
         raise BundleError(
             f"{path} has schema {schema!r}; this version reads {SCHEMA}: export the model again"

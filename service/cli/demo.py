@@ -19,6 +19,8 @@ from model.errors import UserError
 from model.masks.overlay import Layer, draw
 from model.masks.paste import Crop
 from model.predict.images import decode
+from service.cli.errors import Failed
+from service.client.errors import reason
 from service.client.results import parse
 from service.output.format import Json
 from service.settings import read_settings
@@ -76,7 +78,7 @@ def _post(client: httpx.Client, data: bytes, score: float) -> Json:
             "/segment", params={"score": score}, content=data, headers=headers, timeout=PATIENCE
         )
     except httpx.HTTPError as error:
-        raise UserError(f"the server does not answer: {error!r}") from error
+        raise Failed(f"the server does not answer: {reason(error)}") from error
     answer: Any = response.json()
     if response.is_error:
         raise UserError(f"the server answers {response.status_code}: {answer['detail']}")

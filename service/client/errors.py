@@ -35,7 +35,7 @@ def reason(error: BaseException) -> str:
     """Return why something failed, in words: without numbers of errors and names of classes of Python's."""
     found = (_words(each) for each in _causes(error) if isinstance(each, OSError))
     text = next(filter(None, found), None) or str(error).partition("\n")[0]
-    text = re.sub(r"^\[[^]]*\] ", "", text) or type(error).__name__
+    text = re.sub(r"^\[[^]]*\] ", "", text) or "the connection broke"
     return text if text[:2].isupper() else text[:1].lower() + text[1:]
 
 

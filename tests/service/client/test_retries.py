@@ -127,3 +127,18 @@ def test_a_refusal_is_final_and_a_success_needs_no_wait() -> None:
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_what_may_succeed_later(status: int) -> None:
     assert Attempts(MINUTE, Clock()).wait_after(busy(status=status)) is not None
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (httpx.RemoteProtocolError("Server disconnected without sending a response."), "server disconnected"),
+        (httpx.ReadError(""), "the connection broke"),
+        (httpx.ConnectError("[Errno -2] Name or service not known"), "name or service not known"),
+    ],
+)
+def test_why_there_is_no_answer_is_said_in_words(error: httpx.TransportError, words: str) -> None:
+    error.request = REQUEST
+    with pytest.raises(Unavailable) as raised:
+        Attempts(Retries(seconds=0), Clock()).wait_after(error)
+    assert words in str(raised.value) and "Errno" not in str(raised.value) and "(" not in str(raised.value)
