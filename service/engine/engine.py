@@ -104,7 +104,7 @@ class Engine:
         with self._resources.quiet.request():
             job = await self._plan(request)
             self._intake.check_cost(request)
-            with self.admission.place(request.cost):
+            with self.admission.place(request.cost, large=self._intake.is_large(request)):
                 answer = await self._process(request, job)
         self._observer.answered(request)
         return answer

@@ -23,7 +23,7 @@ from typing import ClassVar
 
 from model.errors import UserError
 
-LONGEST_WAIT = 60  # s; a prediction beyond it says little
+LONGEST_WAIT = 300  # s; a prediction beyond it says little
 
 
 class ParameterError(UserError):

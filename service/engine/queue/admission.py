@@ -15,11 +15,8 @@ from dataclasses import dataclass
 from service.engine.errors import QueueFull, retry_after
 from service.engine.queue.cost import Rate
 
-LARGE = 1 / 8  # share of the queue from which on a request is large
 LARGE_SHARE = 1 / 2  # of the queue that large requests may take together, and the largest one alone
-FREE_SHARE = (
-    1 / 2
-)  # of the room that is free to all who come, whatever was promised: promises may not be kept
+FREE_SHARE = 1 / 2  # of the room that is free to all who come: promises may not be kept
 PATIENCE = 5.0  # seconds after the promised time for which a promise holds
 MOST_PROMISES = 4096
 
@@ -30,13 +27,13 @@ class _Work:
 
     when: float  # it is due, or may come back
     cost: float  # seconds
+    large: bool
 
 
 @dataclass
 class _Load:
     """Requests that take room: how many, and their seconds; large ones apart."""
 
-    large_from: float  # seconds
     count: int = 0
     seconds: float = 0.0
     large_count: int = 0
@@ -45,7 +42,7 @@ class _Load:
     def add(self, works: Iterable[_Work], sign: int = 1) -> _Load:
         """Count these as well, or no longer if `sign` is -1. Return itself."""
         for work in works:
-            if work.cost > self.large_from:
+            if work.large:
                 self.large_count += sign
                 self.large_seconds += sign * work.cost
             else:
@@ -57,8 +54,9 @@ class _Load:
 class Admission:
     """Counts the requests inside, from their arrival to the encoded answer, and the seconds of work that they mean.
 
-    `seconds` and `length` bound both; all models share them. `stretch` is the scheduler's (see `BatchLimits`), because
-    the request that is due first leaves first.
+    `seconds` and `length` bound both; all models share them. Whether a request is large is for the caller to say. Large
+    ones have half of the room at most, so they cannot keep the others out. `stretch` is the scheduler's (see
+    `BatchLimits`), because the request that is due first leaves first.
     """
 
     def __init__(
@@ -99,24 +97,24 @@ class Admission:
         """The share of the queue that is taken, by cost or by number, whichever is more."""
         return max(self.backlog / self._limit, self.inside / self._length)
 
-    def check(self, cost: float) -> None:
+    def check(self, cost: float, *, large: bool = False) -> None:
         """Raise QueueFull if a request of `cost` seconds could not come in now. It then has a promise."""
-        if not self._admits(cost):
-            self._redeem(cost)
-            raise self._refusal(cost)
+        if not self._admits(cost, large):
+            self._redeem(large)
+            raise self._refusal(cost, large)
 
     @contextmanager
-    def place(self, cost: float) -> Iterator[None]:
+    def place(self, cost: float, *, large: bool = False) -> Iterator[None]:
         """Hold a place for a request of `cost` seconds. Raise QueueFull if there is none.
 
         A request always has one if no other request is inside.
         """
-        self.check(cost)
-        self._redeem(cost)
+        self.check(cost, large=large)
+        self._redeem(large)
         now, key = self._clock(), object()
         if not self._places:
             self._since = now
-        self._places[key] = _Work(now + self._stretch * cost, cost)
+        self._places[key] = _Work(now + self._stretch * cost, cost, large)
         self.backlog += cost
         try:
             yield
@@ -131,24 +129,26 @@ class Admission:
         self._since = now
         self.backlog = self.backlog - cost if self._places else 0.0  # leaves no rounding error behind
 
-    def _admits(self, cost: float) -> bool:
+    def _admits(self, cost: float, large: bool) -> bool:
         self._expire()
-        load, promised = self._load(), self._promised_like(cost)
+        load, promised = self._load(), self._promises_of(large)
         if not promised or promised[0].when <= self._clock():
-            return self._has_room(cost, load)
-        return self._has_room(cost, load, FREE_SHARE) or self._has_room(cost, load.add(promised))
+            return self._has_room(cost, large, load)
+        return self._has_room(cost, large, load, FREE_SHARE) or self._has_room(
+            cost, large, load.add(promised)
+        )
 
     def _load(self) -> _Load:
-        return _Load(LARGE * self._limit).add(self._places.values())
+        return _Load().add(self._places.values())
 
-    def _has_room(self, cost: float, load: _Load, share: float = 1.0) -> bool:
+    def _has_room(self, cost: float, large: bool, load: _Load, share: float = 1.0) -> bool:
         """Return whether there is room for a request beside this load, or within this share of the room.
 
         Large requests have half of the queue. The others have what large ones leave of it.
         """
         if not load.count and not load.large_count:
             return True
-        if self._is_large(cost):
+        if large:
             few = load.large_count < max(1, LARGE_SHARE * self._length)
             cheap = load.large_seconds + cost <= share * LARGE_SHARE * self._limit
             if not few or not (cheap or not load.large_count):
@@ -157,32 +157,29 @@ class Admission:
         seconds, count = self._limit - load.large_seconds, self._length - load.large_count
         return load.seconds + cost <= share * seconds and load.count < share * count
 
-    def _is_large(self, cost: float) -> bool:
-        return cost > LARGE * self._limit
+    def _promises_of(self, large: bool) -> list[_Work]:
+        """Return the promises to large requests, or those to the others: each kind has room of its own."""
+        return [work for work in self._promises if work.large == large]
 
-    def _promised_like(self, cost: float) -> list[_Work]:
-        """Return the promises to requests that are large, or are not, as one of this cost. They share their room."""
-        return [work for work in self._promises if self._is_large(work.cost) == self._is_large(cost)]
-
-    def _redeem(self, cost: float) -> None:
-        """Forget the promise that a request of this cost comes back for: whoever comes when it is time."""
-        promised = self._promised_like(cost)
+    def _redeem(self, large: bool) -> None:
+        """Forget the promise that a request of this kind comes back for: whoever comes when it is time."""
+        promised = self._promises_of(large)
         if promised and promised[0].when <= self._clock():
             self._promises.remove(promised[0])
 
-    def _refusal(self, cost: float) -> QueueFull:
-        error = QueueFull(self._wait(cost))
+    def _refusal(self, cost: float, large: bool) -> QueueFull:
+        error = QueueFull(self._wait(cost, large))
         if len(self._promises) < MOST_PROMISES:
-            insort(self._promises, _Work(self._clock() + retry_after(error), cost))
+            insort(self._promises, _Work(self._clock() + retry_after(error), cost, large))
         return error
 
-    def _wait(self, cost: float) -> float:
+    def _wait(self, cost: float, large: bool) -> float:
         """Return the predicted seconds until there is room for `cost`, behind all inside and all who have a promise."""
-        promised, left = self._promised_like(cost), 0.0
+        promised, left = self._promises_of(large), 0.0
         load = self._load().add(promised)
         for work in (*sorted(self._places.values()), *promised):
             left += work.cost
-            if self._has_room(cost, load.add((work,), -1)):
+            if self._has_room(cost, large, load.add((work,), -1)):
                 break
         return left * self._pace.value - (self._clock() - self._since)
 

@@ -20,6 +20,8 @@ from service.engine.queue.cost import CostModel, RequestWork
 from service.engine.request import Request
 from service.engine.tasks.table import Task
 
+LARGE_PASSES = 4  # coarse passes; a request that takes longer is large
+
 
 @dataclass(frozen=True)
 class EngineConfig:
@@ -74,6 +76,10 @@ class Intake:
         )
         request.cost, request.least_cost = self.costs.total(work), self.costs.least(work)
         return Job(request.image, header, size, expected.bytes, expected.seconds, wall=config.decode_seconds)
+
+    def is_large(self, request: Request) -> bool:
+        """Return whether a request takes as long as several usual ones: by its image, its masks, or both."""
+        return request.least_cost > LARGE_PASSES * self.costs.least(RequestWork(self.largest_input))
 
     def check_cost(self, request: Request) -> None:
         """Raise TooCostly if a request would take longer than one may, were the machine as fast as it ever was.

@@ -11,6 +11,7 @@ from model.predict.forecast import forecast
 from model.predict.headers import read_header
 from model.predict.image_errors import TooManyPixels, TooMuchMemory, UnsupportedFormat
 from model.predict.instance import InstanceOptions
+from model.predict.predictor import Prompt
 from service.app import create_app
 from service.engine.errors import TooCostly
 from service.engine.queue.cost import CostModel
@@ -59,6 +60,16 @@ def test_a_request_that_takes_too_long_is_refused_even_if_it_is_alone(discs: Dis
     made.plan(request, made.read(PNG))
     with pytest.raises(TooCostly, match="and 0.001 s are allowed: lower resolution"):
         made.check_cost(request)
+
+
+def test_a_request_is_large_by_its_image_or_by_its_masks(discs: Discs) -> None:
+    made = intake(discs, max_pixels=10**8)
+    made.costs.pixel.add(64 * 128, 0.1)
+    large_image, many_masks = asked(encoded(picture(4000, 4000))), asked()
+    many_masks.options = InstanceOptions(896, prompts=(Prompt((0, 0, 9, 9)),) * 100)
+    for request, large in ((asked(), False), (large_image, True), (many_masks, True)):
+        made.plan(request, made.read(request.image))
+        assert made.is_large(request) is large
 
 
 def test_a_busy_machine_does_not_make_requests_too_costly(discs: Discs) -> None:
