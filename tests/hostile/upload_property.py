@@ -38,11 +38,12 @@ def check(data: bytes) -> None:
                 reader.feed(body[begin : begin + step])
             upload = reader.finish()
         finally:
-            # A search for each part that comes, and three for each of at most three boundaries.
+            # A search for each part that comes, and three for each boundary: one a field, and the last.
             assert reader.searches <= len(parts) + 3 * (len(FIELDS) + 1)
     except Problem as problem:
         assert problem.status == 400
         assert len(problem.detail) < 400
     else:
         assert isinstance(upload.image, bytes)
-        assert len(upload.image) + len((upload.boxes or "").encode()) <= 3 * len(body)
+        texts = "".join(upload.parameters.values())
+        assert len(upload.image) + len(texts.encode()) <= 3 * len(body)

@@ -27,7 +27,6 @@ from service.cli.offline import offline
 from service.cli.overlay import drawn
 from service.client import Client, Refused
 from service.client.results import read_label_map
-from service.engine import engine
 from service.http.query.parameters import SegmentQuery
 from tests.service.label_maps import BODY, CATEGORIES, PICTURE, labels_of, post
 from tests.service.support import Discs, disc_bundle, get, running, settings, wait_for
@@ -133,10 +132,11 @@ def test_what_would_cost_too_much_is_refused_before_anything_is_computed(
 ) -> None:
     """The header of the image tells its size, so it is not even decoded."""
 
-    def decode(*_: Any, **__: Any) -> None:
+    def decode(_: object) -> None:
         raise AssertionError("the image is decoded")
 
-    monkeypatch.setattr(engine, "decode", decode)
+    decoder = client.app.state.service.resources.decoder  # type: ignore[attr-defined]
+    monkeypatch.setattr(decoder, "decode", decode)
     for asked in ({"points": 100_000, "resolution": 1024}, {"resolution": 8000}):
         assert post(client, **asked).status_code == 422
     outside = post(client, model="discs", boxes="[[200, 10, 220, 30]]")
