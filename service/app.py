@@ -20,9 +20,10 @@ from service.engine.engine import serving
 from service.http import operation, segment
 from service.http.documentation import add_documentation
 from service.http.error_handlers import add_error_handlers
+from service.http.forgiving import ForgivingRoutes
 from service.http.headers import REQUEST_ID
 from service.http.middleware import RequestRecorder
-from service.http.openapi import describe_problems
+from service.http.openapi import describe_api
 from service.http.service import Service
 from service.settings import Settings
 
@@ -63,7 +64,13 @@ def create_app(
                     await asyncio.to_thread(traces.close)
 
     app = FastAPI(
-        title="PointRend, served", version=version(), lifespan=lifespan, docs_url=None, redoc_url=None
+        title="PointRend, served",
+        version=version(),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
     if traces is not None:
@@ -71,6 +78,7 @@ def create_app(
     app.include_router(segment.router)
     app.include_router(operation.router)
     add_documentation(app)
+    app.add_middleware(ForgivingRoutes)
     app.add_middleware(RequestRecorder, metrics=service.metrics, failures=service.failures)
     if settings.cors_origins:
         # Outside of the recorder: pages must be able to read its 500s, too. Preflights end here and need no key.
@@ -82,7 +90,7 @@ def create_app(
             expose_headers=(REQUEST_ID, "server-timing", "retry-after", "www-authenticate"),
         )
     add_error_handlers(app, service.metrics)
-    describe_problems(app)
+    describe_api(app, keys=service.keys.needed)
     return app
 
 

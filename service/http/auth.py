@@ -67,6 +67,11 @@ class Keys:
         fixed = tuple(_digest(key.get_secret_value()) for key in settings.api_keys)
         return Keys(fixed, None if path is None else KeyFile(path))
 
+    @property
+    def needed(self) -> bool:
+        """Whether requests must have a key."""
+        return bool(self.fixed) or self.file is not None
+
     def check(self, headers: Headers) -> None:
         """Raise Problem unless a valid key came as `Authorization: Bearer …` or `X-API-Key: …`, or none is needed."""
         digests = self.fixed + (() if self.file is None else self.file.digests())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from service.engine.engine import Engine
-from service.http.schemas import CategoryCard, ModelCard, PreprocessingCard
+from service.http.schemas import CategoryCard, LimitsCard, ModelCard, PreprocessingCard
+from service.http.service import Service
 
 
-def model_card(engine: Engine, threads: int) -> ModelCard:
-    """Return the card of a loaded model, whose work may use so many threads."""
+def model_card(engine: Engine, service: Service) -> ModelCard:
+    """Return the card of a loaded model, without the table of its parity, which is long."""
     manifest, task = engine.manifest, engine.card()
     pixels = manifest.preprocessing
     return ModelCard(
@@ -20,7 +21,19 @@ def model_card(engine: Engine, threads: int) -> ModelCard:
         score_threshold=task.score_threshold,
         max_detections=task.max_detections,
         palette=task.palette,
+        limits=_limits(service),
         providers=list(engine.providers),
-        threads=threads,
-        parity=manifest.parity,
+        threads=service.resources.workers.threads,
+    )
+
+
+def _limits(service: Service) -> LimitsCard:
+    settings = service.settings
+    return LimitsCard(
+        max_pixels=settings.max_pixels,
+        max_body_bytes=settings.max_body_bytes,
+        formats=list(settings.formats),
+        decode_bytes=service.budgets.decode,
+        max_points=settings.max_points,
+        max_seconds=service.resources.admission.most_seconds,
     )

@@ -1,4 +1,4 @@
-"""The pages for those who run the service: its models, its health, its metrics."""
+"""The pages for those who run the service: its models, its health, its metrics, and what problems mean."""
 
 from __future__ import annotations
 
@@ -10,26 +10,65 @@ from starlette.responses import Response
 from service.engine.errors import Starting
 from service.http.model_card import model_card
 from service.http.openapi import problem_responses
-from service.http.schemas import ModelCard, Status
+from service.http.problem_kinds import KINDS
+from service.http.problems import Problem
+from service.http.query.echo import listed
+from service.http.schemas import ModelCard, ProblemExplanation, Status
 from service.http.service import NEEDS_KEY, CurrentService
 
 router = APIRouter()
 
 
-@router.get("/models", responses=problem_responses(401), tags=["operation"], dependencies=[NEEDS_KEY])
-async def models(service: CurrentService) -> list[ModelCard]:
-    """Return the loaded models, the default first."""
-    return [model_card(engine, service.resources.workers.threads) for engine in service.engines.values()]
+@router.get(
+    "/models",
+    responses=problem_responses("unauthorized"),
+    response_model_exclude_unset=True,
+    tags=["operation"],
+    dependencies=[NEEDS_KEY],
+)
+async def list_models(service: CurrentService) -> list[ModelCard]:
+    """Return the loaded models, the default first. What is long, GET /models/{name} has."""
+    return [model_card(engine, service) for engine in service.engines.values()]
 
 
-@router.get("/healthz", responses=problem_responses(503), tags=["operation"])
+@router.get(
+    "/models/{name}",
+    responses=problem_responses("unauthorized", "not-found"),
+    tags=["operation"],
+    dependencies=[NEEDS_KEY],
+)
+async def get_model(name: str, service: CurrentService) -> ModelCard:
+    """Return all that is known of a loaded model, with the table of its parity."""
+    if name not in service.engines:
+        loaded = listed(service.engines)
+        raise Problem("not-found", f"there is no model {name[:80]!r}; loaded: {loaded}")
+    engine = service.engines[name]
+    return model_card(engine, service).model_copy(update={"parity": engine.manifest.parity})
+
+
+@router.get("/problems/{name}", responses=problem_responses("not-found"), tags=["operation"])
+async def explain_problem(name: str) -> ProblemExplanation:
+    """Return what a type of problem means and what to do about it."""
+    if name not in KINDS:
+        raise Problem("not-found", f"there is no problem {name[:80]!r}; there are: {', '.join(KINDS)}")
+    about = KINDS[name]
+    return ProblemExplanation(
+        type=f"/problems/{name}",
+        title=about.title,
+        status=about.status,
+        meaning=about.meaning,
+        remedy=about.remedy,
+    )
+
+
+@router.get("/healthz", responses=problem_responses("unhealthy"), tags=["operation"])
 async def healthz(service: CurrentService) -> Status:
     """Tell whether the threads and tasks that compute are alive."""
     service.check_health()
     return Status(status="ok")
 
 
-@router.get("/readyz", responses=problem_responses(503), tags=["operation"])
+@router.get("/readyz", responses=problem_responses("starting", "unhealthy"), tags=["operation"])
 async def readyz(service: CurrentService) -> Status:
     """Tell whether every model has segmented its warm-up picture, and not every request of late has failed."""
     service.check_health()

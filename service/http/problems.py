@@ -11,45 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.engine.errors import ParameterError, TryLater, retry_after
+from service.http.problem_kinds import KINDS
 from service.http.query.echo import cut
 
 MEDIA_TYPE = "application/problem+json"
 MAX_FINDINGS = 10  # parameters that one answer explains
 MAX_DETAIL = 500  # characters of an explanation, which is mostly ours
 
-# kind → status and title; the type is /problems/<kind> and stays the same for ever.
-KINDS: Mapping[str, tuple[int, str]] = MappingProxyType(
-    {
-        "bad-request": (400, "The request cannot be read"),
-        "empty-body": (400, "The body is empty"),
-        "not-an-image": (400, "The body is not an image"),
-        "corrupt-image": (400, "The image is truncated or damaged"),
-        "slow-image": (400, "The image takes too long to decode"),
-        "malformed-multipart": (400, "The multipart body is malformed"),
-        "missing-image": (400, "The form has no image"),
-        "unauthorized": (401, "A valid API key is needed"),
-        "not-found": (404, "There is no such page"),
-        "method-not-allowed": (405, "The method is not allowed here"),
-        "slow-body": (408, "The body takes too long"),
-        "too-many-bytes": (413, "The body is too large"),
-        "too-many-pixels": (413, "The image has too many pixels"),
-        "too-much-memory": (413, "The image takes too much memory to decode"),
-        "too-costly": (413, "The request takes too long"),
-        "unsupported-content-type": (415, "The content type is not supported"),
-        "unsupported-format": (415, "The image format is not supported"),
-        "invalid-parameter": (422, "A parameter is not allowed"),
-        "bodies-full": (429, "The memory for request bodies is full"),
-        "queue-full": (429, "The queue is full"),
-        "internal-error": (500, "The service failed"),
-        "starting": (503, "The service is starting"),
-        "unhealthy": (503, "The service is not healthy"),
-        "no-decoder": (503, "No process is free to decode the image"),
-        "out-of-memory": (503, "There is too little memory"),
-        "connections-full": (503, "There are too many connections"),
-        "stopped": (503, "The model's worker has stopped"),
-        "deadline": (504, "Nothing was ready by the deadline"),
-    }
-)
 _BY_STATUS = MappingProxyType({404: "not-found", 405: "method-not-allowed"})
 
 
@@ -64,7 +32,7 @@ class Problem(Exception):
         self.detail = detail
         self.headers = dict(headers or {})
         self.members = members
-        self.status, self.title = KINDS[kind]
+        self.status, self.title = KINDS[kind].status, KINDS[kind].title
 
     def content(self, request_id: str) -> dict[str, Any]:
         """Return the members of the problem that a request of this id is answered with."""
@@ -103,3 +71,8 @@ def from_status(status: int, detail: str, headers: Mapping[str, str] | None) -> 
     """Return the problem for an error that the web framework found."""
     kind = _BY_STATUS.get(status, "bad-request" if status < 500 else "internal-error")
     return Problem(kind, detail, headers=headers)
+
+
+def example(kind: str) -> dict[str, Any]:
+    """Return what a problem of this kind may look like."""
+    return Problem(kind, "what was wrong with this request, and what is allowed").content("4f6c1e9b")

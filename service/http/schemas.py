@@ -150,7 +150,7 @@ class ProblemDetails(BaseModel):
         }
     )
 
-    type: str = Field(description="Stable: /problems/<kind>.")
+    type: str = Field(description="Stable: /problems/<kind>, where GET tells what it means.")
     title: str
     status: int
     detail: str = Field(description="What was wrong and what is allowed.")
@@ -174,6 +174,20 @@ class PreprocessingCard(BaseModel):
         description="Pixels of the short edge; fewer if the long edge would exceed its own.", examples=[800]
     )
     long_edge: int = Field(examples=[1333])
+
+
+class LimitsCard(BaseModel):
+    """What one request may have at most; the same for all models of a service."""
+
+    max_pixels: int = Field(description="Pixels of an image, by its header.", examples=[64_000_000])
+    max_body_bytes: int = Field(description="Bytes of a request's body.", examples=[25_000_000])
+    formats: list[str] = Field(description="Image formats that are read.", examples=[["JPEG", "PNG"]])
+    decode_bytes: int = Field(
+        description="Memory that decoding an image may take, by its format and kind.",
+        examples=[1_110_000_000],
+    )
+    max_points: int = Field(description="Work that its masks may need, in points.", examples=[4_000_000])
+    max_seconds: float = Field(description="Predicted seconds that it may take.", examples=[10.0])
 
 
 class ModelCard(BaseModel):
@@ -201,7 +215,21 @@ class ModelCard(BaseModel):
         examples=[["CPUExecutionProvider"]],
     )
     threads: int = Field(description="Threads that its work may use.", examples=[2])
-    parity: dict[str, Any] = Field(description="How far the exported model is from the trained one.")
+    limits: LimitsCard
+    parity: dict[str, Any] | None = Field(
+        default=None,
+        description="How far the exported model is from the trained one; only GET /models/{name} has it.",
+    )
+
+
+class ProblemExplanation(BaseModel):
+    """What a type of problem means."""
+
+    type: str = Field(description="The `type` of such a problem.", examples=["/problems/not-an-image"])
+    title: str = Field(examples=["The body is not an image"])
+    status: int = Field(examples=[400])
+    meaning: str
+    remedy: str = Field(description="What to do about it.")
 
 
 class Status(BaseModel):

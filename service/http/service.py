@@ -47,12 +47,17 @@ class Service:
         for engine in self.engines.values():
             await engine.warm_up()
 
+    @property
+    def default(self) -> Engine:
+        """The engine of requests that name no model."""
+        return next(iter(self.engines.values()))
+
     def engine(self, name: str | None) -> Engine:
         """Return the engine of this model, or of the default.
 
         Raises ParameterError if there is no such model, Starting or Problem if it cannot serve.
         """
-        chosen = next(iter(self.engines)) if name is None else name
+        chosen = self.default.manifest.name if name is None else name
         if chosen not in self.engines:
             raise ParameterError(
                 "model", f"there is no model {chosen[:80]!r}; loaded: {listed(self.engines)}"

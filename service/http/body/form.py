@@ -1,29 +1,32 @@
 """Multipart forms (RFC 7578), read while they are received and kept in memory once.
 
-A form has two fields at most, and RFC 2046 keeps its boundary out of their data. So it has three boundaries at most,
-and everything between data and data is short. Whatever a client sends, the work for it is a search for the boundary.
+A form has an image and each parameter of a request once at most, and RFC 2046 keeps its boundary out of their data. So
+it has few boundaries, and everything between data and data is short. Whatever a client sends, the work for it is a
+search for the boundary.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from service.http.body.part_header import FormPart, malformed, parse_part, read_boundary
 from service.http.problems import Problem
+from service.http.query.parameters import SegmentQuery
 
-MAX_TEXT = 1 << 20  # bytes of a field that is not a file
+MAX_TEXT = 16_384  # bytes of a parameter, as many as a query may have, …
+MAX_BOXES_TEXT = 1 << 20  # … and of boxes
 MAX_HEAD = 8192  # bytes of a part's headers, and of what is before the first boundary or after the last
-FIELDS = ("image", "boxes")
+FIELDS = ("image", *SegmentQuery.model_fields)
 
 
 @dataclass(frozen=True)
 class Upload:
-    """What a request's body holds."""
+    """What a request's body holds: an image, and the parameters of the request that are fields of a form."""
 
     image: bytes = field(repr=False)
-    boxes: str | None = field(default=None, repr=False)
+    parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 async def read_form(content_type: str, chunks: AsyncIterator[bytes]) -> Upload:
@@ -48,7 +51,7 @@ class FormReader:
         self._part: FormPart | None = None
         self._data = io.BytesIO()
         self._found: dict[str, bytes] = {}
-        self._boxes_are_text = True
+        self._file: str | None = None  # a parameter that came as a file
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes. Raises Problem as soon as they cannot belong to a form that is wanted."""
@@ -64,10 +67,10 @@ class FormReader:
             raise malformed(f"it ends within the field {self._part.name}")
         if "image" not in self._found:
             raise _missing_image()
-        if not self._boxes_are_text:
-            raise malformed("the field boxes must be text, not a file")
-        boxes = self._found.get("boxes")
-        return Upload(self._found["image"], None if boxes is None else boxes.decode("utf-8", "replace"))
+        if self._file is not None:
+            raise malformed(f"the field {self._file} must be text, not a file")
+        image = self._found.pop("image")
+        return Upload(image, {name: text.decode("utf-8", "replace") for name, text in self._found.items()})
 
     # Each step returns whether it got what it needed, so that the next one can begin with the rest.
 
@@ -110,8 +113,9 @@ class FormReader:
         end = at if at >= 0 else max(0, len(self._rest) - len(self._delimiter) + 1)
         self._data.write(memoryview(self._rest)[:end])
         assert self._part is not None
-        if self._part.name == "boxes" and self._data.tell() > MAX_TEXT:
-            raise malformed(f"the field boxes may have at most {MAX_TEXT} bytes")
+        name, most = self._part.name, MAX_BOXES_TEXT if self._part.name == "boxes" else MAX_TEXT
+        if name != "image" and self._data.tell() > most:
+            raise malformed(f"the field {name} may have at most {most} bytes")
         if at >= 0:
             return self._end_data(at)
         self._rest = self._rest[end:]
@@ -138,7 +142,8 @@ class FormReader:
             raise malformed(f"the field {part.name} comes several times")
         if part.name == "image" and not part.is_file:
             raise _missing_image()
-        self._boxes_are_text &= part.name != "boxes" or not part.is_file
+        if part.name != "image" and part.is_file:
+            self._file = self._file or part.name
         return part
 
     def _search(self, wanted: bytes) -> int:

@@ -13,11 +13,12 @@ from service.http.body.form import Upload, read_form
 from service.http.body.limits import Body
 from service.http.problems import Problem
 
+FORM = "multipart/form-data"
 T = TypeVar("T")
 
 
 async def read_upload(request: Request, limit: int, seconds: float, body: Body) -> Upload:
-    """Read a raw image, or a form with the field `image` and perhaps `boxes`.
+    """Read a raw image, or a form with the field `image` and perhaps parameters of the request.
 
     The body may have `limit` bytes and must be complete after `seconds`; its share in the memory for bodies grows
     before each part is kept, and it is in memory once. Raises Problem, BodiesFull, ClientDisconnect if the client
@@ -42,15 +43,20 @@ async def read_upload(request: Request, limit: int, seconds: float, body: Body) 
         raise Problem("slow-body", f"the body was not complete after {seconds:g} s") from error
 
 
+def content_type_of(request: Request) -> str:
+    """Return the type that a request says its body has, without parameters and in lower case."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 async def _read(request: Request, limit: int, take: Callable[[int], None]) -> Upload:
-    header = request.headers.get("content-type", "")
-    content_type = header.partition(";")[0].strip().lower()
+    _check_encoding(request)
+    content_type = content_type_of(request)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         raise _too_many_bytes(limit)
     chunks = _limited(request, limit, take)
-    if content_type == "multipart/form-data":
-        return await read_form(header, chunks)
+    if content_type == FORM:
+        return await read_form(request.headers["content-type"], chunks)
     if content_type.startswith("image/") or content_type == "application/octet-stream":
         return Upload(await _joined(chunks))
     raise Problem(
@@ -58,6 +64,16 @@ async def _read(request: Request, limit: int, take: Callable[[int], None]) -> Up
         f"the content type is {content_type[:80]!r}; send image/*, application/octet-stream "
         "or multipart/form-data with the field image",
     )
+
+
+def _check_encoding(request: Request) -> None:
+    given = ", ".join(request.headers.getlist("content-encoding")).strip().lower()
+    if given not in ("", "identity"):
+        raise Problem(
+            "unsupported-encoding",
+            f"the content encoding is {given[:80]!r}; send the body as it is, without a Content-Encoding",
+            headers={"Accept-Encoding": "identity"},
+        )
 
 
 async def _limited(request: Request, limit: int, take: Callable[[int], None]) -> AsyncIterator[bytes]:

@@ -16,49 +16,37 @@ from service.output.formats import FORMATS, names
 T = TypeVar("T")
 
 
-def parse_options(
-    query: SegmentQuery, task: str, categories: Sequence[Category], boxes: str | None = None
-) -> Any:
+def parse_options(query: SegmentQuery, task: str, categories: Sequence[Category]) -> Any:
     """Return the options that a model of this task and with these categories is asked for.
 
-    `boxes` are those of the request's form, if it has any. Raises ParameterError that says what such a model allows.
+    Raises ParameterError that says what such a model allows.
     """
     if task not in FORMATS[query.format].tasks:
         allowed = ", ".join(names(task))
         raise ParameterError("format", f"of {task} models must be one of {allowed}, got {query.format!r}")
-    if boxes is not None and query.boxes is not None:
-        raise ParameterError("boxes", "given twice, in the query and in the form; send one")
-    return _PARSERS[task](query, categories, query.boxes if boxes is None else boxes)
+    return _PARSERS[task](query, categories)
 
 
-def _instance_options(
-    query: SegmentQuery, categories: Sequence[Category], boxes: str | None
-) -> InstanceOptions:
+def _instance_options(query: SegmentQuery, categories: Sequence[Category]) -> InstanceOptions:
     return InstanceOptions(
         resolution=_parsed("resolution", parse_resolution, query.resolution),
         points=query.points,
         score=query.score,
         max_instances=query.max_instances,
         classes=_classes(query.classes, categories),
-        prompts=None if boxes is None else parse_boxes(boxes, categories),
+        prompts=None if query.boxes is None else parse_boxes(query.boxes, categories),
     )
 
 
-def _label_map_options(
-    query: SegmentQuery, categories: Sequence[Category], boxes: str | None
-) -> LabelMapOptions:
-    for name, value in (
-        ("boxes", boxes),
-        ("score", query.score),
-        ("max_instances", query.max_instances),
-    ):
-        if value != SegmentQuery.model_fields[name].default:
+def _label_map_options(query: SegmentQuery, categories: Sequence[Category]) -> LabelMapOptions:
+    for name in ("boxes", "score", "max_instances"):
+        if getattr(query, name) != SegmentQuery.model_fields[name].default:
             raise ParameterError(name, "is for masks of instances; this is a semantic model")
     resolution = _parsed("resolution", parse_height, query.resolution)
     return LabelMapOptions(resolution, query.points, _classes(query.classes, categories))
 
 
-_PARSERS: Mapping[str, Callable[[SegmentQuery, Sequence[Category], str | None], Any]] = {
+_PARSERS: Mapping[str, Callable[[SegmentQuery, Sequence[Category]], Any]] = {
     "instance": _instance_options,
     "semantic": _label_map_options,
 }

@@ -5,7 +5,7 @@ What depends on the model's task is parsed in `options.py`, once the model is kn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -70,7 +70,7 @@ class SegmentQuery(BaseModel):
     boxes: str | None = Field(
         None,
         description='JSON `[[x0, y0, x1, y1, "class"?], …]` in image pixels: segment these boxes and detect nothing. '
-        "Without a class the model chooses. May be a form field instead. Only for instance models.",
+        "Without a class the model chooses. Only for instance models.",
         examples=['[[10, 20, 110, 220], [5, 5, 50, 60, "person"]]'],
     )
     deadline_ms: int | None = Field(
@@ -84,6 +84,17 @@ class SegmentQuery(BaseModel):
     image_id: int = Field(
         0, ge=0, le=2**63 - 1, description="Id of the image in the entries of format `coco`."
     )
+
+
+def with_form(query: Mapping[str, str], form: Mapping[str, str]) -> SegmentQuery:
+    """Return the parameters that came in a query and in a form.
+
+    Raises ParameterError for one that is in both, ValidationError for values that are not allowed.
+    """
+    for name in form:
+        if name in query:
+            raise ParameterError(name, "given twice, in the query and in the form; send one")
+    return SegmentQuery.model_validate({**query, **form})
 
 
 def explain(errors: Sequence[Any]) -> list[ParameterError]:

@@ -6,6 +6,7 @@ byte in each chunk makes the event loop work a hundred times as long for a byte 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import h11
@@ -15,6 +16,7 @@ MAX_HEADERS = 100
 CHUNKS = 128  # of so many chunks of a body, one after the other, …
 MIN_CHUNK = 64  # … the average size must be this many bytes
 READ = 16_384  # bytes read at once, so that one connection never holds the event loop for more than these
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*).*", re.IGNORECASE | re.DOTALL)
 
 
 class Parser(h11.Connection):
@@ -37,6 +39,7 @@ class Parser(h11.Connection):
             if isinstance(event, h11.Request):
                 if event.http_version not in (b"1.0", b"1.1"):
                     raise h11.RemoteProtocolError("the versions 1.0 and 1.1 of HTTP are allowed")
+                event = _in_origin_form(event)
                 self._chunks = self._bytes = 0
             elif isinstance(event, h11.Data):
                 self._check_chunk(event)
@@ -66,3 +69,15 @@ class Parser(h11.Connection):
                     f"{CHUNKS} chunks must have {MIN_CHUNK} bytes on average; send larger ones"
                 )
             self._chunks = self._bytes = 0
+
+
+def _in_origin_form(request: h11.Request) -> h11.Request:
+    """Return a request whose target has no host; if it has one, that is in the header Host (RFC 9112, 3.2.2)."""
+    match = _ABSOLUTE.fullmatch(request.target)
+    if match is None:
+        return request
+    host, target = match[1], match[2] if match[2].startswith(b"/") else b"/" + match[2]
+    headers = [(name, host if name == b"host" else value) for name, value in request.headers]
+    return h11.Request(
+        method=request.method, target=target, headers=headers, http_version=request.http_version
+    )

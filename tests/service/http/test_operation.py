@@ -18,7 +18,7 @@ from torch import Tensor
 
 from export.golden import golden
 from service.app import create_app
-from service.http.problems import KINDS
+from service.http.problem_kinds import KINDS
 from service.http.schemas import ModelCard
 from service.observe.access_log import LOGGER as ACCESS
 from tests.service.support import Discs, disc_bundle, encoded, kill_device, picture, settings, wait_for
@@ -222,7 +222,9 @@ def test_openapi_is_complete(client: TestClient) -> None:
     }  # fmt: skip
     assert all(p["description"] for p in operation["parameters"])
     assert set(operation["requestBody"]["content"]) >= {"multipart/form-data", "image/*"}
-    assert {str(status) for status, _ in KINDS.values()} - {"404", "405"} <= set(operation["responses"])
+    assert {str(kind.status) for kind in KINDS.values()} - {"401", "404", "405"} <= set(
+        operation["responses"]
+    )
     assert set(operation["responses"]["422"]["content"]) == {"application/problem+json"}
     text = str(document)
     for name in set(document["components"]["schemas"]):

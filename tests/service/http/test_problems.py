@@ -16,7 +16,7 @@ from model.predict.image_errors import SlowImage
 from service.app import create_app
 from service.decoding.job import Job
 from service.decoding.threads import DecodeThreads
-from service.http.problems import KINDS
+from service.http.problem_kinds import KINDS
 from service.http.schemas import ProblemDetails
 from tests.model.predict.test_images import png
 from tests.service.support import POISON, Discs, disc_bundle, encoded, picture, settings, wait_for
@@ -32,7 +32,7 @@ def check(response: Any, status: int, kind: str, *parts: str) -> dict[str, Any]:
     problem: dict[str, Any] = response.json()
     ProblemDetails.model_validate(problem)
     assert problem["type"] == f"/problems/{kind}"
-    assert (problem["status"], problem["title"]) == KINDS[kind]
+    assert (problem["status"], problem["title"]) == (KINDS[kind].status, KINDS[kind].title)
     assert problem["request_id"] == response.headers["x-request-id"]
     for part in parts:
         assert part in problem["detail"]
@@ -73,7 +73,13 @@ def test_content_type(client: TestClient, content_type: str) -> None:
 
 
 def test_forms(client: TestClient) -> None:
-    check(client.post("/segment", files={"picture": GOOD}), 400, "bad-request", "'picture'", "image, boxes")
+    check(
+        client.post("/segment", files={"picture": GOOD}),
+        400,
+        "bad-request",
+        "'picture'",
+        "image, model, resolution",
+    )
     check(client.post("/segment", files={"boxes": b"[]"}), 400, "missing-image", "field image")
     check(client.post("/segment", files={"image": GOOD, "boxes": b"[]"}), 400, "malformed-multipart")
     broken = {"content-type": "multipart/form-data; boundary=x"}

@@ -71,7 +71,7 @@ def test_a_body_is_in_memory_once_and_counted_as_what_it_is(
         tracemalloc.stop()
     assert len(upload.image) == SIZE
     assert upload.image[::CHUNK][:300] == b"".join(parts(False))[::CHUNK][:300]
-    assert upload.boxes == ("[]" if form else None)
+    assert upload.parameters == ({"boxes": "[]"} if form else {})
 
 
 @pytest.mark.parametrize(
@@ -94,4 +94,4 @@ def test_what_is_wrong_with_a_form_is_said(body: bytes, kind: str, detail: str) 
 
 def test_a_form_in_single_bytes_is_the_same() -> None:
     body = HEAD + bytes(range(256)) + TAIL
-    assert read(FORM, (bytes([each]) for each in body)) == Upload(bytes(range(256)), "[]")
+    assert read(FORM, (bytes([each]) for each in body)) == Upload(bytes(range(256)), {"boxes": "[]"})

@@ -28,7 +28,7 @@ def read(*parts: bytes, boundary: bytes = b"x") -> Upload:
 def test_an_image_is_what_was_sent_however_it_comes(data: bytes, step: int) -> None:
     body = LINE + IMAGE + data + b"\r\n" + LINE + BOXES + b"[]" + END
     parts = [body[begin : begin + step] for begin in range(0, len(body), step)]
-    assert read(*parts) == Upload(data, "[]")
+    assert read(*parts) == Upload(data, {"boxes": "[]"})
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_the_charset_of_text_is_ours(charset: str) -> None:
         b"\r\n\r\n", b"\r\nContent-Type: text/plain; charset=" + charset.encode() + b"\r\n\r\n"
     )
     found = read(LINE + head + "[\xe4]".encode() + b"\r\n" + LINE + IMAGE + END)
-    assert found == Upload(b"", "[\xe4]")
+    assert found == Upload(b"", {"boxes": "[\xe4]"})
 
 
 MEGABYTE = 1 << 20

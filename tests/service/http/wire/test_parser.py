@@ -71,3 +71,22 @@ def test_a_head_is_bounded_however_it_comes(head: bytes, told: str, step: int) -
     assert any(part in parser.failure for part in told.split("|"))
     assert parsed(parser, HEAD) == b""  # and nothing more is read
     assert parser.events == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "origin", "host"),
+    [
+        (b"/a?b", b"/a?b", b"a"),
+        (b"http://c:80/a?b=http://d/", b"/a?b=http://d/", b"c:80"),
+        (b"HTTPS://c", b"/", b"c"),
+        (b"http://c?b", b"/?b", b"c"),
+        (b"http://c/a#b", b"/a", b"c"),
+        (b"*", b"*", b"a"),
+        (b"ftp://c/a", b"ftp://c/a", b"a"),
+    ],
+)
+def test_targets_have_no_host(target: bytes, origin: bytes, host: bytes) -> None:
+    parser = Parser()
+    parser.receive_data(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\nX-Other: b\r\n\r\n")
+    request = parser.next_event()
+    assert (request.target, list(request.headers)) == (origin, [(b"host", host), (b"x-other", b"b")])
