@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Path
 from fastapi.responses import RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
@@ -17,6 +19,7 @@ from service.http.schemas import ModelCard, ProblemExplanation, Status
 from service.http.service import NEEDS_KEY, CurrentService
 
 router = APIRouter()
+ProblemName = Annotated[str, Path(json_schema_extra={"enum": list(KINDS)})]  # any other is not found
 
 
 @router.get(
@@ -47,7 +50,7 @@ async def get_model(name: str, service: CurrentService) -> ModelCard:
 
 
 @router.get("/problems/{name}", responses=problem_responses("not-found"), tags=["operation"])
-async def explain_problem(name: str) -> ProblemExplanation:
+async def explain_problem(name: ProblemName) -> ProblemExplanation:
     """Return what a type of problem means and what to do about it."""
     if name not in KINDS:
         raise Problem("not-found", f"there is no problem {name[:80]!r}; there are: {', '.join(KINDS)}")
