@@ -120,7 +120,9 @@ class Settings(BaseSettings):
     )
     max_pixels: int = Field(default=64_000_000, ge=1, description="Pixels of an image, by its header.")
     decode_seconds: float = Field(
-        default=20.0, gt=0, description="Time to decode an image, and to wait for a thread that does."
+        default=60.0,
+        gt=0,
+        description="Time to decode an image. Large ones have a low priority; what they may compute is predicted.",
     )
     max_points: int = Field(
         default=4_000_000, ge=1, description="Work that the masks of one request may need at most, in points."

@@ -51,7 +51,9 @@ class ZygoteLink:
                     stdout=subprocess.DEVNULL,
                     env=_environment(),
                     pass_fds=[theirs.fileno()],
-                    start_new_session=True,  # signals of a terminal are for the service
+                    # Signals of a terminal are for the service. In a session of its own, niceness would mean nothing:
+                    # Linux first shares the processor between sessions.
+                    process_group=0,
                 )
             except BaseException:
                 self._control.close()
