@@ -14,6 +14,7 @@ CASES = (
     b"\x05\x00" + BEGIN + b"x\n" + IMAGE + b"data\r\n" + BOXES + b"[]\r\n--x--\r\n",
     b"\x01\x00" + BEGIN + b'"x"\n' + b"before\r\n" + IMAGE + b"\r\n--x-\r\n--x--after",
     b"\xff\xff" + BEGIN + b"x\n" + IMAGE + b"a\r\n--x \t\r\n" + BOXES[5:] + b"\xff\r\n--x--",
+    b"\x09\x00" + BEGIN + b"x\n" + BOXES.replace(b"boxes", b"score") + b"0.5\r\n" + IMAGE + b"\r\n--x--",
     b"\x02\x00" + BEGIN + b"x\n" + IMAGE.replace(b"name", b"name*") + b"\r\n--x--",
     b"\x02\x00" + BEGIN + b'"\\x"; boundary=y\n' + IMAGE.replace(b'"a.png"', b'"\\"a\\\\"') + b"\r\n--x--",
     b"\x03\x00multipart/form-data;;=;\n",
