@@ -24,7 +24,7 @@ class ForgivingRoutes:
         path, method = scope["path"], scope["method"]
         if path.endswith("/") and path.removeprefix(root) != "/":
             path = path[:-1]
-        meant = scope | {"path": path, "method": "GET" if method == "HEAD" else method}
+        meant = {**scope, "path": path, "method": "GET" if method == "HEAD" else method}
 
         async def allowing(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 405:

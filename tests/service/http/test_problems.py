@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
-import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from numpy.typing import NDArray
 from PIL import Image
 
-from model.predict.image_errors import SlowImage
 from service.app import create_app
-from service.decoding.job import Job
-from service.decoding.threads import DecodeThreads
 from service.http.problem_kinds import KINDS
 from service.http.schemas import ProblemDetails
 from tests.model.predict.test_images import png
@@ -240,32 +234,3 @@ def test_rejections_are_counted(client: TestClient, discs: Discs) -> None:
     assert 'pointrend_rejected_total{problem="not-an-image"} 1.0' in text
     assert 'pointrend_request_seconds_count{route="other",status="404"} 1.0' in text
     assert discs.batches == []
-
-
-class Decoders(DecodeThreads):
-    """Decodes, or waits until it is cancelled or the time of the picture is over."""
-
-    stuck = False
-
-    async def decode(self, job: Job) -> NDArray[np.uint8]:
-        if not self.stuck:
-            return await super().decode(job)
-        try:
-            async with asyncio.timeout(job.wall):
-                await asyncio.Event().wait()
-        except TimeoutError as error:
-            raise SlowImage(f"decoding took more than {job.wall:g} s") from error
-        raise AssertionError
-
-
-def test_an_image_that_takes_too_long_to_decode(discs: Discs) -> None:
-    decoder = Decoders(1)
-    app = create_app(settings(decode_seconds=0.5), [disc_bundle(discs)], decoder=decoder)
-    with TestClient(app) as client:
-        wait_for(lambda: client.get("/readyz").is_success)
-        decoder.stuck = True
-        check(client.post("/segment", content=GOOD, headers=PNG), 400, "slow-image", "more than 0.5 s")
-        hurried = client.post("/segment?deadline_ms=50", content=GOOD, headers=PNG)
-        check(hurried, 504, "deadline", "not even coarse masks")
-        decoder.stuck = False
-        assert client.post("/segment", content=GOOD, headers=PNG).status_code == 200
