@@ -20,7 +20,9 @@ from service.engine.queue.cost import CostModel, RequestWork
 from service.engine.request import Request
 from service.engine.tasks.table import Task
 
-LARGE_PASSES = 4  # coarse passes; a request that takes longer is large
+# A request that takes longer than both is large.
+LARGE_PASSES = 4  # coarse passes over the largest input
+LARGE_SHARE = 1 / 16  # of what one request may take at most
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,9 @@ class Intake:
         return Job(request.image, header, size, expected.bytes, expected.seconds, wall=config.decode_seconds)
 
     def is_large(self, request: Request) -> bool:
-        """Return whether a request takes as long as several usual ones: by its image, its masks, or both."""
-        return request.least_cost > LARGE_PASSES * self.costs.least(RequestWork(self.largest_input))
+        """Return whether a request takes as long as several usual ones, and a part of the queue worth noticing."""
+        passes = LARGE_PASSES * self.costs.least(RequestWork(self.largest_input))
+        return request.least_cost > max(passes, LARGE_SHARE * self.config.most_seconds)
 
     def check_cost(self, request: Request) -> None:
         """Raise TooCostly if a request would take longer than one may, were the machine as fast as it ever was.

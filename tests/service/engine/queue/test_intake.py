@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,13 +64,15 @@ def test_a_request_that_takes_too_long_is_refused_even_if_it_is_alone(discs: Dis
 
 
 def test_a_request_is_large_by_its_image_or_by_its_masks(discs: Discs) -> None:
-    made = intake(discs, max_pixels=10**8)
+    made = intake(discs, max_pixels=10**8, most_seconds=10.0)
     made.costs.pixel.add(64 * 128, 0.1)
+    made.costs.point.add(1, 2e-5)
     large_image, many_masks = asked(encoded(picture(4000, 4000))), asked()
     many_masks.options = InstanceOptions(896, prompts=(Prompt((0, 0, 9, 9)),) * 100)
     for request, large in ((asked(), False), (large_image, True), (many_masks, True)):
         made.plan(request, made.read(request.image))
         assert made.is_large(request) is large
+        assert replace(made, config=EngineConfig(10**8, 10**6)).is_large(request) is False  # nobody waits
 
 
 def test_a_busy_machine_does_not_make_requests_too_costly(discs: Discs) -> None:
@@ -97,3 +100,11 @@ def test_a_queue_that_is_too_short_for_any_request_is_told(
         refused = client.post("/segment", content=PNG, headers={"content-type": "image/png"})
         assert (refused.status_code, refused.json()["type"]) == (413, "/problems/too-costly")
     assert "queue_seconds: a request to discs may take 0.00 s" in caplog.text
+
+
+def test_a_service_that_takes_no_png_becomes_ready(discs: Discs) -> None:
+    """Its own golden picture is one."""
+    with TestClient(create_app(settings(formats="JPEG", max_pixels=100), [disc_bundle(discs)])) as client:
+        wait_for(lambda: client.get("/readyz").is_success)
+        refused = client.post("/segment", content=PNG, headers={"content-type": "image/png"})
+        assert (refused.status_code, refused.json()["type"]) == (415, "/problems/unsupported-format")
