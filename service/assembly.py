@@ -93,6 +93,7 @@ def _engine_config(settings: Settings, budgets: Budgets, admission: Admission) -
         degrade_at=settings.degrade_at,
         decode_seconds=settings.decode_seconds,
         decode_bytes=budgets.decode,
+        encode_bytes=budgets.encode,
         most_seconds=admission.most_seconds,
     )
 

@@ -111,22 +111,26 @@ class Engine:
         return answer
 
     async def warm_up(self) -> None:
-        """Become ready: take the golden picture through every stage.
+        """Become ready: run the largest pass that can occur, and try the golden picture.
 
         Raises RuntimeError unless the model sees in it what its export saw, and whatever else fails.
         """
         images = max(1, self._resources.batch_pixels // self._intake.largest_input)
         await self._workers.device.run(lambda: self._inference.warm_up(images))
+        await self.try_golden()
+        self._warn_of_short_queue()
+        self.ready = True
+
+    async def try_golden(self) -> None:
+        """Take the golden picture through every stage. Raise as `warm_up` does if that fails."""
         file = io.BytesIO()
         Image.fromarray(golden.picture()).save(file, "PNG")
         name, task = self.manifest.name, self.manifest.task
-        request = Request("warm-up", file.getvalue(), golden.GOLDENS[task].OPTIONS)
+        request = Request("golden", file.getvalue(), golden.GOLDENS[task].OPTIONS)
         request.arrived = asyncio.get_running_loop().time()
         # Limits on the images of clients are not for this one.
         await self._process(request, self._intake.plan(request, read_header(request.image)))
         golden.check(name, task, self.manifest.model.golden, request.result)
-        self._warn_of_short_queue()
-        self.ready = True
 
     def _warn_of_short_queue(self) -> None:
         least, most = self._costs.coarse(self._intake.largest_input), self._config.most_seconds
@@ -163,7 +167,7 @@ class Engine:
     async def _decode(self, request: Request, job: Job) -> None:
         """Set what the network gets, once a process has decoded the image; before that, wait until the turn is near."""
         gate, scheduler = self._resources.decoding, self._scheduler
-        need = Need(job.bytes, job.seconds * self._costs.decode.value)
+        need = Need(job.bytes, job.seconds)
         loop = asyncio.get_running_loop()
         try:
             async with (
@@ -200,6 +204,7 @@ class Engine:
         cost = encode_forecast(
             request.format, self.manifest.task, request.result, request.width, request.height
         )
+        self._intake.check_answer(cost)
         return Need(cost.bytes, cost.seconds)
 
     def _encoded(self, request: Request, found: Found, abandoned: Event) -> Answer:

@@ -45,7 +45,7 @@ class Service:
 
     async def _probe(self) -> None:
         for engine in self.engines.values():
-            await engine.warm_up()
+            await engine.try_golden()
 
     @property
     def default(self) -> Engine:

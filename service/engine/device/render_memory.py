@@ -1,7 +1,7 @@
 """The memory of coarse passes and renders: a request's maps from its pass on, and its masks once it is refined.
 
-A request holds it until its answer is encoded. One request may always go on, however much it needs, so that requests
-never wait for each other's memory in a circle.
+A request holds it until its answer is encoded. A request that is the only one to hold any may always go on, so that
+requests never wait for memory that nobody will give back.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from service.engine.device.batching import Batch
+from service.engine.errors import TooCostly
 from service.engine.queue.budget import Budget
 from service.engine.request import Request
 
@@ -34,16 +35,25 @@ class RenderMemory:
         for request in requests:
             self._hold(request, request.maps_bytes)
 
+    def check(self, request: Request) -> None:
+        """Raise TooCostly if the masks that a coarse pass found take more memory than those of all requests may."""
+        masks = sum(render.memory for render in request.prediction.renders)
+        if masks > self._budget.limit:
+            raise TooCostly(
+                f"its {len(request.prediction.renders)} masks would take {masks} bytes, and {self._budget.limit:g} are "
+                "allowed: lower resolution or max_instances"
+            )
+
     def with_masks(self, requests: Sequence[Request]) -> list[Request]:
         """Return those of the requests, given in the order of their turn, whose masks have memory from now on.
 
-        The first is always among them.
+        If nobody else holds any memory, the first is among them.
         """
         chosen: list[Request] = []
         for request in requests:
             if not request.rendering:
                 needed = sum(render.memory for render in request.prediction.renders)
-                if chosen and not self._budget.fits(needed):
+                if self._budget.held > request.held_bytes and not self._budget.fits(needed):
                     continue
                 self._hold(request, needed)
                 request.rendering = True

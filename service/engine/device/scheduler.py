@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from model.pointrend.levels import COARSEST
@@ -18,7 +18,7 @@ from service.engine.device.batching import Batch, BatchLimits, batch_deadline, f
 from service.engine.device.device import Device
 from service.engine.device.model_worker import DeviceModel, ModelWorker, fail, unfinished
 from service.engine.device.render_memory import RenderMemory
-from service.engine.errors import DeadlinePassed, Stopped
+from service.engine.errors import DeadlinePassed, Stopped, TooCostly
 from service.engine.observer import Observer
 from service.engine.queue.budget import Budget
 from service.engine.request import Request, Stage
@@ -142,12 +142,13 @@ class Scheduler:
             self._changed.clear()
             if self._refining:
                 await asyncio.sleep(0)  # lets requests go that were cancelled in the meantime
-                return
+                if self._order():
+                    return
             now = loop.time()
             if self._next_batch(now):
                 return
             left = batch_deadline(self._waiting, self._limits) - now if self._waiting else math.inf
-            try:  # beyond its deadline there is a batch, but no memory for it
+            try:  # beyond its deadline there is a batch, but no memory for it: until somebody gives some back
                 await asyncio.wait_for(self._changed.wait(), left if 0 < left < math.inf else None)
             except TimeoutError:
                 continue
@@ -160,9 +161,9 @@ class Scheduler:
         if self._refining:
             self._end_late(now + max(self._workers[r.model].step_seconds.value for r in self._refining))
         batch = self._next_batch(now)
-        first = min(self._refining, key=lambda request: request.due, default=None)
-        if first is not None and (batch is None or first.due <= batch.requests[0].due):
-            await self._refine()
+        order = self._order()
+        if order and (batch is None or order[0].due <= batch.requests[0].due):
+            await self._refine(order)
         elif batch is not None:
             self._end_late(now + sum(request.coarse_cost for request in batch.requests))
             await self._refine_urgent()
@@ -181,11 +182,20 @@ class Scheduler:
         self._memory.hold_maps(self._passing)
         with self._working_on(self._passing):
             await self._workers[self._passing[0].model].coarse_pass(self._passing, batch.reason)
+        for request in self._passing:
+            if not request.future.done():
+                try:
+                    self._memory.check(request)
+                except TooCostly as error:
+                    fail(request, error)
         self._refining += [request for request in self._passing if not request.future.done()]
         self._passing = []  # not in a `finally`: if the loop ends, `_fail_all` must find them
 
-    async def _refine(self) -> None:
-        order = self._memory.with_masks(sorted(self._refining, key=lambda request: request.due))
+    def _order(self) -> list[Request]:
+        """Return the requests to be refined that have memory for their masks, in the order in which they are due."""
+        return self._memory.with_masks(sorted(self._refining, key=lambda request: request.due))
+
+    async def _refine(self, order: Sequence[Request]) -> None:
         model = order[0].model
         alike = [request for request in order if request.model == model]
         with self._working_on(alike):
@@ -200,8 +210,8 @@ class Scheduler:
             self._at_work = []
 
     async def _refine_urgent(self) -> None:
-        while any(request.due == URGENT for request in self._refining):
-            await self._refine()
+        while (order := self._order()) and order[0].due == URGENT:
+            await self._refine(order)
             self._end_late(-math.inf)
 
     def _end_late(self, until: float) -> None:

@@ -18,7 +18,7 @@ from service.engine.queue.cost import Rate
 LARGE_SHARE = 1 / 2  # of the queue that large requests may take together, and the largest one alone
 FREE_SHARE = 1 / 2  # of the room that is free to all who come: promises may not be kept
 PATIENCE = 5.0  # seconds after the promised time for which a promise holds
-MOST_PROMISES = 4096
+PROMISED = 2  # times the room that may be promised; who is refused beyond that is told the longest time
 
 
 @dataclass(frozen=True, order=True)
@@ -118,15 +118,20 @@ class Admission:
         self.backlog += cost
         try:
             yield
-        finally:
+        except BaseException:
             del self._places[key]
-            self._leave(cost)
+            self._leave(cost, answered=False)
+            raise
+        del self._places[key]
+        self._leave(cost, answered=True)
 
-    def _leave(self, cost: float) -> None:
+    def _leave(self, cost: float, *, answered: bool) -> None:
+        """Take a request out. What was not answered says nothing of the pace, nor does a lone request."""
         now = self._clock()
-        if self._places:  # a lone request says nothing of the pace
+        if answered and self._places:
             self._pace.add(cost, now - self._since)
-        self._since = now
+        if answered:
+            self._since = now
         self.backlog = self.backlog - cost if self._places else 0.0  # leaves no rounding error behind
 
     def _admits(self, cost: float, large: bool) -> bool:
@@ -169,7 +174,9 @@ class Admission:
 
     def _refusal(self, cost: float, large: bool) -> QueueFull:
         error = QueueFull(self._wait(cost, large))
-        if len(self._promises) < MOST_PROMISES:
+        promised = self._promises_of(large)
+        seconds = sum(work.cost for work in promised)
+        if seconds + cost <= PROMISED * self._limit and len(promised) < PROMISED * self._length:
             insort(self._promises, _Work(self._clock() + retry_after(error), cost, large))
         return error
 

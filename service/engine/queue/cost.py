@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from service.engine.device.batching import Reason
 from service.engine.request import Request, Stage
 
+MOST_FACTOR = 4  # by which decoding one image may differ from what is usual
+
 
 @dataclass
 class Mean:
@@ -51,7 +53,9 @@ class RequestWork:
 
     pixels: int  # padded pixels of its coarse pass
     points: float = 0.0  # of the renderer's work
-    decoding: float = 0.0  # usual seconds of one core, on the machine where they were measured
+    # Usual seconds of one core, on the machine where they were measured.
+    decoding: float = 0.0
+    encoding: float = 0.0
 
 
 class WorkEstimate(Protocol):
@@ -74,7 +78,7 @@ class CostModel:
     """
 
     task: WorkEstimate
-    decoders: int = 1  # images that are decoded at the same time
+    threads: int = 1  # images that are decoded, and answers that are encoded, at the same time
     pixel: Rate = field(default_factory=lambda: Rate(5e-7))  # of a padded pixel in a coarse pass
     point: Rate = field(default_factory=lambda: Rate(4e-6))  # of a point of the renderer's work
     decode: Rate = field(default_factory=lambda: Rate(1.0))  # of a usual second of decoding
@@ -85,18 +89,21 @@ class CostModel:
 
     def total(self, work: RequestWork) -> float:
         """Return the predicted seconds of a request, at the present rates."""
-        decoding = work.decoding * self.decode.value / self.decoders
-        return decoding + self.coarse(work.pixels) + work.points * self.point.value
+        around = work.decoding * self.decode.value + work.encoding
+        return around / self.threads + self.coarse(work.pixels) + work.points * self.point.value
 
     def least(self, work: RequestWork) -> float:
         """Return the predicted seconds of a request on a machine that has nothing else to do."""
-        rates = [min(rate.value, rate.least) for rate in (self.decode, self.pixel, self.point)]
-        amounts = (work.decoding / self.decoders, work.pixels, work.points)
-        return sum(rate * amount for rate, amount in zip(rates, amounts, strict=True))
+        decode, pixel, point = (min(rate.value, rate.least) for rate in (self.decode, self.pixel, self.point))
+        around = work.decoding * decode + work.encoding
+        return around / self.threads + work.pixels * pixel + work.points * point
 
     def decoded(self, usual: float, seconds: float) -> None:
-        """Learn how long decoding takes that usually takes `usual` seconds."""
-        self.decode.add(usual, seconds)
+        """Learn how long decoding takes that usually takes `usual` seconds.
+
+        One image says little: large ones wait for others, and some are made to take longer than they should.
+        """
+        self.decode.add(usual, min(max(seconds, usual / MOST_FACTOR), usual * MOST_FACTOR))
 
     def passed(self, requests: Sequence[Request], reason: Reason, seconds: float) -> None:
         """Learn the seconds of a padded pixel, and what each request asks of the renderer."""

@@ -19,6 +19,7 @@ from service.engine.errors import TooCostly
 from service.engine.queue.cost import CostModel, RequestWork
 from service.engine.request import Request
 from service.engine.tasks.table import Task
+from service.output.cost import EncodeCost
 
 # A request that takes longer than both is large.
 LARGE_PASSES = 4  # coarse passes over the largest input
@@ -35,6 +36,7 @@ class EngineConfig:
     degrade_at: float | None = None  # share of the queue from which on masks are coarser; None: never
     decode_seconds: float = math.inf  # that decoding an image may take
     decode_bytes: float = math.inf  # memory that it may take
+    encode_bytes: float = math.inf  # memory that encoding its answer may take
     most_seconds: float = math.inf  # predicted seconds of a request
 
 
@@ -75,9 +77,18 @@ class Intake:
             math.prod(request.padded),
             self.task.expected_work(request.options, request.max_side),
             expected.seconds,
+            self.task.encode_seconds(request.options, request.format, header.width, header.height),
         )
         request.cost, request.least_cost = self.costs.total(work), self.costs.least(work)
         return Job(request.image, header, size, expected.bytes, expected.seconds, wall=config.decode_seconds)
+
+    def check_answer(self, cost: EncodeCost) -> None:
+        """Raise TooCostly if encoding an answer takes more memory than all answers may. After its renders."""
+        if cost.bytes > self.config.encode_bytes:
+            raise TooCostly(
+                f"encoding the answer would take {cost.bytes} bytes, and {self.config.encode_bytes:g} are allowed: "
+                "lower resolution or max_instances, or send a smaller image"
+            )
 
     def is_large(self, request: Request) -> bool:
         """Return whether a request takes as long as several usual ones, and a part of the queue worth noticing."""

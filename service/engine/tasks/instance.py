@@ -11,6 +11,7 @@ from model.predict.instance import InstanceOptions
 from service.engine.request import Request
 from service.engine.tasks.card import TaskCard
 from service.engine.tasks.instance_work import InstanceWork, check_boxes, check_work
+from service.output.cost import shapes_forecast
 
 DEGRADED_SIDE = 112  # the paper's AP is the same there as at 224 (Table 3)
 
@@ -50,6 +51,10 @@ class InstanceTask:
         head = self._model.point_head
         width = 0 if head is None else head.point_dim
         return 4 * width * math.prod(padded) // self._fine_stride**2
+
+    def encode_seconds(self, options: InstanceOptions, format: str, width: int, height: int) -> float:
+        """Return the usual seconds of encoding the masks of the given boxes, or of as many as are usually found."""
+        return shapes_forecast(format, self._work.shapes(options, width, height), width, height).seconds
 
     def card(self) -> TaskCard:
         """Return the sides that may be asked for, and the limits of detection."""

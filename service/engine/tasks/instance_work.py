@@ -11,6 +11,7 @@ from model.predict.instance import InstanceOptions
 from model.predict.predictor import Prompt
 from service.engine.errors import ParameterError
 from service.engine.queue.cost import Mean
+from service.output.cost import MaskShape
 from service.output.limits import MAX_BOX_PIXELS
 
 MAX_CELLS = 100 * SIDES[-1] ** 2  # of all masks of a request; they are kept until its answer: 321 MB
@@ -48,6 +49,18 @@ class InstanceWork:
             asked = sides(options, 0).items()
             return sum(count * total_work(min(side, most), options.points) for side, count in asked)
         return min(self.found.value, options.max_instances) * self._of_one(options, most)
+
+    def shapes(self, options: InstanceOptions, width: int, height: int) -> list[MaskShape]:
+        """Return the shapes of the masks that are expected in an image of this size."""
+        if options.prompts is None:
+            usual = MaskShape((0, 0, width / 2, height / 2), USUAL_SIDE)
+            return [usual] * round(min(self.found.value, options.max_instances))
+        return [
+            MaskShape(box, native_side(box[2] - box[0], box[3] - box[1]))
+            if options.resolution == "native"
+            else MaskShape(box, options.resolution)
+            for box in (prompt.box for prompt in options.prompts)
+        ]
 
     def learn(self, options: InstanceOptions, work: Sequence[int]) -> None:
         """Take into account the work in points of each instance that was found in an image.

@@ -14,6 +14,7 @@ from service.engine.errors import ParameterError
 from service.engine.queue.cost import Mean
 from service.engine.request import Request
 from service.engine.tasks.card import TaskCard
+from service.output.cost import LabelMapShape, label_map_forecast
 
 MAX_ROW_VALUES = 2**24  # pixels of a row times classes: the least that is computed at a time, in 4 bytes each
 # Points of a whole render: of the coarse prediction's size, the target, the image's extent in the network's input, and
@@ -82,6 +83,11 @@ class SemanticTask:
         head, pixels = self._model.point_head, math.prod(padded)
         fine = 0 if head is None else head.point_dim * pixels // self._fine_stride**2
         return 4 * (fine + self._classes * pixels // self._model.stride**2)
+
+    def encode_seconds(self, options: LabelMapOptions, format: str, width: int, height: int) -> float:
+        """Return the usual seconds of encoding the label map of an image of this size."""
+        shape = LabelMapShape(target_size(height, width, options.resolution), self._classes)
+        return label_map_forecast(format, shape, width, height).seconds
 
     def card(self) -> TaskCard:
         """Return the colours of the classes."""

@@ -35,6 +35,10 @@ class Task(WorkEstimate, Protocol):
         """Return the bytes of the maps that a coarse pass gives for one image of this padded (height, width)."""
         ...
 
+    def encode_seconds(self, options: Any, format: str, width: int, height: int) -> float:
+        """Return the usual seconds of encoding what is found in an image of this size."""
+        ...
+
     def card(self) -> TaskCard:
         """Return what /models says about the model that other tasks do not have."""
         ...

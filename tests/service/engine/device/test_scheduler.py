@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.engine.device.scheduler import Scheduler
-from service.engine.errors import DeadlinePassed
+from service.engine.errors import DeadlinePassed, TooCostly
 from service.engine.request import Request
 from tests.service.engine.fakes import (
     FOREVER,
@@ -265,13 +265,38 @@ def test_maps_and_masks_stay_within_their_memory() -> None:
     assert model.passes == ["a", "b", "c"]
 
 
-def test_a_request_that_needs_more_memory_than_there_is_goes_alone() -> None:
+def test_maps_that_need_more_memory_than_there_is_go_alone() -> None:
     async def scenario(scheduler: Scheduler) -> None:
         for name in ("a", "b"):
             request = asked(name, maps=200)
             await scheduler.submit(request)
             scheduler.release(request)
             assert request.held_bytes == 0
+
+    play(scenario, FakeModel(), memory=100)
+
+
+def test_masks_that_need_more_memory_than_there_is_are_refused() -> None:
+    async def scenario(scheduler: Scheduler) -> None:
+        with pytest.raises(TooCostly, match="its 3 masks would take 672 bytes, and 600 are allowed"):
+            await scheduler.submit(asked("many", levels=6, renders=3))
+        await scheduler.submit(asked("few", levels=6, renders=2))
+
+    play(scenario, FakeModel(), memory=600)
+
+
+def test_masks_wait_for_memory_even_if_they_are_first() -> None:
+    """Each needs 90 of 100 bytes. The one that is due first waits until the other gives back what it holds."""
+
+    async def scenario(scheduler: Scheduler) -> None:
+        other, first = asked("other", levels=1, renders=12, cost=1), asked("first", levels=1, renders=12)
+        await scheduler.submit(other)  # its answer is being encoded
+        (task,) = submitted(scheduler, first)
+        await until(lambda: scheduler.depth(MODEL)["refine"] == 1)
+        await other_tasks_run()
+        assert not task.done() and not first.rendering
+        scheduler.release(other)
+        await task
 
     play(scenario, FakeModel(), memory=100)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -138,6 +139,26 @@ def test_a_promise_that_nobody_takes_is_forgotten() -> None:
     assert admission.promised == 1
     clock.now += 0.1
     assert admission.promised == 0
+
+
+def test_those_who_leave_say_nothing_of_the_pace() -> None:
+    admission = Admission(seconds=80, length=100, clock=(clock := Clock()))
+    inside = [entered(admission) for _ in range(80)]
+    for place in inside[:30]:
+        clock.now += 0.003
+        with pytest.raises(asyncio.CancelledError), place:
+            raise asyncio.CancelledError
+    assert admission.backlog == 50
+    for _ in range(30):
+        inside.append(entered(admission))
+    assert told(admission, 5) == 5
+
+
+def test_promises_are_bounded() -> None:
+    """Refusals that nobody comes back for do not send everybody else away for minutes."""
+    admission, _ = full(Clock())
+    assert max(told(admission, 1) for _ in range(1000)) <= 12
+    assert admission.promised == 8
 
 
 def test_promises_never_leave_the_service_idle() -> None:

@@ -15,9 +15,11 @@ from model.predict.predictor import Prompt
 from service.engine.errors import ParameterError
 from service.engine.queue.cost import CostModel, RequestWork
 from service.engine.request import Request
+from service.engine.tasks.instance import InstanceTask
 from service.engine.tasks.instance_work import InstanceWork, sides
 from service.engine.tasks.semantic import SemanticTask
 from tests.service.label_maps import street
+from tests.service.support import Discs, disc_bundle
 
 
 @dataclass
@@ -70,11 +72,21 @@ def test_costs_are_learned(costs: CostModel, work: InstanceWork) -> None:
     assert costs.pixel.value == pytest.approx(2e-4, rel=1e-3)
 
 
-def test_decoding_is_a_part_of_the_cost(work: InstanceWork) -> None:
-    costs = CostModel(Estimate(work), decoders=2)
+def test_decoding_and_encoding_are_parts_of_the_cost(work: InstanceWork) -> None:
+    costs = CostModel(Estimate(work), threads=2)
     passed(costs, 1000, 0.1)
     costs.decoded(usual=0.5, seconds=1.5)
-    assert costs.total(RequestWork(1000, decoding=0.4)) == pytest.approx(0.1 + 3 * 0.4 / 2)
+    assert costs.total(RequestWork(1000, decoding=0.4, encoding=0.2)) == pytest.approx(
+        0.1 + (3 * 0.4 + 0.2) / 2
+    )
+
+
+def test_one_image_says_little_of_decoding(costs: CostModel) -> None:
+    """A picture that is made to take a hundred times as long as usual makes others no more than 4 times as costly."""
+    costs.decoded(usual=0.01, seconds=1.0)
+    assert costs.decode.value == 4
+    costs.decoded(usual=10.0, seconds=0.0)
+    assert costs.decode.value < 0.26
 
 
 def test_the_least_cost_is_that_of_the_best_times(costs: CostModel) -> None:
@@ -139,3 +151,14 @@ def test_a_label_map_of_extreme_width_is_refused() -> None:
     check(LabelMapOptions(), 100_000, 1, 10**9)
     with pytest.raises(ParameterError, match="a row of the label map would have 30000000 pixels"):
         check(LabelMapOptions(), 30_000_000, 1, 10**9)
+
+
+@pytest.mark.parametrize("format", ["rle", "polygon"])
+def test_encoding_large_boxes_costs_more(format: str) -> None:
+    task = InstanceTask(disc_bundle(Discs()))
+    many = InstanceOptions(28, prompts=(Prompt((0, 0, 3000, 2000)),) * 99)
+    few = InstanceOptions(28, prompts=(Prompt((0, 0, 300, 200)),) * 9)
+    assert task.encode_seconds(many, format, 3000, 2000) > 1
+    assert task.encode_seconds(few, format, 3000, 2000) < 0.05
+    assert task.encode_seconds(InstanceOptions(), format, 3000, 2000) < 0.5
+    assert SemanticTask(street()).encode_seconds(LabelMapOptions(), "rle", 3000, 2000) > 0.02
