@@ -1,6 +1,6 @@
 """The memory of coarse passes and renders: a request's maps from its pass on, and its masks once it is refined.
 
-A request holds it until its answer is encoded. A request that is the only one to hold any may always go on, so that
+A request holds it until its answer is encoded. If nobody has memory for masks, the first may always have it, so that
 requests never wait for memory that nobody will give back.
 """
 
@@ -19,6 +19,7 @@ class RenderMemory:
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
+        self._with_masks = 0  # requests that hold memory for their masks
 
     def fitting(self, batch: Batch) -> Batch | None:
         """Return the first requests of a batch whose maps fit, or None if there is room for none of them."""
@@ -47,22 +48,24 @@ class RenderMemory:
     def with_masks(self, requests: Sequence[Request]) -> list[Request]:
         """Return those of the requests, given in the order of their turn, whose masks have memory from now on.
 
-        If nobody else holds any memory, the first is among them.
+        If nobody has such memory yet, the first is among them.
         """
         chosen: list[Request] = []
         for request in requests:
             if not request.rendering:
                 needed = sum(render.memory for render in request.prediction.renders)
-                if self._budget.held > request.held_bytes and not self._budget.fits(needed):
+                if self._with_masks and not self._budget.fits(needed):
                     continue
                 self._hold(request, needed)
                 request.rendering = True
+                self._with_masks += 1
             chosen.append(request)
         return chosen
 
     def release(self, request: Request) -> None:
         """Give back all that a request holds."""
         self._hold(request, -request.held_bytes)
+        self._with_masks -= request.rendering
         request.rendering = False
 
     def _hold(self, request: Request, count: int) -> None:

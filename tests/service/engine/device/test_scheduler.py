@@ -301,6 +301,24 @@ def test_masks_wait_for_memory_even_if_they_are_first() -> None:
     play(scenario, FakeModel(), memory=100)
 
 
+def test_requests_never_wait_for_each_others_memory_in_a_circle() -> None:
+    """The maps of two requests leave no room for the masks of either."""
+
+    async def scenario(scheduler: Scheduler) -> None:
+        async def served(request: Request) -> None:
+            await scheduler.submit(request)
+            scheduler.release(request)
+
+        requests = [asked(name, renders=6, maps=50, padded=(20, 20)) for name in ("a", "b")]
+        tasks = [asyncio.create_task(served(request)) for request in requests]
+        await until(lambda: model.passes)
+        model.step_gate.set()
+        await asyncio.gather(*tasks)
+        assert [request.held_bytes for request in requests] == [0, 0]
+
+    play(scenario, model := FakeModel(), closed=["step"], memory=110)
+
+
 def test_few_images_are_decoded_before_their_turn() -> None:
     async def scenario(scheduler: Scheduler) -> None:
         first = submitted(scheduler, asked("first"))
