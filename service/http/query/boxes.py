@@ -15,11 +15,20 @@ from service.engine.errors import ParameterError
 from service.http.query.echo import listed
 
 MAX_BOXES = 1000
+MAX_CHARACTERS = 256 * MAX_BOXES  # of the text
+# Brackets and commas bound the objects that JSON becomes. A box needs five commas, and its class may have some.
+MAX_BRACKETS = MAX_BOXES + 1
+MAX_COMMAS = 6 * MAX_BOXES
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 def parse_boxes(text: str, categories: Sequence[Category]) -> tuple[Prompt, ...]:
-    """Return the boxes in a JSON text. Raises ParameterError that names the first wrong one by its number."""
+    """Return the boxes in a JSON text. Raises ParameterError that names the first wrong one by its number.
+
+    A text that is too long, or of too many parts, is refused before it becomes objects.
+    """
+    if len(text) > MAX_CHARACTERS or text.count("[") > MAX_BRACKETS or text.count(",") > MAX_COMMAS:
+        raise _too_many()
     try:
         boxes = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -27,7 +36,7 @@ def parse_boxes(text: str, categories: Sequence[Category]) -> tuple[Prompt, ...]
     if not isinstance(boxes, list):
         raise ParameterError("boxes", 'must be a list: [[x0, y0, x1, y1, "class"?], …]')
     if len(boxes) > MAX_BOXES:
-        raise ParameterError("boxes", f"at most {MAX_BOXES} are allowed, got {len(boxes)}")
+        raise _too_many()
     known = indices(categories)
     return tuple(_box(box, number, known) for number, box in enumerate(boxes, 1))
 
@@ -43,6 +52,13 @@ def index_of(name: str, known: Mapping[str, int], parameter: str) -> int:
         allowed = listed(sorted(known, key=known.__getitem__))
         raise ParameterError(parameter, f"there is no class {name[:80]!r}; allowed: {allowed}")
     return known[name]
+
+
+def _too_many() -> ParameterError:
+    return ParameterError(
+        "boxes",
+        f'at most {MAX_BOXES} are allowed, [x0, y0, x1, y1, "class"?] each, in {MAX_CHARACTERS} characters',
+    )
 
 
 def _box(box: Any, number: int, known: Mapping[str, int]) -> Prompt:
