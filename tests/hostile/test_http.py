@@ -22,10 +22,11 @@ import pytest
 
 from service.http.body import limits
 from service.http.wire import connection
-from service.http.wire.parser import CHUNKS, MAX_HEADERS, MIN_CHUNK, Parser
+from service.http.wire.parser import CHUNKS, MAX_HEADERS, MIN_CHUNK
 from service.observe.access_log import LOGGER
 from tests.service.http.test_drain import everything
 from tests.service.http.test_server import post, ready
+from tests.service.http.wire.test_parser import CountingParser
 from tests.service.support import (
     PATIENCE,
     Discs,
@@ -53,12 +54,12 @@ def discs() -> Discs:
 
 
 @pytest.fixture
-def parsers(monkeypatch: pytest.MonkeyPatch) -> list[Parser]:
+def parsers(monkeypatch: pytest.MonkeyPatch) -> list[CountingParser]:
     """The parsers of all connections that are made."""
-    made: list[Parser] = []
+    made: list[CountingParser] = []
 
-    def make() -> Parser:
-        made.append(Parser())
+    def make() -> CountingParser:
+        made.append(CountingParser())
         return made[-1]
 
     monkeypatch.setattr(connection, "Parser", make)
@@ -92,7 +93,7 @@ def problem(answer: bytes) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("before", [0, 3], ids=["at once", "after large ones"])
-def test_tiny_chunks_are_refused_after_a_few(discs: Discs, parsers: list[Parser], before: int) -> None:
+def test_tiny_chunks_are_refused_after_a_few(discs: Discs, parsers: list[CountingParser], before: int) -> None:
     """A body that began well may not go on badly, either."""
     large = b"186a0\r\n" + bytes(100_000) + b"\r\n"
     with running(disc_bundle(discs)) as url:
@@ -105,7 +106,7 @@ def test_tiny_chunks_are_refused_after_a_few(discs: Discs, parsers: list[Parser]
         assert 'pointrend_rejected_total{problem="bad-request"} 1.0' in metrics(url)
 
 
-def test_what_follows_a_refusal_is_not_parsed(discs: Discs, parsers: list[Parser]) -> None:
+def test_what_follows_a_refusal_is_not_parsed(discs: Discs, parsers: list[CountingParser]) -> None:
     """A client without a key gets its answer, and what it goes on to send costs nothing but its reception."""
     with running(disc_bundle(discs), api_keys="secret") as url:
         wait_for(lambda: ready(url))

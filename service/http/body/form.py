@@ -40,11 +40,10 @@ async def read_form(content_type: str, chunks: AsyncIterator[bytes]) -> Upload:
 class FormReader:
     """Takes a form's bytes as they come: a head, the data of a part, a head, data …, and the end.
 
-    `searches` counts how often the bytes at hand were searched: at most three times for each head and each call.
+    The bytes at hand are searched at most three times for each head, and once for each call.
     """
 
     def __init__(self, boundary: bytes) -> None:
-        self.searches = 0
         self._delimiter = b"\r\n--" + boundary
         self._rest = b"\r\n"  # received and not understood yet; the first boundary may lack its line break
         self._step = self._preamble
@@ -147,7 +146,6 @@ class FormReader:
         return part
 
     def _search(self, wanted: bytes) -> int:
-        self.searches += 1
         return self._rest.find(wanted)
 
     def _wait(self, where: str) -> bool:

@@ -14,7 +14,7 @@ import h11
 MAX_HEAD = 16_384  # bytes of a request's head; boxes may be in its query
 MAX_HEADERS = 100
 CHUNKS = 128  # of so many chunks of a body, one after the other, …
-MIN_CHUNK = 64  # … the average size must be this many bytes
+MIN_CHUNK = 1000  # … the average size must be this many bytes; HTTP libraries send 4 kB and more
 READ = 16_384  # bytes read at once, so that one connection never holds the event loop for more than these
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*).*", re.IGNORECASE | re.DOTALL)
 
@@ -25,7 +25,6 @@ class Parser(h11.Connection):
     def __init__(self) -> None:
         super().__init__(h11.SERVER, MAX_HEAD)
         self.failure: str | None = None
-        self.events = 0  # made so far
         self._chunks = self._bytes = 0
 
     def next_event(self) -> Any:
@@ -46,14 +45,14 @@ class Parser(h11.Connection):
         except h11.RemoteProtocolError as error:
             self.failure = str(error)[:200]
             return h11.NEED_DATA
-        self.events += isinstance(event, h11.Event)
         return event
 
     def _check_head(self) -> None:
         """Raise RemoteProtocolError if the head at hand is too large, before it is parsed line by line."""
         received, _ = self.trailing_data
-        end = received.find(b"\r\n\r\n")
-        end = len(received) if end < 0 else end
+        # As in h11, a line may end without the carriage return. Two searches are faster than its regular expression.
+        ends = (received.find(b"\n\r\n"), received.find(b"\n\n"))
+        end = min((at for at in ends if at >= 0), default=len(received))
         if end > MAX_HEAD:
             raise h11.RemoteProtocolError(f"a head may have at most {MAX_HEAD} bytes")
         if received.count(b"\n", 0, end) > MAX_HEADERS:

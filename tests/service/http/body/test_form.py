@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from service.http.body.form import MAX_HEAD, FormReader, Upload
 from service.http.body.part_header import parse_part, read_boundary
 from service.http.problems import Problem
+from tests.hostile.upload_property import CountingReader
 
 IMAGE = b'Content-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
 BOXES = b'Content-Disposition: form-data; name="boxes"\r\n\r\n'
@@ -83,7 +84,7 @@ MEGABYTE = 1 << 20
 )
 @pytest.mark.parametrize("step", [7, 16_384])
 def test_what_would_cost_much_is_refused_early(data: bytes, told: str, step: int) -> None:
-    reader = FormReader(b"x")
+    reader = CountingReader(b"x")
     with pytest.raises(Problem, match=told) as caught:
         for begin in range(0, len(data), step):
             reader.feed(data[begin : begin + step])
@@ -93,7 +94,7 @@ def test_what_would_cost_much_is_refused_early(data: bytes, told: str, step: int
 
 
 def test_near_boundaries_cost_a_search_each_time_bytes_come() -> None:
-    reader = FormReader(b"x" * 70)
+    reader = CountingReader(b"x" * 70)
     data = (b"\r\n--" + b"x" * 69 + b"y") * 10_000
     reader.feed(b"--" + b"x" * 70 + b"\r\n" + IMAGE)
     before = reader.searches

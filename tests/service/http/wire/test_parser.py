@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import h11
 import pytest
 
 from service.http.wire.parser import CHUNKS, MAX_HEAD, MAX_HEADERS, MIN_CHUNK, Parser
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class CountingParser(Parser):
+    """A parser that counts the objects that it makes of what comes."""
+
+    events = 0
+
+    def next_event(self) -> Any:
+        event = super().next_event()
+        self.events += isinstance(event, h11.Event)
+        return event
 
 
 def parsed(parser: Parser, data: bytes, step: int = 16_384) -> bytes:
@@ -35,15 +48,16 @@ def test_chunks_of_enough_bytes_are_a_body(step: int) -> None:
 
 
 @pytest.mark.parametrize("before", [b"", chunks(1_000_000, 3)], ids=["at once", "after large ones"])
-def test_tiny_chunks_end_it(before: bytes) -> None:
-    parser = Parser()
+@pytest.mark.parametrize("size", [1, 64, MIN_CHUNK - 1])
+def test_small_chunks_end_it(before: bytes, size: int) -> None:
+    parser = CountingParser()
     parsed(parser, HEAD + before)
     begun = parser.events
-    body = parsed(parser, chunks(1, 100_000))
+    body = parsed(parser, chunks(size, 3000))
     assert parser.failure is not None
-    assert "64 bytes on average" in parser.failure
-    assert len(body) < 2 * CHUNKS
-    assert parser.events - begun < 2 * CHUNKS
+    assert f"{MIN_CHUNK} bytes on average" in parser.failure
+    assert len(body) < 2 * CHUNKS * size
+    assert parser.events - begun < 3 * CHUNKS  # some come in two reads
 
 
 def test_a_body_with_a_length_may_come_byte_by_byte() -> None:
@@ -64,13 +78,28 @@ def test_a_body_with_a_length_may_come_byte_by_byte() -> None:
     ids=["headers", "bytes", "version", "echo"],
 )
 def test_a_head_is_bounded_however_it_comes(head: bytes, told: str, step: int) -> None:
-    parser = Parser()
+    parser = CountingParser()
     parsed(parser, head, step)
     assert parser.failure is not None
     assert len(parser.failure) <= 200
     assert any(part in parser.failure for part in told.split("|"))
     assert parsed(parser, HEAD) == b""  # and nothing more is read
     assert parser.events == 0
+
+
+@pytest.mark.parametrize("line_end", [b"\r\n", b"\n"])
+@pytest.mark.parametrize("step", [1, 16_384])
+def test_lines_of_a_body_are_no_headers(line_end: bytes, step: int) -> None:
+    head = line_end.join([b"POST / HTTP/1.1", b"Host: a", b"Content-Length: 1000", b"", b""])
+    parser = Parser()
+    body = parsed(parser, head + b"\n" * 1000, step)
+    assert (parser.failure, body) == (None, b"\n" * 1000)
+
+
+def test_lines_without_a_carriage_return_are_headers() -> None:
+    parser = Parser()
+    parsed(parser, b"GET / HTTP/1.1\nHost: a\n" + b"a: b\n" * MAX_HEADERS + b"\n")
+    assert parser.failure == f"at most {MAX_HEADERS} headers are allowed"
 
 
 @pytest.mark.parametrize(
