@@ -43,6 +43,7 @@ _BYTE = MappingProxyType(
 _PASS = 0.25e-9  # seconds for a sample in one pass more
 _RESIZED, _GREY_RESIZED, _CONVERTED, _CMYK_CONVERTED = 5e-9, 2e-9, 3e-9, 6e-9  # seconds for a pixel
 _TRANSPARENT, _PROFILE, _FLIPPED, _TURNED = 15e-9, 20e-9, 2e-9, 10e-9
+_PART = 5e-6  # seconds for a strip, tile, chunk or block
 _START = 0.003  # seconds
 _TRIALS = 6  # decodings of a JPEG without an end, until it is known whether its pixels are complete
 
@@ -95,4 +96,4 @@ def _seconds(header: Header) -> float:
         pixel += _CMYK_CONVERTED if header.mode == "CMYK" else _CONVERTED
     pixel += _TRANSPARENT * header.transparent + _PROFILE * header.profile
     pixel += _TURNED if header.turned else _FLIPPED if header.orientation > 1 else 0
-    return _START + decoding + pixel * header.pixels
+    return _START + decoding + pixel * header.pixels + _PART * header.parts

@@ -7,7 +7,7 @@ import struct
 from model.predict.headers.header import Bytes, Header
 from model.predict.image_errors import CorruptImage
 
-MOST_BLOCKS = 20_000  # of at most 255 bytes, before the first frame
+MOST_BLOCKS = 20_000  # of at most 255 bytes, of all extensions before the first frame
 _EXTENSION, _FRAME, _CONTROL = 0x21, 0x2C, 0xF9
 
 
@@ -18,8 +18,8 @@ def read(data: Bytes) -> Header:
     """
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     palette = bool(flags & 0x80)
-    at, transparent = 13 + (3 << (flags & 7) + 1 if palette else 0), False
-    for _ in range(MOST_BLOCKS):
+    at, transparent, blocks = 13 + (3 << (flags & 7) + 1 if palette else 0), False, 0
+    while blocks <= MOST_BLOCKS:
         kind = data[at]
         if kind == _FRAME:
             x, y, across, down, flags = struct.unpack_from("<HHHHB", data, at + 1)
@@ -32,24 +32,29 @@ def read(data: Bytes) -> Header:
                 len(data),
                 transparent=transparent,
                 samples=max(width, x + across) * max(height, y + down),
+                parts=blocks,
             )
         if kind == 0x3B:  # the end
             break
         if kind != _EXTENSION:
-            at += 1
+            at, blocks = at + 1, blocks + 1
             continue
         label, length = data[at + 1], data[at + 2]
         if label == _CONTROL and length >= 4:
             transparent = transparent or bool(data[at + 3] & 1)
-        at = _behind_blocks(data, at + 2)
-    raise CorruptImage("the GIF image has no picture, or too much before it; send the complete file")
+        at, blocks = _behind_blocks(data, at + 2, blocks)
+    else:
+        raise CorruptImage(
+            f"the GIF image has more than {MOST_BLOCKS} blocks before its picture; save it again"
+        )
+    raise CorruptImage("the GIF image has no picture; send the complete file")
 
 
-def _behind_blocks(data: Bytes, at: int) -> int:
-    """Return the position behind a list of blocks."""
-    for _ in range(MOST_BLOCKS):
+def _behind_blocks(data: Bytes, at: int, blocks: int) -> tuple[int, int]:
+    """Return the position behind a list of blocks, or behind those that are too many, and `blocks` plus their number."""
+    while blocks <= MOST_BLOCKS:
         length = data[at]
-        at += 1 + length
+        at, blocks = at + 1 + length, blocks + 1
         if not length:
-            return at
-    raise CorruptImage(f"the GIF image has more than {MOST_BLOCKS} blocks before its picture; save it again")
+            break
+    return at, blocks

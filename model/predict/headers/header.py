@@ -25,6 +25,7 @@ class Header:
     buffer: int = 0  # bytes that the decoder keeps while it fills the picture
     samples: int = 0  # numbers that the decoder produces, of all channels; 16 bits count twice
     passes: int = 1  # how often it goes through them
+    parts: int = 0  # strips, tiles, chunks or blocks that it handles one by one
 
     @property
     def turned(self) -> bool:

@@ -53,7 +53,7 @@ class Ifd:
     entries: dict[int, Entry]
 
     def numbers(self, tag: int, most: int = 1) -> tuple[int, ...]:
-        """Return at most so many values of a tag. None if there is no such tag, or if they are no integers."""
+        """Return at most so many values of a tag. None of them if there is no such tag, or if they are no integers."""
         entry = self.entries.get(tag)
         if entry is None or entry.type not in _INTEGERS:
             return ()

@@ -16,6 +16,7 @@ MOST_SCANS = 100
 MOST_SEGMENTS = 2000  # before the first scan; a profile or XMP of several MB takes a hundred
 MOST_PROFILE = 4_000_000  # bytes
 WITHOUT_END = ", without end"  # the last words of a kind
+_SLICE = 2**19  # bytes that are searched at once: a search keeps other threads from running
 
 # A marker before the first scan: what else stands between segments is skipped, as libjpeg does.
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
@@ -112,7 +113,7 @@ def _header(data: Bytes, found: _Findings) -> Header:
         scans = jpeg_scans(data, MOST_SCANS, found.scan.start)
         if scans > MOST_SCANS:
             raise CorruptImage(f"the JPEG image has more than {MOST_SCANS} scans; save it again")
-    if data.rfind(b"\xff\xd9", found.scan.end) < 0:  # the end marker, which cannot be within a scan
+    if not _has_end(data, found.scan.end):
         kind += WITHOUT_END
     return Header(
         "JPEG",
@@ -134,7 +135,7 @@ def _segments(data: Bytes) -> Iterator[_Segment]:
     """Yield the segments up to the first scan's."""
     at = 2
     for _ in range(MOST_SEGMENTS):
-        marked = _MARKER.search(data, at)
+        marked = _first(_MARKER, data, at)
         if marked is None:
             return
         start, marker = marked.start(), data[marked.start() + 1]
@@ -153,10 +154,24 @@ def _segments(data: Bytes) -> Iterator[_Segment]:
     raise CorruptImage(f"the JPEG image has more than {MOST_SEGMENTS} segments in its header; save it again")
 
 
+def _first(marker: re.Pattern[bytes], data: Bytes, at: int) -> re.Match[bytes] | None:
+    """Return the first match of a pattern of two bytes from `at` on."""
+    for start in range(at, len(data), _SLICE - 1):  # slices share a byte, so that a match lies within one
+        if found := marker.search(data, start, start + _SLICE):
+            return found
+    return None
+
+
+def _has_end(data: Bytes, at: int) -> bool:
+    """Whether the end marker, which cannot be within a scan, is anywhere from `at` on."""
+    ends = range(len(data), at, 1 - _SLICE)
+    return any(data.rfind(b"\xff\xd9", max(at, end - _SLICE), end) >= 0 for end in ends)
+
+
 def jpeg_scans(data: Bytes, most: int, start: int = 2) -> int:
     """Return the number of scans from `start` on. Counting ends above `most`, and at the end of the picture."""
     scans, position, markers = 0, start, 0
-    while scans <= most and markers < MOST_SCANS * 100 and (found := _AFTER_SCAN.search(data, position)):
+    while scans <= most and markers < MOST_SCANS * 100 and (found := _first(_AFTER_SCAN, data, position)):
         markers += 1
         position = found.end()
         marker = data[position - 1]

@@ -8,6 +8,7 @@ from model.predict.headers.header import Bytes
 from model.predict.headers.ifd import LONG, SHORT, Ifd, ifd_at, tiff_start
 
 TAG = 274
+MOST_XMP = 2**16  # bytes that are searched; JPEG has no longer packets
 _XMP = re.compile(rb"""tiff:Orientation(?:\s{0,9}=\s{0,9}["']|>)\s{0,9}([0-9]{1,9})\s{0,9}["'<]""")
 
 
@@ -33,8 +34,8 @@ def ifd_orientation(ifd: Ifd) -> int | None:
 
 
 def xmp_orientation(xmp: Bytes) -> int | None:
-    """Return the orientation of an XMP packet, None if it has none, or none that is valid."""
-    found = _XMP.search(xmp)
+    """Return the orientation in the first MOST_XMP bytes of a packet, None if they have none, or none that is valid."""
+    found = _XMP.search(xmp, 0, MOST_XMP)
     return _valid(int(found[1])) if found else None
 
 

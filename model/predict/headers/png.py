@@ -11,9 +11,11 @@ from model.predict.headers.header import Bytes, Header
 from model.predict.headers.orientation import exif_orientation, upright_by, xmp_orientation
 from model.predict.image_errors import CorruptImage
 
-MOST_CHUNKS = 50_000
-MOST_INFLATED = 2**20  # bytes of one chunk, as Pillow has it
-MOST_INFLATED_CHUNKS = 16  # that are looked into for an orientation
+MOST_CHUNKS = 5000  # without those of pixels
+MOST_PIXEL_CHUNKS = 50_000  # writers have 4 kB or more in each
+MOST_PROFILE = 2**20  # bytes of a profile, as Pillow has it
+MOST_TEXTS, MOST_TEXT = 4, 2**16  # chunks that are looked into for an orientation, and bytes of each of them
+_LABELS = 2**10  # bytes before a text
 _SIGNATURE = 8
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _NAMES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey and alpha", 6: "RGBA"}
@@ -25,26 +27,47 @@ _ONCE = (b"PLTE", b"tRNS", b"iCCP")
 
 @dataclass(frozen=True)
 class _Chunk:
-    name: bytes
-    start: int  # of the payload
-    length: int
+    """One chunk, or several of pixels in a row."""
 
-    def payload(self, data: Bytes) -> bytes:
-        return data[self.start : self.start + self.length]
+    name: bytes
+    start: int
+    end: int  # may be beyond the file's
+    parts: int = 1
+
+    def payload(self, data: Bytes, most: int) -> bytes:
+        """Return the first `most` bytes of what one chunk contains."""
+        return data[self.start + 8 : min(self.end - 4, self.start + 8 + most)]
 
 
 def _chunks(data: Bytes) -> Iterator[_Chunk]:
     """Yield the chunks up to the last; the file may end within it."""
-    at = _SIGNATURE
+    at, pixels = _SIGNATURE, 0
     for _ in range(MOST_CHUNKS):
         if at + 8 > len(data):
             return
-        length, name = struct.unpack_from(">I4s", data, at)
-        yield _Chunk(name, at + 8, length)
+        name, end, parts = data[at + 4 : at + 8], _behind(data, at), 1
+        if name == b"IDAT":
+            end, parts = _behind_pixels(data, at, MOST_PIXEL_CHUNKS - pixels)
+            pixels += parts
+        yield _Chunk(name, at, end, parts)
         if name == b"IEND":
             return
-        at += 12 + length
+        at = end
     raise CorruptImage(f"the PNG image has more than {MOST_CHUNKS} chunks; save it again")
+
+
+def _behind(data: Bytes, at: int) -> int:
+    (length,) = struct.unpack_from(">I", data, at)
+    return at + 12 + int(length)
+
+
+def _behind_pixels(data: Bytes, at: int, most: int) -> tuple[int, int]:
+    """Return the end of all chunks of pixels from `at` on, and their number. Raise CorruptImage above `most`."""
+    for count in range(most + 1):
+        if data[at + 4 : at + 8] != b"IDAT":
+            return at, count
+        at = _behind(data, at)
+    raise CorruptImage(f"the PNG image has more than {MOST_PIXEL_CHUNKS} chunks of pixels; save it again")
 
 
 def read(data: Bytes) -> Header:
@@ -63,20 +86,21 @@ def read(data: Bytes) -> Header:
     transparent, profile, pixels = colour in (4, 6), False, False
     exif = b""  # the first counts
     other: list[int | None] = []
-    inflated = 0
+    texts = parts = 0
     for chunk in _chunks(data):
+        parts += chunk.parts
         if chunk.name == b"IDAT":
             pixels = True
         elif chunk.name == b"tRNS" and not pixels:
             transparent = transparent or depth < 16 or colour != 0  # Pillow has none for 16-bit grey
         elif chunk.name == b"iCCP" and not pixels:
-            profile = profile or _has_profile(chunk.payload(data))
+            profile = True  # perhaps: to be sure takes long, and only the forecast depends on it
         elif chunk.name == b"eXIf":
-            exif = exif or chunk.payload(data)
-        elif chunk.name in (b"tEXt", b"zTXt", b"iTXt") and inflated < MOST_INFLATED_CHUNKS:
-            found = _text_orientation(chunk.name, chunk.payload(data))
+            exif = exif or chunk.payload(data, len(data))
+        elif chunk.name in (b"tEXt", b"zTXt", b"iTXt") and texts < MOST_TEXTS:
+            found = _text_orientation(chunk.name, chunk.payload(data, _LABELS + MOST_TEXT))
             if found is not _OTHER_TEXT:
-                inflated += 1
+                texts += 1
                 other.append(found)
     if not pixels:
         raise CorruptImage("the PNG image has no pixels; send the complete file")
@@ -93,6 +117,7 @@ def read(data: Bytes) -> Header:
         profile=profile,
         buffer=3 * row,
         samples=row * height,
+        parts=parts,
     )
 
 
@@ -113,15 +138,16 @@ def _text_orientation(name: bytes, payload: bytes) -> int | None:
     if not separator or key not in (b"Raw profile type exif", b"Raw profile type APP1", b"XML:com.adobe.xmp"):
         return _OTHER_TEXT
     if name == b"zTXt":
-        text = _inflated(text[1:]) or b""
+        text = _inflated(text[1:], MOST_TEXT)[0]
     elif name == b"iTXt":
         compressed, (_, _, text) = text[:1] == b"\1", _three(text[2:])
-        text = (_inflated(text) or b"") if compressed else text
-    text = text[:MOST_INFLATED]
+        text = _inflated(text, MOST_TEXT)[0] if compressed else text
     if key == b"XML:com.adobe.xmp":
         return xmp_orientation(text)
-    try:  # a line with the type, one with the length, and hexadecimal digits
-        return exif_orientation(bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii")))
+    # An empty line, one with the type, one with the length, and hexadecimal digits.
+    digits = b"".join(text[:MOST_TEXT].split(b"\n", 3)[3:]).translate(None, b" \r\n\t")
+    try:
+        return exif_orientation(bytes.fromhex(digits[: len(digits) & ~1].decode("ascii")))
     except ValueError:
         return None
 
@@ -135,17 +161,20 @@ def _three(text: bytes) -> tuple[bytes, bytes, bytes]:
 def _has_profile(payload: bytes) -> bool:
     """Whether a profile is one that Pillow reads; a larger one is left out."""
     _, separator, rest = payload.partition(b"\0")
-    return bool(separator) and rest[:1] == b"\0" and _inflated(rest[1:]) is not None
+    if not separator or rest[:1] != b"\0" or len(payload) > MOST_PROFILE + _LABELS:
+        return False
+    profile, whole = _inflated(rest[1:], MOST_PROFILE)
+    return bool(profile) and whole
 
 
-def _inflated(compressed: bytes) -> bytes | None:
-    """Return the inflated bytes, None if they are damaged or more than MOST_INFLATED."""
+def _inflated(compressed: bytes, most: int) -> tuple[bytes, bool]:
+    """Return the first `most` inflated bytes, none if they are damaged, and whether those are all."""
     inflater = zlib.decompressobj()
     try:
-        plain = inflater.decompress(compressed, MOST_INFLATED)
+        plain = inflater.decompress(compressed, most)
     except zlib.error:
-        return None
-    return None if inflater.unconsumed_tail else plain
+        return b"", False
+    return plain, not inflater.unconsumed_tail
 
 
 def essential(data: bytes) -> bytes:
@@ -156,7 +185,9 @@ def essential(data: bytes) -> bytes:
         known = chunk.name in _KEPT and not (chunk.name in _ONCE and (pixels or chunk.name in seen))
         known = known and not (chunk.name == b"IHDR" and seen)
         pixels = pixels or chunk.name == b"IDAT"
-        if known and (chunk.name != b"iCCP" or _has_profile(chunk.payload(data))):
-            kept.append(view[chunk.start - 8 : chunk.start + chunk.length + 4])
+        if known and (
+            chunk.name != b"iCCP" or _has_profile(chunk.payload(data, MOST_PROFILE + 2 * _LABELS))
+        ):
+            kept.append(view[chunk.start : chunk.end])
         seen.add(chunk.name)
     return b"".join(kept)

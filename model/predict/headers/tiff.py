@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from model.predict.headers.header import Bytes, Header
 from model.predict.headers.ifd import ASCII, BYTE, SIZES, UNDEFINED, Ifd, ifd_at, tiff_start
-from model.predict.headers.orientation import ifd_orientation, upright_by, xmp_orientation
+from model.predict.headers.orientation import MOST_XMP, ifd_orientation, upright_by, xmp_orientation
 from model.predict.headers.tiff_pixels import MOST_SAMPLES, pixel_mode
 from model.predict.image_errors import CorruptImage, UnsupportedFormat
 
-MOST_PARTS = 100_000  # strips or tiles
+MOST_PARTS = 10_000  # strips or tiles
 MOST_PROFILE = 4_000_000  # bytes
 _COMPRESSIONS = {
     1: "raw",
@@ -105,7 +105,7 @@ def read(data: Bytes) -> Header:
     row = -(-parts.width * (max(bits) if separate else sum(bits)) // 8)
     colours = 4 * parts.width if compression == "jpeg" or mode == "YCbCr" else row  # these are read as RGBX
     xmp = ifd.entries.get(_XMP)
-    packet = data[xmp.at : xmp.at + xmp.size] if xmp and xmp.type in (BYTE, UNDEFINED, ASCII) else b""
+    packet = data[xmp.at : xmp.at + min(xmp.size, MOST_XMP)] if xmp and xmp.type in (BYTE, UNDEFINED, ASCII) else b""
     return Header(
         "TIFF",
         width,
@@ -119,6 +119,7 @@ def read(data: Bytes) -> Header:
         # libtiff keeps the decoded part, and some of its codecs the encoded one.
         buffer=0 if number == 1 else max(row, colours) * parts.height,
         samples=-(-width * height * sum(bits) // 8),
+        parts=parts.count,
     )
 
 

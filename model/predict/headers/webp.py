@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 
 from model.predict.headers.header import Bytes, Header
-from model.predict.headers.orientation import exif_orientation, upright_by, xmp_orientation
+from model.predict.headers.orientation import MOST_XMP, exif_orientation, upright_by, xmp_orientation
 from model.predict.image_errors import CorruptImage
 
 MOST_CHUNKS = 50_000
@@ -31,7 +31,7 @@ def read(data: Bytes) -> Header:
         if name == b"EXIF":
             exif = exif or data[start : start + length]
         elif name == b"XMP ":
-            xmp = xmp or data[start : start + length]
+            xmp = xmp or data[start : start + min(length, MOST_XMP)]
         elif name in (b"VP8 ", b"VP8L", b"ANMF") and lossless is None:
             lossless = _first_frame_lossless(data, name, start, length, (width, height))
     if lossless is None:
