@@ -93,7 +93,9 @@ def problem(answer: bytes) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("before", [0, 3], ids=["at once", "after large ones"])
-def test_tiny_chunks_are_refused_after_a_few(discs: Discs, parsers: list[CountingParser], before: int) -> None:
+def test_tiny_chunks_are_refused_after_a_few(
+    discs: Discs, parsers: list[CountingParser], before: int
+) -> None:
     """A body that began well may not go on badly, either."""
     large = b"186a0\r\n" + bytes(100_000) + b"\r\n"
     with running(disc_bundle(discs)) as url:

@@ -100,11 +100,14 @@ def connection(
 
         def pause_writing(self) -> None:
             super().pause_writing()
+            connections.busy(self)  # it may have been answered, but not all of the answer has been taken
             self._answer_timer = self.loop.call_later(answer_seconds, self._reset)
 
         def resume_writing(self) -> None:
             super().resume_writing()
             self._stop_answer_timer()
+            if self.cycle is not None and self.cycle.response_complete:
+                connections.idle(self)
 
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
@@ -161,7 +164,8 @@ def connection(
         def _await_head(self) -> None:
             self._stop_head_timer()
             self._head_timer = self.loop.call_later(head_seconds, self.timeout_keep_alive_handler)
-            connections.idle(self)
+            if self.transport.get_write_buffer_size() == 0:
+                connections.idle(self)
 
         def _reset(self) -> None:
             left = self.transport.get_write_buffer_size()

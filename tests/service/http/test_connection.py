@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPResponse
 
 import httpx
 import pytest
@@ -19,6 +20,7 @@ from tests.service.support import (
     beginning,
     disc_bundle,
     encoded,
+    get,
     metrics,
     picture,
     running,
@@ -33,8 +35,8 @@ HEALTHY = b'{"status":"ok"}'  # the end of the answer
 
 
 @contextmanager
-def asking(url: str) -> Iterator[socket.socket]:
-    """A connection on which an answer of some hundred kilobytes is asked for, and nothing read yet."""
+def asking(url: str, then: str = "close") -> Iterator[socket.socket]:
+    """A connection, closed or kept then, on which some hundred kilobytes are asked for, and nothing read yet."""
     body = encoded(picture(400, 400))
     host, port = url.removeprefix("http://").split(":")
     with socket.socket() as found:
@@ -44,7 +46,7 @@ def asking(url: str) -> Iterator[socket.socket]:
         query = httpx.QueryParams(boxes=BOXES, format="rle_list")
         found.sendall(
             f"POST /segment?{query} HTTP/1.1\r\nHost: {host}\r\nContent-Type: image/png\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+            f"Content-Length: {len(body)}\r\nConnection: {then}\r\n\r\n".encode()
             + body
         )
         yield found
@@ -52,6 +54,13 @@ def asking(url: str) -> Iterator[socket.socket]:
 
 def answered(url: str) -> bool:
     return 'pointrend_request_seconds_count{route="/segment",status="200"} 1.0' in metrics(url)
+
+
+def healthy_while_another_is_idle(url: str) -> bool:
+    """Whether a request is answered on a connection that came after one without a request."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE):
+        return get(f"{url}/healthz").is_success
 
 
 def whole(found: socket.socket, pause: float = 0.0, size: int = 65536) -> bytes:
@@ -107,6 +116,22 @@ def test_a_client_that_takes_it_in_time_gets_it_whole(discs: Discs, caplog: pyte
     assert len(body) > 20 * SMALL
     assert len(json.loads(body)["instances"]) == 150
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("then", ["close", "keep-alive"])
+def test_an_answer_that_is_being_taken_is_not_cut_off_for_a_newcomer(discs: Discs, then: str) -> None:
+    """It has been without a request for longer than any other connection. When it is taken, its connection leaves."""
+    with running(disc_bundle(discs), send_buffer=SMALL, max_connections=2) as url:
+        wait_for(lambda: ready(url))
+        with asking(url, then) as slow:
+            wait_for(lambda: answered(url))
+            for _ in range(5):
+                assert healthy_while_another_is_idle(url)
+            response = HTTPResponse(slow)
+            response.begin()
+            assert len(json.loads(response.read())["instances"]) == 150
+            wait_for(lambda: healthy_while_another_is_idle(url))
+            assert slow.recv(1) == b""
 
 
 @pytest.mark.parametrize(
