@@ -51,7 +51,7 @@ def read(data: Bytes) -> Header:
 
 
 def _behind_blocks(data: Bytes, at: int, blocks: int) -> tuple[int, int]:
-    """Return the position behind a list of blocks, or behind those that are too many, and `blocks` plus their number."""
+    """Return the position behind a list of blocks, or behind MOST_BLOCKS, and `blocks` plus their number."""
     while blocks <= MOST_BLOCKS:
         length = data[at]
         at, blocks = at + 1 + length, blocks + 1

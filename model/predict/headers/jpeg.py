@@ -16,7 +16,7 @@ MOST_SCANS = 100
 MOST_SEGMENTS = 2000  # before the first scan; a profile or XMP of several MB takes a hundred
 MOST_PROFILE = 4_000_000  # bytes
 WITHOUT_END = ", without end"  # the last words of a kind
-_SLICE = 2**19  # bytes that are searched at once: a search keeps other threads from running
+_SLICE = 2**18  # bytes that are searched at once: a search keeps other threads from running
 
 # A marker before the first scan: what else stands between segments is skipped, as libjpeg does.
 _MARKER = re.compile(rb"\xff[^\x00\xff]")

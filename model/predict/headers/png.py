@@ -185,9 +185,7 @@ def essential(data: bytes) -> bytes:
         known = chunk.name in _KEPT and not (chunk.name in _ONCE and (pixels or chunk.name in seen))
         known = known and not (chunk.name == b"IHDR" and seen)
         pixels = pixels or chunk.name == b"IDAT"
-        if known and (
-            chunk.name != b"iCCP" or _has_profile(chunk.payload(data, MOST_PROFILE + 2 * _LABELS))
-        ):
+        if known and (chunk.name != b"iCCP" or _has_profile(chunk.payload(data, MOST_PROFILE + 2 * _LABELS))):
             kept.append(view[chunk.start : chunk.end])
         seen.add(chunk.name)
     return b"".join(kept)

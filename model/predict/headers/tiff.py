@@ -105,7 +105,11 @@ def read(data: Bytes) -> Header:
     row = -(-parts.width * (max(bits) if separate else sum(bits)) // 8)
     colours = 4 * parts.width if compression == "jpeg" or mode == "YCbCr" else row  # these are read as RGBX
     xmp = ifd.entries.get(_XMP)
-    packet = data[xmp.at : xmp.at + min(xmp.size, MOST_XMP)] if xmp and xmp.type in (BYTE, UNDEFINED, ASCII) else b""
+    packet = (
+        data[xmp.at : xmp.at + min(xmp.size, MOST_XMP)]
+        if xmp and xmp.type in (BYTE, UNDEFINED, ASCII)
+        else b""
+    )
     return Header(
         "TIFF",
         width,
