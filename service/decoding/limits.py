@@ -35,7 +35,7 @@ class WorkerLimits:
         if not self._idle:  # without /proc nobody knows what a limit should add to
             return _UNLIMITED
         limit, hard = self._idle + most + 2 * MARGIN, resource.getrlimit(resource.RLIMIT_AS)[1]
-        limit = limit if hard == _UNLIMITED else min(limit, hard)
+        limit = _least(limit, hard)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         return limit
 
@@ -61,20 +61,21 @@ class WorkerLimits:
     def task(self, most: int, result: int, seconds: float) -> Iterator[None]:
         """Allow `most` more bytes, a `result` of so many, and five times `seconds` of CPU time, and a second.
 
-        Afterwards the hard limits hold again.
+        Afterwards memory and CPU time are limited as before: what a worker does between two tasks is no picture's.
         """
         resource.setrlimit(resource.RLIMIT_FSIZE, (min(result, MOST_RESULT), MOST_RESULT))
         used = resource.getrusage(resource.RUSAGE_SELF)
         cpu = math.ceil(used.ru_utime + used.ru_stime + 1 + 5 * seconds)
-        resource.setrlimit(resource.RLIMIT_CPU, (cpu, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+        time = resource.getrlimit(resource.RLIMIT_CPU)
+        resource.setrlimit(resource.RLIMIT_CPU, (_least(cpu, time[1]), time[1]))
         before = self.address_space()
         if before is not None:
             soft = before + most + MARGIN
-            soft = soft if self._hard == _UNLIMITED else min(soft, self._hard)
-            resource.setrlimit(resource.RLIMIT_AS, (soft, self._hard))
+            resource.setrlimit(resource.RLIMIT_AS, (_least(soft, self._hard), self._hard))
         try:
             yield
         finally:
+            resource.setrlimit(resource.RLIMIT_CPU, time)
             if before is not None:
                 resource.setrlimit(resource.RLIMIT_AS, (self._hard, self._hard))
 
@@ -83,6 +84,11 @@ def first_to_go() -> None:
     """If the machine runs out of memory, this process is killed before the service is."""
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
+
+
+def _least(wanted: int, hard: int) -> int:
+    """Return a soft limit that a hard one allows."""
+    return wanted if hard == _UNLIMITED else min(wanted, hard)
 
 
 def _open(path: str) -> int | None:

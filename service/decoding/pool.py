@@ -53,7 +53,6 @@ class DecodePool:
         self._most = most_bytes
         self._decoder = decoder
         self._numbers = count(1)
-        self._idle: list[WorkerLink] = []
         self._busy = 0
         self._zygote: ZygoteLink | None = None
         self._starting: asyncio.Task[ZygoteLink] | None = None
@@ -74,8 +73,8 @@ class DecodePool:
         zygote = await self._running()
         confined = "without network and files" if self.sandboxed else "with limits, but without a sandbox"
         _log.info("decoding in %d processes, %s", self._places, confined)
-        while len(self._idle) <= self._places:
-            self._idle.append(zygote.fork())
+        while len(zygote.idle) <= self._places:
+            zygote.idle.append(zygote.fork())
 
     async def decode(self, job: Job) -> NDArray[np.uint8]:
         """Return the upright picture, resized: [h, w, 3] RGB. It lies in memory of its own.
@@ -99,9 +98,6 @@ class DecodePool:
             await asyncio.wait({self._starting})
         if self._zygote is not None:
             await self._zygote.close()
-        for worker in self._idle:
-            worker.close()
-        self._idle.clear()
 
     async def _running(self) -> ZygoteLink:
         """Return a zygote that runs; one that ended is replaced, once for all who ask."""
@@ -119,8 +115,6 @@ class DecodePool:
             if self._zygote is not None:
                 self.restarts += 1
                 _log.warning("the process that starts decoders has ended; starting another")
-            while self._idle:
-                self._idle.pop().close()
             with _machine_errors():
                 zygote = ZygoteLink(self._decoder, self._most)
             try:
@@ -133,20 +127,11 @@ class DecodePool:
         finally:
             self._starting = None
 
-    def _taken(self, zygote: ZygoteLink) -> WorkerLink:
-        """Return a worker for a job. Raise NoWorker."""
-        while self._idle:
-            worker = self._idle.pop()
-            if worker.usable():
-                return worker
-            zygote.kill(worker)
-        return zygote.fork()
-
     async def _decoded(self, job: Job) -> NDArray[np.uint8]:
-        zygote = await self._running()
         with _shared(len(job.data)) as body, _shared(int(np.prod(job.shape))) as pixels:
             await _fill(body, job.data)
-            worker = self._taken(zygote)
+            zygote = await self._running()
+            worker = zygote.take()  # at once, so that both are of the same time
             self._busy += 1
             reply = None
             try:
@@ -178,12 +163,9 @@ class DecodePool:
             return NoWorker("no decoders any more: the service ends") if self._closed else death
         self.crashes += 1
         if not death.began:
-            no_memory = -death.status == errno.ENOMEM
-            return (
-                NoMemory("too little memory for a decoder")
-                if no_memory
-                else NoWorker("a decoder did not start")
-            )
+            if -death.status == errno.ENOMEM:
+                return NoMemory("too little memory for a decoder")
+            return NoWorker("a decoder did not start")
         if death.signal == signal.SIGXCPU:
             return _slow(job)
         if death.signal == signal.SIGKILL:  # not ours: a worker that we kill has no task any more
@@ -195,13 +177,13 @@ class DecodePool:
         self._busy -= 1
         sound = reply is not None and (reply.kind is None or reply.kind in _HARMLESS)
         if sound and not job.large and worker.tasks < MOST_TASKS and not zygote.lost.done():
-            self._idle.append(worker)
+            zygote.idle.append(worker)
             return
         self.kills += reply is None and not worker.ended.done()
         zygote.kill(worker)
-        if len(self._idle) + self._busy <= self._places and not zygote.lost.done():
+        if len(zygote.idle) + self._busy <= self._places and not zygote.lost.done():
             try:
-                self._idle.append(zygote.fork())
+                zygote.idle.append(zygote.fork())
             except NoWorker as error:  # the next job will try again, and tell
                 _log.warning("no spare decoder: %s", error)
 

@@ -75,21 +75,22 @@ _CALLS = {
 
 @dataclass(frozen=True)
 class _Condition:
-    """A call that is allowed if an argument has none of some bits, one of them, or a value."""
+    """An argument has none of some bits, one of them, or a value."""
 
-    numbers: tuple[int, int]
     argument: int
     instruction: int
     value: int
     wanted: bool = True
 
 
-_CONDITIONS = (
-    _Condition((9, 222), 2, _ANY_BIT, _PROT_EXEC, wanted=False),  # mmap
-    _Condition((10, 226), 2, _ANY_BIT, _PROT_EXEC, wanted=False),  # mprotect
-    _Condition((56, 220), 0, _ANY_BIT, _CLONE_THREAD),  # clone: a thread, no process
-    _Condition((302, 261), 0, _EQUAL, 0),  # prlimit64 of this process
-    _Condition((141, 140), 1, _EQUAL, 0),  # setpriority of this process
+# Calls that are allowed if all conditions hold, with their numbers as above.
+_CONDITIONAL = (
+    ((9, 222), [_Condition(2, _ANY_BIT, _PROT_EXEC, wanted=False)]),  # mmap
+    ((10, 226), [_Condition(2, _ANY_BIT, _PROT_EXEC, wanted=False)]),  # mprotect
+    ((56, 220), [_Condition(0, _ANY_BIT, _CLONE_THREAD)]),  # clone: a thread, no process
+    ((302, 261), [_Condition(0, _EQUAL, 0)]),  # prlimit64 of this process
+    # setpriority of this process; 0 also means its whole group or all processes of its user
+    ((141, 140), [_Condition(0, _EQUAL, os.PRIO_PROCESS), _Condition(1, _EQUAL, 0)]),
 )
 _CLONE3 = 435  # its flags are in memory, where no filter looks; without it the C library uses clone
 
@@ -141,22 +142,26 @@ def _filter(column: int, architecture: int) -> Sequence[bytes]:
     ]
     for numbers in _CALLS.values():
         program += [_instruction(_EQUAL, numbers[column], 0, 1), allow]
-    for condition in _CONDITIONS:
-        program += [
-            _instruction(_EQUAL, condition.numbers[column], 0, 4),
-            _instruction(
-                _LOAD, _ARGUMENTS + 8 * condition.argument
-            ),  # its lower half: both machines store it first
-            _instruction(condition.instruction, condition.value, 0, 1),
-            allow if condition.wanted else refuse,
-            refuse if condition.wanted else allow,
-        ]
+    for numbers, conditions in _CONDITIONAL:
+        checks = [part for condition in conditions for part in (*_check(condition), refuse)]
+        program += [_instruction(_EQUAL, numbers[column], 0, len(checks) + 1), *checks, allow]
     return [
         *program,
         _instruction(_EQUAL, _CLONE3, 0, 1),
         _instruction(_RETURN, _ERRNO | errno.ENOSYS),
         refuse,
     ]
+
+
+def _check(condition: _Condition) -> tuple[bytes, bytes]:
+    """Return instructions that skip the next one if a condition holds."""
+    holds, fails = (1, 0) if condition.wanted else (0, 1)
+    return (
+        _instruction(
+            _LOAD, _ARGUMENTS + 8 * condition.argument
+        ),  # its lower half: both machines store it first
+        _instruction(condition.instruction, condition.value, holds, fails),
+    )
 
 
 def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:

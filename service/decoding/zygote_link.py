@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-from contextlib import suppress
 from itertools import count
 
 from service.decoding.errors import NoWorker
@@ -39,6 +38,7 @@ class ZygoteLink:
         self.sandboxed = False
         self.lost = asyncio.get_running_loop().create_future()  # is done when the zygote has ended
         self.workers: dict[int, WorkerLink] = {}  # those that have not ended
+        self.idle: list[WorkerLink] = []  # those that wait for a task
         self._numbers = count(1)
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._received = b""
@@ -73,24 +73,37 @@ class ZygoteLink:
         if self.lost.done():
             raise NoWorker("the process that starts decoders ended at its start")
 
+    def take(self) -> WorkerLink:
+        """Return an idle worker, or a new one. Raise NoWorker."""
+        while self.idle:
+            worker = self.idle.pop()
+            if worker.usable():
+                return worker
+            self.kill(worker)
+        return self.fork()
+
     def fork(self) -> WorkerLink:
-        """Return a new worker, which may be used at once. Raise NoWorker or NoMemory."""
+        """Return a new worker, which may be used at once; if the zygote is lost, one that has ended with it.
+
+        Raise NoWorker if there is no socket for it.
+        """
         try:
             ours, theirs = socket.socketpair()
         except OSError as error:
             raise NoWorker(f"no socket for a decoder: {error.strerror}") from error
-        with theirs:
-            worker = WorkerLink(next(self._numbers), ours)
-            self._send(FORK, worker, [theirs.fileno()])
+        worker = WorkerLink(next(self._numbers), ours)
         self.workers[worker.number] = worker
+        with theirs:
+            self._send(FORK, worker, [theirs.fileno()])
+        if self.lost.done():
+            worker.close()
         return worker
 
     def kill(self, worker: WorkerLink) -> None:
         """End a worker at once, whatever it does, and close its socket."""
         worker.close()
         if not worker.ended.done() and not self.lost.done():
-            with suppress(NoWorker):
-                self._send(KILL, worker, [])
+            self._send(KILL, worker, [])
 
     async def close(self) -> None:
         """End the zygote and all workers."""
@@ -100,27 +113,27 @@ class ZygoteLink:
         self.lose()
 
     def lose(self) -> None:
-        """The zygote is of no use any more."""
-        if self.lost.done():
-            return
-        asyncio.get_running_loop().remove_reader(self._control)
-        self._control.close()
-        self._process.kill()  # it has ended already, unless something is very wrong
-        self._process.wait()
-        self.lost.set_result(None)
+        """The zygote is of no use any more, and neither are its workers."""
+        if not self.lost.done():
+            asyncio.get_running_loop().remove_reader(self._control)
+            self._control.close()
+            self._process.kill()  # it has ended already, unless something is very wrong
+            self._process.wait()
+            self.lost.set_result(None)
         for worker in self.workers.values():
             worker.ended.set_result(None)
         self.workers.clear()
+        while self.idle:
+            self.idle.pop().close()
 
     def _send(self, what: bytes, worker: WorkerLink, descriptors: list[int]) -> None:
         message = COMMANDS.pack(what, worker.number)
         try:
             sent = socket.send_fds(self._control, [message], descriptors)
-        except OSError as error:
-            worker.close()
-            self.lose()
-            raise NoWorker(f"the process that starts decoders does not answer: {error}") from error
+        except OSError:  # it has ended, or does not read what it is told
+            return self.lose()
         assert sent == len(message)  # the kernel takes so few bytes whole or not at all
+        return None
 
     def _read(self) -> None:
         try:

@@ -60,7 +60,8 @@ class Server(uvicorn.Server):
 def configured(app: FastAPI, settings: Settings, **more: Any) -> uvicorn.Config:
     """Return how uvicorn serves the app, with more options of its own."""
     requests = app.state.service.metrics.requests
-    most = open_files.most_connections(settings.max_connections, open_files.raise_limit())
+    places = app.state.service.resources.workers.pool_size
+    most = open_files.most_connections(settings.max_connections, open_files.raise_limit(), places)
     protocol = connection(
         settings.answer_seconds,
         settings.body_seconds,

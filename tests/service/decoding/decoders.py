@@ -72,8 +72,8 @@ def say(argument: bytes) -> None:
 
 
 def flood(_: bytes) -> None:
-    for _ in range(100):
-        say(b"x" * 4096)
+    for part in [b"x" * 4096] * 100:
+        say(part)
 
 
 def who(_: bytes) -> None:
@@ -101,6 +101,8 @@ def escape(_: bytes) -> None:
         "read": lambda: _called("process_vm_readv", os.getppid(), 0, 0, 0, 0, 0),
         "limits": lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (1, 1)),
         "priority": lambda: os.setpriority(os.PRIO_PROCESS, os.getppid(), 19),
+        "priority of the group": lambda: os.setpriority(os.PRIO_PGRP, 0, 19),
+        "priority of the user": lambda: os.setpriority(os.PRIO_USER, 0, 19),
         "cut": lambda: os.truncate(3, 0),
         "remove": lambda: os.unlink("/tmp/escaped"),
         "execute": lambda: _called("mprotect", 0, 4096, 4),

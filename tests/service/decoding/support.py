@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import resource
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -68,6 +69,19 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.002)
+
+
+def decoding(process: int) -> set[int]:
+    """Return the workers of a zygote that have begun a task: their processor time is limited."""
+    usual = resource.getrlimit(resource.RLIMIT_CPU)[0]
+    return {worker for worker in children(process) if _limit(worker) not in (usual, None)}
+
+
+def _limit(process: int) -> int | None:
+    try:
+        return resource.prlimit(process, resource.RLIMIT_CPU)[0]
+    except ProcessLookupError:  # it has just ended
+        return None
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

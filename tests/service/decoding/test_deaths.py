@@ -9,10 +9,15 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from model.predict.image_errors import CorruptImage
+from model.predict.images import decode_resized
+from service.decoding import memory
+from service.decoding import pool as pool_module
 from service.decoding.errors import NoMemory, NoWorker
 from service.decoding.pool import DecodePool
 from service.decoding.protocol import UNPREPARED
@@ -21,6 +26,7 @@ from tests.service.decoding.support import (
     SCRIPTED,
     action,
     children,
+    decoding,
     job,
     picture,
     running,
@@ -46,7 +52,7 @@ def test_a_worker_that_the_system_kills_means_too_little_memory() -> None:
     async def test(pool: DecodePool) -> None:
         before = children(zygote())
         waiting = asyncio.create_task(pool.decode(action("wait")))
-        await asyncio.sleep(0.01)
+        await until(lambda: bool(decoding(zygote())))
         for process in before:
             os.kill(process, signal.SIGKILL)
         with pytest.raises(NoMemory, match="too little memory"):
@@ -69,7 +75,7 @@ def test_a_zygote_that_dies_is_replaced_and_its_jobs_begin_again() -> None:
         first = zygote()
         workers = children(first)
         waiting = asyncio.create_task(pool.decode(action("wait")))
-        await asyncio.sleep(0.01)
+        await until(lambda: bool(decoding(first)))
         os.kill(first, signal.SIGKILL)
         await until(lambda: pool.restarts == 1 and pool.alive > 0)
         await pool.decode(job(picture()))
@@ -80,6 +86,62 @@ def test_a_zygote_that_dies_is_replaced_and_its_jobs_begin_again() -> None:
         await pool.decode(job(picture()))
 
     assert with_pool(test).restarts == 2
+
+
+def test_a_zygote_that_dies_while_a_body_is_copied_is_not_the_bodys_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def write(*arguments: Any) -> None:
+        written.append(original(*arguments))
+        if len(written) == 1:  # the event loop has its turn before the next part
+            end(zygote())
+
+    async def test(pool: DecodePool) -> None:
+        work = job(picture("BMP", 1000, 1000))
+        monkeypatch.setattr(memory, "write", write)
+        assert np.array_equal(await pool.decode(work), decode_resized(work.data, work.header, work.size))
+
+    original, written = memory.write, list[None]()
+    assert with_pool(test).restarts == 1 and len(written) > 2
+
+
+def test_a_zygote_whose_end_was_not_noticed_is_replaced() -> None:
+    async def test(pool: DecodePool) -> None:
+        workers = children(zygote())
+        end(zygote())
+        wait_until(lambda: not any(map(running, workers)))
+        await pool.decode(job(picture()))
+
+    assert with_pool(test).restarts == 1
+
+
+def test_a_job_from_before_a_zygotes_end_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fill(descriptor: int, data: bytes) -> None:
+        await original(descriptor, data)
+        if data.startswith(b"!"):
+            await begin.wait()
+
+    async def test(pool: DecodePool) -> None:
+        monkeypatch.setattr(pool_module, "_fill", fill)
+        early = asyncio.create_task(pool.decode(action("wait")))
+        await asyncio.sleep(0)
+        end(zygote())
+        await until(lambda: pool.alive == 0)
+        await pool.decode(job(picture()))  # leaves an idle worker of the new zygote
+        begin.set()
+        await until(lambda: bool(decoding(zygote())))
+        (worker,) = decoding(zygote())
+        early.cancel()
+        await until(lambda: not running(worker))
+
+    begin, original = asyncio.Event(), pool_module._fill
+    with_pool(test)
+
+
+def end(process: int) -> None:
+    """Kill a child, and wait until it has ended."""
+    os.kill(process, signal.SIGKILL)
+    os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
 
 
 def test_a_zygote_that_cannot_start_is_said(capfd: pytest.CaptureFixture[str]) -> None:
@@ -136,7 +198,7 @@ def test_a_closed_pool_leaves_nothing_behind() -> None:
     async def test(pool: DecodePool) -> None:
         await pool.decode(job(picture()))
         cancelled = asyncio.create_task(pool.decode(action("wait")))
-        await asyncio.sleep(0.01)
+        await until(lambda: bool(decoding(zygote())))
         cancelled.cancel()
         with pytest.raises(CorruptImage):
             await pool.decode(action("crash"))

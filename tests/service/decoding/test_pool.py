@@ -14,7 +14,7 @@ from model.predict.image_errors import CorruptImage, SlowImage, TooMuchMemory, U
 from model.predict.images import decode_resized
 from service.decoding.errors import NoWorker
 from service.decoding.pool import MOST_TASKS, DecodePool
-from tests.service.decoding.support import action, children, job, picture, until, with_pool, zygote
+from tests.service.decoding.support import action, children, decoding, job, picture, until, with_pool, zygote
 
 
 def test_the_pixels_are_those_of_decode_resized_in_every_format() -> None:
@@ -118,6 +118,22 @@ def test_more_cpu_time_than_predicted_is_refused() -> None:
     assert (pool.kills, pool.crashes) == (0, 1)
 
 
+def test_a_limit_of_time_ends_with_its_picture() -> None:
+    async def test(pool: DecodePool) -> None:
+        running = asyncio.create_task(pool.decode(action("wait")))
+        await until(lambda: len(decoding(zygote())) == 1)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await pool.decode(job(picture()))
+        with pytest.raises(CorruptImage):
+            await pool.decode(job(picture()[:-300]))
+        await until(lambda: pool.alive == 2)  # the one that was killed has ended
+        assert not decoding(zygote())
+
+    with_pool(test)
+
+
 def test_a_cancelled_job_ends_its_worker_at_once() -> None:
     async def test(pool: DecodePool) -> None:
         await pool.decode(job(picture()))
@@ -175,7 +191,8 @@ def test_pools_of_several_threads_do_not_meet() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert np.array_equal(*found)
+    one, other = found
+    assert np.array_equal(one, other)
 
 
 def test_a_closed_pool_decodes_nothing() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import resource
 
 import pytest
 
+from service.decoding.pool import DecodePool
 from service.http.wire import open_files
 from service.http.wire.open_connections import REFUSING, OpenConnections
+from tests.service.decoding.support import job, picture
 
 
 class Connected:
@@ -58,15 +62,37 @@ def test_few_are_told_why() -> None:
 
 def test_connections_stay_below_the_limit_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_files, "_open_files", lambda: 20)
+    kept = 20 + open_files.RESERVE + open_files.FILES_A_PLACE + 1
     for wanted, limit, most in (
-        (None, 64, 64 - 20 - open_files.RESERVE),
+        (None, 128, 128 - kept),
         (None, 30, 1),
         (None, 1 << 20, open_files.MOST),
         (10, 128, 10),
-        (1000, 256, 256 - 20 - open_files.RESERVE),
+        (1000, 256, 256 - kept),
         (100_000, 1 << 20, 100_000),
     ):
-        assert open_files.most_connections(wanted, limit) == most
+        assert open_files.most_connections(wanted, limit, places=1) == most
+
+
+def test_connections_leave_files_to_decode_with() -> None:
+    places, limits = 32, resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def test() -> None:
+        pool = DecodePool(places, 2**28)
+        most = open_files.most_connections(None, few, places)
+        connections = [os.open(os.devnull, os.O_RDONLY) for _ in range(most)]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, limits[1]))
+        try:
+            await pool.start()
+            await asyncio.gather(*(pool.decode(job(picture())) for _ in range(places)))
+        finally:
+            await pool.close()
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            for connection in connections:
+                os.close(connection)
+
+    few = max(map(int, os.listdir("/proc/self/fd"))) + 200
+    asyncio.run(test())
 
 
 def test_the_limit_of_files_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
