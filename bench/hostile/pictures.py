@@ -37,17 +37,43 @@ def tiff_of_strips(strips: int) -> bytes:
     return b"II*\0" + struct.pack("<I", first + 2 * strips) + b"\x08" * (2 * strips) + directory
 
 
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _png(side: int, depth: int, colour: int, chunks: bytes) -> bytes:
+    """Return a PNG with some chunks between its header and its end."""
+    header = struct.pack(">IIBBBBB", side, side, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + chunks + _chunk(b"IEND", b"")
+
+
+@cache
+def png_of_profiles(profiles: int = 900) -> bytes:
+    """Return a PNG of 1 MB with many profiles, which have slightly more than 1 MiB when they are inflated."""
+    profile = _chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(2**20 + 100), 9))
+    return _png(32, 8, 2, profile * profiles + _chunk(b"IDAT", zlib.compress(bytes(97 * 32))))
+
+
+@cache
+def png_of_newlines(texts: int = 16) -> bytes:
+    """Return a PNG of 17 kB with texts of a million empty lines each, where EXIF data is looked for."""
+    text = _chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\n" * 2**20, 9))
+    return _png(32, 8, 2, text * texts + _chunk(b"IDAT", zlib.compress(bytes(97 * 32))))
+
+
+@cache
+def png_of_bytes(side: int = 127) -> bytes:
+    """Return a PNG of 0.6 MB whose pixels are in chunks of one byte each, nearly as many as are permitted."""
+    pixels = zlib.compress(bytes((1 + 3 * side) * side), 0)
+    return _png(side, 8, 2, b"".join(_chunk(b"IDAT", bytes([byte])) for byte in pixels))
+
+
 @cache
 def png_of_zeros(side: int = 7071) -> bytes:
     """Return a PNG of 16-bit RGBA that is black and transparent: 0.4 MB of file, 50 megapixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     packer, row = zlib.compressobj(9), b"\0" * (1 + 8 * side)
     data = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
-    header = struct.pack(">IIBBBBB", side, side, 16, 6, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    return _png(side, 16, 6, _chunk(b"IDAT", data))
 
 
 @cache

@@ -16,6 +16,7 @@ with atheris.instrument_imports(include=["model.predict.headers", "model.predict
 from model.predict.image_errors import ImageError
 
 ESSENTIAL = {"JPEG": jpeg.essential, "PNG": png.essential, "TIFF": tiff.essential}
+MOST_PARTS = png.MOST_CHUNKS + png.MOST_PIXEL_CHUNKS  # the largest bound of all formats
 
 
 def check(data: bytes) -> None:
@@ -27,6 +28,7 @@ def check(data: bytes) -> None:
         return
     assert isinstance(header, Header) and header.format in FORMATS
     assert header.width > 0 and header.height > 0 and 1 <= header.orientation <= 8
+    assert 0 <= header.parts <= MOST_PARTS
     expected = forecast(header)
     assert expected.bytes >= header.pixels and expected.seconds > 0
     if header.format in ESSENTIAL:
@@ -35,6 +37,7 @@ def check(data: bytes) -> None:
         stored = (header.height, header.width) if header.turned else (header.width, header.height)
         assert (again.width, again.height, again.orientation) == (*stored, 1)
         assert (again.mode, again.kind, again.buffer) == (header.mode, header.kind, header.buffer)
+        assert again.parts <= header.parts and again.profile <= header.profile
 
 
 def main() -> None:

@@ -115,6 +115,19 @@ def test_the_text_of_a_png_may_hold_its_exif_data(zip: bool) -> None:
     assert turned(encoded("PNG", pnginfo=info))
 
 
+@pytest.mark.parametrize("zip", [False, True])
+def test_exif_data_and_xmp_may_go_on_behind_what_is_looked_into(zip: bool) -> None:
+    info, exif = PngInfo(), exif_of(6).tobytes() + bytes(range(256)) * 400
+    digits = exif.hex()
+    lines = "\n".join(digits[at : at + 71] for at in range(0, len(digits), 71))
+    info.add_text("Raw profile type exif", f"\nexif\n{len(exif):8}\n{lines}\n", zip=zip)
+    assert turned(encoded("PNG", pnginfo=info))
+    info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", (XMP % 6).decode() + " " * 200_000, zip=zip)
+    assert turned(encoded("PNG", pnginfo=info))
+    assert turned(encoded("WebP", xmp=XMP % 6 + b" " * 200_000))
+
+
 @pytest.mark.parametrize("name", [b"eXIf", b"iTXt"])
 def test_metadata_may_stand_behind_the_pixels(name: bytes) -> None:
     info = PngInfo()
