@@ -241,7 +241,9 @@ def test_settings_are_read_from_text() -> None:
 
 @pytest.mark.parametrize("text", ["", "27", "1792", "-28", "28.0", "auto", "Native"])
 def test_impossible_resolutions_name_the_possible_ones(text: str) -> None:
-    with pytest.raises(ValueError, match=r"native or one of 28, 56, 112, 224, 448, 896, got .*label maps.* up to 8192"):
+    with pytest.raises(
+        ValueError, match=r"native or one of 28, 56, 112, 224, 448, 896, got .*label maps.* up to 8192"
+    ):
         parse_resolution(text)
 
 
