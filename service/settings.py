@@ -63,10 +63,13 @@ class Settings(BaseSettings):
     queue_seconds: float = Field(
         default=20.0,
         gt=0,
-        description="Predicted work of the requests inside a model beyond which it answers 429.",
+        description="Predicted work of the requests inside, of all models together, beyond which others are "
+        "answered 429. One may have half of it.",
     )
     queue_length: int = Field(
-        default=64, ge=1, description="Number of requests inside a model beyond which it answers 429."
+        default=64,
+        ge=1,
+        description="Number of requests inside, of all models together, beyond which others are answered 429.",
     )
     degrade_at: float | None = Field(
         default=None,
@@ -96,10 +99,12 @@ class Settings(BaseSettings):
         description="Memory for decoding images, of all requests; an image that needs more is refused.",
     )
     render_bytes: int | None = Field(
-        default=None, ge=1, description="Memory for masks that are being rendered, of all requests."
+        default=None, ge=1, description="Memory for masks, of all requests; one that needs more is refused."
     )
     encode_bytes: int | None = Field(
-        default=None, ge=1, description="Memory for encoding answers, of all requests."
+        default=None,
+        ge=1,
+        description="Memory for answers, of all requests, until they are sent; one that needs more is refused.",
     )
     max_connections: int | None = Field(
         default=None,

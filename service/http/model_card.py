@@ -34,6 +34,9 @@ def _limits(service: Service) -> LimitsCard:
         max_body_bytes=settings.max_body_bytes,
         formats=list(settings.formats),
         decode_bytes=service.budgets.decode,
+        held_bytes=service.budgets.held,
+        render_bytes=service.budgets.render,
+        encode_bytes=service.budgets.encode,
         max_points=settings.max_points,
         max_seconds=service.resources.admission.most_seconds,
     )

@@ -109,9 +109,10 @@ KINDS: Mapping[str, ProblemKind] = MappingProxyType(
         ),
         "too-costly": ProblemKind(
             413,
-            "The request takes too long",
+            "The request takes too much",
             "Masks or the answer would take more time or memory than one request may have.",
-            "Lower resolution, points or the number of boxes. /models tells the limit as `max_seconds`.",
+            "Lower resolution, points or the number of boxes. /models tells the limits as `max_seconds`, "
+            "`render_bytes` and `encode_bytes`.",
         ),
         "unsupported-content-type": ProblemKind(
             415,

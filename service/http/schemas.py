@@ -177,15 +177,18 @@ class PreprocessingCard(BaseModel):
 
 
 class LimitsCard(BaseModel):
-    """What one request may have at most; the same for all models of a service."""
+    """What one request may have at most, the memory of all requests included; the same for all models."""
 
     max_pixels: int = Field(description="Pixels of an image, by its header.", examples=[64_000_000])
     max_body_bytes: int = Field(description="Bytes of a request's body.", examples=[25_000_000])
     formats: list[str] = Field(description="Image formats that are read.", examples=[["JPEG", "PNG"]])
     decode_bytes: int = Field(
-        description="Memory that decoding an image may take, by its format and kind.",
+        description="Memory for decoding all requests' images, by their formats and kinds.",
         examples=[1_110_000_000],
     )
+    held_bytes: int = Field(description="Memory for all requests' bodies.", examples=[278_000_000])
+    render_bytes: int = Field(description="Memory for all requests' masks.", examples=[416_000_000])
+    encode_bytes: int = Field(description="Memory for all requests' answers.", examples=[416_000_000])
     max_points: int = Field(description="Work that its masks may need, in points.", examples=[4_000_000])
     max_seconds: float = Field(description="Predicted seconds that it may take.", examples=[10.0])
 

@@ -117,13 +117,15 @@ def test_one_model_is_told_in_full(client: TestClient) -> None:
 
 
 def test_models_tell_the_limits_of_requests(discs: Discs) -> None:
-    changes = {"formats": "JPEG,PNG", "queue_seconds": 30, "decode_bytes": 60_000_000, "max_pixels": 20_000}
+    memory = {"decode_bytes": 60_000_000, "held_bytes": 70_000_000}
+    memory |= {"render_bytes": 80_000_000, "encode_bytes": 90_000_000}
+    changes = {"formats": "JPEG,PNG", "queue_seconds": 30, "max_pixels": 20_000, **memory}
     with TestClient(create_app(settings(**changes), [disc_bundle(discs)])) as client:
         assert client.get("/models").json()[0]["limits"] == {
             "max_pixels": 20_000,
             "max_body_bytes": 25_000_000,
             "formats": ["JPEG", "PNG"],
-            "decode_bytes": 60_000_000,
+            **memory,
             "max_points": 4_000_000,
             "max_seconds": 15.0,
         }
