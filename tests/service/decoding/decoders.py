@@ -87,7 +87,11 @@ def who(_: bytes) -> None:
 
 
 def escape(_: bytes) -> None:
-    """Try what a worker must not be able to do, and raise CorruptImage with the names of errors."""
+    """Try what a worker must not be able to do, and raise CorruptImage with the names of errors.
+
+    Priorities are set to what this process has, because where that succeeds it changes all processes of the user.
+    """
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
     attempts: dict[str, Callable[[], object]] = {
         "open": lambda: os.open("/etc/hostname", os.O_RDONLY),
         "create": lambda: os.open("/tmp/escaped", os.O_WRONLY | os.O_CREAT),
@@ -100,9 +104,9 @@ def escape(_: bytes) -> None:
         "ptrace": lambda: _called("ptrace", 16, os.getppid(), 0, 0),
         "read": lambda: _called("process_vm_readv", os.getppid(), 0, 0, 0, 0, 0),
         "limits": lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (1, 1)),
-        "priority": lambda: os.setpriority(os.PRIO_PROCESS, os.getppid(), 19),
-        "priority of the group": lambda: os.setpriority(os.PRIO_PGRP, 0, 19),
-        "priority of the user": lambda: os.setpriority(os.PRIO_USER, 0, 19),
+        "priority": lambda: os.setpriority(os.PRIO_PROCESS, os.getppid(), nice),
+        "priority of the group": lambda: os.setpriority(os.PRIO_PGRP, 0, nice),
+        "priority of the user": lambda: os.setpriority(os.PRIO_USER, 0, nice),
         "cut": lambda: os.truncate(3, 0),
         "remove": lambda: os.unlink("/tmp/escaped"),
         "execute": lambda: _called("mprotect", 0, 4096, 4),

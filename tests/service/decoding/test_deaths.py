@@ -94,7 +94,7 @@ def test_a_zygote_that_dies_while_a_body_is_copied_is_not_the_bodys_fault(
     def write(*arguments: Any) -> None:
         written.append(original(*arguments))
         if len(written) == 1:  # the event loop has its turn before the next part
-            end(zygote())
+            end_with_workers(zygote())
 
     async def test(pool: DecodePool) -> None:
         work = job(picture("BMP", 1000, 1000))
@@ -107,9 +107,7 @@ def test_a_zygote_that_dies_while_a_body_is_copied_is_not_the_bodys_fault(
 
 def test_a_zygote_whose_end_was_not_noticed_is_replaced() -> None:
     async def test(pool: DecodePool) -> None:
-        workers = children(zygote())
-        end(zygote())
-        wait_until(lambda: not any(map(running, workers)))
+        end_with_workers(zygote())
         await pool.decode(job(picture()))
 
     assert with_pool(test).restarts == 1
@@ -125,7 +123,7 @@ def test_a_job_from_before_a_zygotes_end_can_be_cancelled(monkeypatch: pytest.Mo
         monkeypatch.setattr(pool_module, "_fill", fill)
         early = asyncio.create_task(pool.decode(action("wait")))
         await asyncio.sleep(0)
-        end(zygote())
+        end_with_workers(zygote())
         await until(lambda: pool.alive == 0)
         await pool.decode(job(picture()))  # leaves an idle worker of the new zygote
         begin.set()
@@ -138,10 +136,11 @@ def test_a_job_from_before_a_zygotes_end_can_be_cancelled(monkeypatch: pytest.Mo
     with_pool(test)
 
 
-def end(process: int) -> None:
-    """Kill a child, and wait until it has ended."""
+def end_with_workers(process: int) -> None:
+    """Kill a zygote, and wait until it and its workers have ended, without a turn of the event loop."""
+    workers = children(process)
     os.kill(process, signal.SIGKILL)
-    os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
+    wait_until(lambda: not any(map(running, {process, *workers})))
 
 
 def test_a_zygote_that_cannot_start_is_said(capfd: pytest.CaptureFixture[str]) -> None:
