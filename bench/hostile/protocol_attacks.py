@@ -11,16 +11,16 @@ from bench.hostile.pictures_attacks import Report, told
 from bench.hostile.target import AttackedService
 from bench.hostile.wire import Stream, WireAnswer, ask, connected, head
 
-RATE = 1_500_000  # bytes a second of the attack by chunks
+# Sizes of chunks in bytes, how many connections send them, and how many bytes a second all of these send together.
+CHUNKS = ((1, 4, 1_500_000), (1000, 12, 7_000_000))  # far too small, and the smallest that are allowed
 
 
-async def one_byte_chunks(target: AttackedService, seconds: float, _: bytes) -> Report:
-    """Send bodies in chunks of one byte, 1.5 MB/s in all."""
-    part = b"1\r\nx\r\n" * 5000
-    sent, end = 0, time.monotonic() + seconds
+async def small_chunks(target: AttackedService, seconds: float, _: bytes) -> Report:
+    """Send bodies in chunks that are too small, and in the smallest that are allowed."""
+    sent, end = {size: 0 for size, _, _ in CHUNKS}, time.monotonic() + seconds
 
-    async def client() -> None:
-        nonlocal sent
+    async def client(size: int, rate: float) -> None:
+        part = (b"%x\r\n%s\r\n" % (size, b"x" * size)) * max(1, 30_000 // size)
         while time.monotonic() < end:
             with suppress(OSError, TimeoutError):
                 async with connected(target.address) as (_, writer):
@@ -28,12 +28,13 @@ async def one_byte_chunks(target: AttackedService, seconds: float, _: bytes) -> 
                     while time.monotonic() < end:
                         writer.write(part)
                         await asyncio.wait_for(writer.drain(), max(0.1, end - time.monotonic()))
-                        sent += len(part)
-                        await asyncio.sleep(4 * len(part) / RATE)
+                        sent[size] += len(part)
+                        await asyncio.sleep(len(part) / rate)
             await asyncio.sleep(0.1)
 
-    await asyncio.gather(*(client() for _ in range(4)))
-    return f"{sent / 1e6:.1f} MB were taken"
+    clients = (client(size, rate / count) for size, count, rate in CHUNKS for _ in range(count))
+    await asyncio.gather(*clients)
+    return "taken: " + ", ".join(f"{count / 1e6:.1f} MB in chunks of {size}" for size, count in sent.items())
 
 
 async def form_charset(target: AttackedService, seconds: float, picture: bytes) -> Report:
