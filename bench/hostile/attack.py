@@ -39,6 +39,7 @@ _BOUND = {"queue_seconds": 4}
 ATTACKS = (
     Attack("webp", pictures_attacks.webp_bombs),
     Attack("tiff", pictures_attacks.tiff_strips),
+    Attack("parts", pictures_attacks.parts),
     Attack("chunks", protocol_attacks.small_chunks),
     Attack("charset", protocol_attacks.form_charset),
     Attack("leavers", pictures_attacks.leavers, others=4),

@@ -39,6 +39,16 @@ async def tiff_strips(target: AttackedService, seconds: float, _: bytes) -> Repo
     return await _waves(len(bodies), client, seconds)
 
 
+async def parts(target: AttackedService, seconds: float, _: bytes) -> Report:
+    """Let 10 clients send small files with as many strips, chunks, profiles and texts as are permitted, or more.
+
+    All but one are cut off within their pixels: they are decoded and then refused, so the device has no part in it.
+    """
+    bodies = [pictures.tiff_of_strips(10_000), pictures.png_of_bytes()[:-2000]]
+    bodies += [pictures.png_of_profiles()[:-20], pictures.png_of_newlines()[:-20]] * 4
+    return await _loops(len(bodies), lambda number: ask(target.address, "/segment", bodies[number]), seconds)
+
+
 async def leavers(target: AttackedService, seconds: float, picture: bytes) -> Report:
     """Let 20 clients send a JPEG of 49 megapixels and leave soon, again and again."""
     body = pictures.large_jpeg(picture)
