@@ -53,7 +53,7 @@ def _chunks(data: Bytes) -> Iterator[_Chunk]:
         if name == b"IEND":
             return
         at = end
-    raise CorruptImage(f"the PNG image has more than {MOST_CHUNKS} chunks; save it again")
+    raise CorruptImage(f"the PNG image has more than {MOST_CHUNKS} chunks besides its pixels; save it again")
 
 
 def _behind(data: Bytes, at: int) -> int:
