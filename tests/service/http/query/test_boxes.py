@@ -9,7 +9,6 @@ import pytest
 
 from model.config.categories import Category
 from service.engine.errors import ParameterError
-from service.http.query import boxes
 from service.http.query.boxes import MAX_BOXES, MAX_CHARACTERS, MAX_COMMAS, parse_boxes
 
 KNOWN = (Category(1, "disc"), Category(2, "a, [b"))
@@ -31,7 +30,7 @@ def test_what_is_too_large_never_becomes_objects(monkeypatch: pytest.MonkeyPatch
     def loads(_: str) -> Never:
         raise AssertionError("it was parsed")
 
-    monkeypatch.setattr(boxes.json, "loads", loads)
+    monkeypatch.setattr(json, "loads", loads)
     with pytest.raises(ParameterError, match=f"at most {MAX_BOXES} are allowed") as caught:
         parse_boxes(text, KNOWN)
     assert len(str(caught.value)) < 200
