@@ -75,7 +75,7 @@ def test_memory_is_counted_with_and_without_a_cage() -> None:
 
 def test_each_attack_has_a_row() -> None:
     names = [attack.name for attack in ATTACKS]
-    assert len(names) == len(set(names)) == 13
+    assert len(names) == len(set(names)) == 14
     harm = Harm("x", True, 1, 2_000_000_000, 0.2, math.inf, 0.5, 1, 2, 0.9, "much")
     shown = row(harm)
     assert len(shown) == len(HEADER) + 2

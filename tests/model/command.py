@@ -39,7 +39,9 @@ def run(*arguments: object) -> Ended:
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
-        sys.modules.pop("model.__main__", None)  # another test may have imported it, about which runpy would warn
+        sys.modules.pop(
+            "model.__main__", None
+        )  # another test may have imported it, about which runpy would warn
         try:
             runpy.run_module("model", run_name="__main__")
         except SystemExit as ended:

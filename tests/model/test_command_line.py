@@ -54,9 +54,7 @@ def test_an_expected_error_is_its_message(
     assert not list(temporary.iterdir())
 
 
-def test_a_file_s_error_is_said_in_words(
-    temporary: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_s_error_is_said_in_words(temporary: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(FileNotFoundError) as missing:
         (temporary / "a.json").read_text()
     assert said(missing.value, capsys, 2) == f"error: {temporary / 'a.json'}: no such file or directory"

@@ -89,7 +89,7 @@ def test_a_service_without_memory_is_unready_until_it_has_some(
         wait_for(lambda: client.get("/readyz").is_success)
         with monkeypatch.context() as patch:
             patch.setattr(Engine, "answer", fail)
-            patch.setattr(Engine, "warm_up", fail)
+            patch.setattr(Engine, "try_golden", fail)
             for _ in range(FAILURES):
                 answered = client.post("/segment", content=encoded(picture()), headers=PNG)
                 assert (answered.status_code, answered.headers["retry-after"]) == (503, "5")
