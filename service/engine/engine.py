@@ -172,7 +172,7 @@ class Engine:
         try:
             async with (
                 asyncio.timeout_at(request.deadline),
-                gate.place(request.due, need, lambda: scheduler.may_decode(request.due)),
+                gate.place(request.due, need, lambda: scheduler.may_decode(request.due, job.seconds)),
             ):
                 begun = loop.time()
                 with scheduler.expected():

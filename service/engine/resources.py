@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 
 from service.decoding.decoder import Decoder
 from service.engine.device.batching import BatchLimits
-from service.engine.device.scheduler import Scheduler
+from service.engine.device.scheduler import LONG_DECODE, Scheduler
 from service.engine.memory import QuietMemory
 from service.engine.queue.admission import Admission
 from service.engine.queue.budget import Budget
 from service.engine.queue.gate import Gate
 from service.engine.workers import Workers
 
-LONG_DECODE = 0.25  # seconds; a normal photograph takes a tenth of it
-LONG_ENCODE = 0.1
+LONG_ENCODE = 0.1  # seconds
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ from service.engine.queue.budget import Budget
 from service.engine.request import Request, Stage
 
 RESTARTS = 1
+LONG_DECODE = 0.25  # seconds; a normal photograph takes a tenth of it
+EARLY = (
+    4.0  # times its seconds that an image which takes long is decoded before its turn: its priority is low
+)
 URGENT = -math.inf  # due before all other requests
 _log = logging.getLogger(__name__)
 
@@ -64,8 +68,17 @@ class Scheduler:
             stage: sum(request.model == model for request in requests) for stage, requests in stages.items()
         }
 
-    def may_decode(self, due: float) -> bool:
-        """Return whether the turn of a request that is due then is near, so that its image should be decoded."""
+    def may_decode(self, due: float, seconds: float) -> bool:
+        """Return whether it is time to decode an image that takes so many seconds, of a request that is due then.
+
+        Few images are decoded before their turn, because clients may leave. One that takes long is not decoded while
+        the device works for requests that are due earlier, until it is itself due soon.
+        """
+        now = asyncio.get_running_loop().time()
+        if seconds >= LONG_DECODE and due - now > EARLY * seconds:
+            inside = (*self._waiting, *self._passing, *self._refining)
+            if any(request.due <= due for request in inside):
+                return False
         return sum(request.due <= due for request in self._waiting) < self._limits.ahead
 
     @contextmanager
@@ -147,6 +160,7 @@ class Scheduler:
             now = loop.time()
             if self._next_batch(now):
                 return
+            self._taken()  # the device is free, so that images which take long may be decoded
             left = batch_deadline(self._waiting, self._limits) - now if self._waiting else math.inf
             try:  # beyond its deadline there is a batch, but no memory for it: until somebody gives some back
                 await asyncio.wait_for(self._changed.wait(), left if 0 < left < math.inf else None)

@@ -326,9 +326,37 @@ def test_few_images_are_decoded_before_their_turn() -> None:
         now = asyncio.get_running_loop().time()
         waiting = submitted(scheduler, asked("a", cost=1), asked("b", cost=2))
         await queued(scheduler, 2)
-        assert [scheduler.may_decode(now + 8 * cost) for cost in (0.5, 1.5, 3)] == [True, True, False]
+        assert [scheduler.may_decode(now + 8 * cost, 0) for cost in (0.5, 1.5, 3)] == [True, True, False]
         model.pass_gate.set()
         await asyncio.gather(*first, *waiting)
-        assert scheduler.may_decode(FOREVER)
+        assert scheduler.may_decode(FOREVER, 0)
 
     play(scenario, model := FakeModel(), closed=["pass"], ahead=2)
+
+
+def test_an_image_that_takes_long_is_decoded_when_it_is_due_soon_or_the_device_is_free() -> None:
+    async def scenario(scheduler: Scheduler) -> None:
+        now = asyncio.get_running_loop().time()
+        assert scheduler.may_decode(now + FOREVER, 1.0)
+        first = submitted(scheduler, asked("first"))
+        await until(lambda: model.passes)
+        assert not scheduler.may_decode(now + FOREVER, 1.0)
+        assert scheduler.may_decode(now + FOREVER, 0.1)  # a short one
+        assert scheduler.may_decode(now + 3.0, 1.0)  # due soon
+        assert scheduler.may_decode(now - 1.0, 1.0)  # due before what is inside
+        model.pass_gate.set()
+        await asyncio.gather(*first)
+        assert scheduler.may_decode(now + FOREVER, 1.0)
+
+    play(scenario, model := FakeModel(), closed=["pass"])
+
+
+def test_images_that_wait_are_looked_at_when_the_device_is_free_again() -> None:
+    async def scenario(scheduler: Scheduler) -> None:
+        allowed: list[bool] = []
+        scheduler._taken = lambda: allowed.append(scheduler.may_decode(2 * FOREVER, 1.0))
+        with pytest.raises(ValueError, match="bad request"):
+            await scheduler.submit(asked("bad"))
+        await until(lambda: allowed and allowed[-1])
+
+    play(scenario, FakeModel())
