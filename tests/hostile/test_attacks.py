@@ -1,6 +1,6 @@
 """Attacks on a real server under 4 GB: it lives, and others hardly notice. `python -m bench.hostile` runs the same.
 
-Each attack has a server of its own, which takes most of a minute. The limits are those of issue 17.
+Each attack has a server of its own, which takes most of a minute. The limits are those that docs/security.md names.
 """
 
 from __future__ import annotations
