@@ -53,14 +53,6 @@ def painted(pixels: NDArray[np.uint8], labels: NDArray[np.uint8], palette: Seque
     return Image.fromarray((pixels * (1 - share) + colours[labels] * share).astype(np.uint8))
 
 
-def palette_image(labels: NDArray[np.uint8], palette: Sequence[Colour]) -> Image.Image:
-    """Return a label map [H, W] as a palette image whose indices are the labels; those beyond the palette are black."""
-    image = Image.fromarray(labels).convert("P")
-    colours = [part for colour in palette for part in colour]
-    image.putpalette(colours + [0] * (3 * 256 - len(colours)))
-    return image
-
-
 def _paint(canvas: NDArray[np.uint8], crop: Crop, shade: Colour, thickness: int) -> None:
     height, width = crop.bitmap.shape
     part = canvas[crop.top : crop.top + height, crop.left : crop.left + width]

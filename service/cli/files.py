@@ -11,9 +11,8 @@ from typing import Any
 from PIL import Image
 
 from model.errors import UserError
+from model.predict.suffixes import IMAGE_SUFFIXES, is_listed
 from service.output.format import Format
-
-SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"))
 
 
 class NotListed(UserError):
@@ -41,9 +40,9 @@ class ImageFile:
 
 def images_in(folder: Path) -> list[Path]:
     """Return the folder's images, chosen by suffix, in the order of their names. Raises UserError if there is none."""
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    files = sorted(file for file in folder.iterdir() if is_listed(file) and file.is_file())
     if not files:
-        raise UserError(f"{folder} has no images ({', '.join(sorted(SUFFIXES))})")
+        raise UserError(f"{folder} has no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return files
 
 
@@ -96,7 +95,7 @@ def check_out(out: Path, format: Format, name: str) -> None:
             f"--out {out} is a folder: name a file in it, such as {out / f'answer{format.suffix}'}"
         )
     suffix = out.suffix.lower()
-    picture = suffix in SUFFIXES or suffix in Image.registered_extensions()
+    picture = suffix in IMAGE_SUFFIXES or suffix in Image.registered_extensions()
     if format.is_json and picture:
         raise UserError(
             f"--out {out} is a picture's name, but format {name} is JSON: name it .json, ask for --format png "

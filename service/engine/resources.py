@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass, field
 
 from service.decoding.decoder import Decoder
+from service.decoding.job import LARGE_SECONDS
 from service.engine.device.batching import BatchLimits
-from service.engine.device.scheduler import LONG_DECODE, Scheduler
+from service.engine.device.scheduler import Scheduler
 from service.engine.memory import QuietMemory
 from service.engine.queue.admission import Admission
 from service.engine.queue.budget import Budget
@@ -48,7 +49,7 @@ class Resources:
 def share(workers: Workers, decoder: Decoder, limits: Limits) -> Resources:
     """Return the resources of a service."""
     batching, render_memory = limits.batching, Budget(limits.render_bytes)
-    decoding = Gate(workers.pool_size, Budget(limits.decode_bytes), LONG_DECODE)
+    decoding = Gate(workers.pool_size, Budget(limits.decode_bytes), LARGE_SECONDS)
     scheduler = Scheduler(workers.device, batching, render_memory, taken=decoding.update)
     return Resources(
         workers=workers,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from model.pointrend.levels import COARSEST
+from service.decoding.job import LARGE_SECONDS
 from service.engine.device.batching import Batch, BatchLimits, batch_deadline, form_batch
 from service.engine.device.device import Device
 from service.engine.device.model_worker import DeviceModel, ModelWorker, fail, unfinished
@@ -24,7 +25,6 @@ from service.engine.queue.budget import Budget
 from service.engine.request import Request, Stage
 
 RESTARTS = 1
-LONG_DECODE = 0.25  # seconds; a normal photograph takes a tenth of it
 EARLY = (
     4.0  # times its seconds that an image which takes long is decoded before its turn: its priority is low
 )
@@ -75,7 +75,7 @@ class Scheduler:
         the device works for requests that are due earlier, until it is itself due soon.
         """
         now = asyncio.get_running_loop().time()
-        if seconds >= LONG_DECODE and due - now > EARLY * seconds:
+        if seconds > LARGE_SECONDS and due - now > EARLY * seconds:
             inside = (*self._waiting, *self._passing, *self._refining)
             if any(request.due <= due for request in inside):
                 return False

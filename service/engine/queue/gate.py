@@ -94,7 +94,7 @@ class Gate:
         return not self._is_long(waiter) or self._running_long < max(1, self._places - 1)
 
     def _is_long(self, waiter: _Waiter) -> bool:
-        return waiter.need.seconds >= self._long_seconds
+        return waiter.need.seconds > self._long_seconds
 
     def _count(self, waiter: _Waiter, sign: int) -> None:
         self._running += sign

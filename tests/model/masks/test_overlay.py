@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from model.masks.overlay import OPACITY, Layer, colour, draw, painted, palette_image
+from model.masks.overlay import OPACITY, Layer, colour, draw, painted
 from model.masks.paste import Crop
 
 
@@ -49,14 +49,6 @@ def test_nothing_and_hardly_anything() -> None:
     layers = [Layer(empty, "a"), Layer(hollow, "b")]
     assert (np.asarray(draw(picture(), layers)) == picture()).all()
     assert draw(picture(1, 1), [Layer(square(0, 0, 1), "pixel")]).size == (1, 1)
-
-
-def test_a_label_map_has_the_colours_of_its_classes() -> None:
-    labels = np.array([[0, 1], [2, 255]], np.uint8)
-    painted = palette_image(labels, [(1, 2, 3), (250, 0, 0), (0, 9, 0)])
-    assert painted.mode == "P"
-    np.testing.assert_array_equal(np.asarray(painted), labels)
-    assert np.asarray(painted.convert("RGB")).tolist() == [[[1, 2, 3], [250, 0, 0]], [[0, 9, 0], [0, 0, 0]]]
 
 
 def test_a_picture_under_its_label_map() -> None:

@@ -12,7 +12,6 @@ from PIL import Image
 
 from model.config.categories import Category
 from model.masks import rle
-from model.masks.overlay import palette_image
 from model.masks.palette import VOID, default_palette
 from model.masks.paste import Crop
 from service.cli.legend import with_legend
@@ -71,6 +70,13 @@ def test_an_image_of_nothing_stays_as_it_is() -> None:
     assert np.array_equal(pixels_of(drawn(PIXELS, b'{"segments": []}', STREET)), PIXELS)
 
 
+def palette_image(labels: NDArray[np.uint8]) -> Image.Image:
+    """A label map as a palette image whose indices are the labels."""
+    image = Image.fromarray(labels).convert("P")
+    image.putpalette([part for colour in STREET.palette for part in colour])
+    return image
+
+
 def test_label_maps_of_every_format_are_drawn_alike_with_a_legend() -> None:
     labels = np.full((HEIGHT, WIDTH), VOID, np.uint8)
     labels[rle.decode(rle.encode(ring(), WIDTH, HEIGHT), WIDTH, HEIGHT)] = 0
@@ -81,8 +87,8 @@ def test_label_maps_of_every_format_are_drawn_alike_with_a_legend() -> None:
         pixels_of(drawn(PIXELS, answer, STREET))
         for answer in (
             as_json,
-            encoded(palette_image(labels, STREET.palette)),
-            encoded(palette_image(finer, STREET.palette)),
+            encoded(palette_image(labels)),
+            encoded(palette_image(finer)),
         )
     ]
     for picture in pictures:

@@ -75,7 +75,7 @@ def test_the_first_that_is_due_is_the_next() -> None:
 def test_long_work_leaves_a_place_to_short_work() -> None:
     async def scenario(works: Works) -> None:
         for name in ("long", "longer"):
-            await works.ask(name, need=Need(seconds=1))
+            await works.ask(name, need=Need(seconds=1.1))
         assert works.begun == ["long"]
         await works.ask("short", need=Need(seconds=0.9))
         assert works.begun == ["long", "short"]
