@@ -73,7 +73,8 @@ def test_an_image_of_nothing_stays_as_it_is() -> None:
 def palette_image(labels: NDArray[np.uint8]) -> Image.Image:
     """A label map as a palette image whose indices are the labels."""
     image = Image.fromarray(labels).convert("P")
-    image.putpalette([part for colour in STREET.palette for part in colour])
+    colours = [part for colour in STREET.palette for part in colour]
+    image.putpalette(colours + [0] * (3 * 256 - len(colours)))
     return image
 
 
