@@ -23,6 +23,10 @@ from service.decoding.pool import DecodePool
 PATIENCE = 30.0  # seconds, after which something will never happen
 SCRIPTED = "tests.service.decoding.decoders:scripted"
 
+OTHERS: frozenset[int] = (
+    frozenset()
+)  # processes that ran before the test, of servers that tests share (conftest.py)
+
 
 def picture(name: str = "JPEG", height: int = 60, width: int = 80, **options: Any) -> bytes:
     """Return a file in a format."""
@@ -93,13 +97,13 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def children(process: int | None = None) -> set[int]:
-    """Return the processes that a process (this one, if absent) has started and that still run."""
+    """Return the processes that a process has started and that still run; of this one, if absent, those of the test."""
     parent = os.getpid() if process is None else process
     found = set()
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and _status(int(folder.name))[1:] == [str(parent)]:
             found.add(int(folder.name))
-    return found
+    return found - OTHERS
 
 
 def running(process: int) -> bool:
