@@ -89,14 +89,16 @@ def _rows(name: str, each: int = 1, after: int = 0) -> Axes:
     return {f"{name}.weight": axis, f"{name}.bias": axis}
 
 
-def _point_axes(name: str, head: PointHead, class_agnostic: bool) -> Axes:
+def _point_axes(name: str, head: PointHead, class_agnostic: bool, context: int = 0) -> Axes:
     """Return the axes of a point head whose tensors begin with `name`."""
     predictor = {} if class_agnostic else _rows(f"{name}.predictor")
     widths = [head.fine_channels, *[head.dim] * (len(head.fc) - 1)]
     seeing = widths if head.coarse_each_layer else widths[:1]
-    axes: Axes = {f"{name}.fc.{i}.weight": {1: ClassAxis(before=width)} for i, width in enumerate(seeing)}
+    axes: Axes = {
+        f"{name}.fc.{i}.weight": {1: ClassAxis(before=width, after=context)} for i, width in enumerate(seeing)
+    }
     if head.coarse_each_layer:
-        columns = {1: ClassAxis(before=head.dim)}
+        columns = {1: ClassAxis(before=head.dim, after=context)}
         predictor[f"{name}.predictor.weight"] = predictor.get(f"{name}.predictor.weight", {}) | columns
     return axes | predictor
 
@@ -106,8 +108,9 @@ def _instance_axes(network: MaskRCNN) -> Axes:
     axes = _rows("box_head.cls_score", after=1) | _rows("box_head.bbox_pred", each=4)
     mask, point = network.config.mask, network.point_head
     if isinstance(mask, PointRendConfig) and point is not None:
-        axes |= _rows("mask_head.coarse.prediction", each=mask.side**2)
-        return axes | _point_axes("mask_head.point", point, mask.class_agnostic)
+        cells = mask.side**2
+        axes |= _rows("mask_head.coarse.prediction", each=cells, after=mask.context * cells)
+        return axes | _point_axes("mask_head.point", point, mask.class_agnostic, mask.context)
     return axes if mask.class_agnostic else axes | _rows("mask_head.predictor")
 
 

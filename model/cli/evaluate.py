@@ -40,6 +40,13 @@ def evaluate(
         Path | None, typer.Option(help="JSON file for the metrics (null: not measured) and the results.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images (a quick look).")] = None,
+    true_boxes: Annotated[
+        bool, typer.Option("--true-boxes", help="Masks in the annotated boxes: AP, IoU and boundary IoU.")
+    ] = False,
+    one_class: Annotated[
+        bool,
+        typer.Option("--one-class", help="All categories count as the only class of the checkpoint."),
+    ] = False,
     change: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change a part of the network, such as preprocessing.short_edge=448."),
@@ -58,8 +65,14 @@ def evaluate(
         raise UserError("give either --checkpoint or --results")
     if preset and config:
         raise UserError("give --preset or --config, not both")
-    if results is not None and (preset or config or limit or change):
-        raise UserError("--preset, --config, --limit and --set go with --checkpoint, not with --results")
+    if results is not None and (preset or config or limit or change or true_boxes or one_class):
+        raise UserError(
+            "--preset, --config, --limit, --true-boxes, --one-class and --set go with --checkpoint, not with --results"
+        )
+    if true_boxes and one_class:
+        raise UserError(
+            "give --true-boxes or --one-class, not both: a checkpoint of one class takes all boxes"
+        )
     if out is not None:
         check_output(out)
     if results is not None:
@@ -70,7 +83,12 @@ def evaluate(
         opened = open_named(checkpoint, preset, config)
         opened = dataclasses.replace(opened, config=changed(opened.config, change or []))
         settings = EvaluationSettings(
-            resolution, points, limit, notify=lambda remark: print(remark, file=sys.stderr)
+            resolution,
+            points,
+            limit,
+            true_boxes=true_boxes,
+            one_class=one_class,
+            notify=lambda remark: print(remark, file=sys.stderr),
         )
         report = run(opened, data, images, settings)
     print(report.text)

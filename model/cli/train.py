@@ -71,6 +71,10 @@ def train(
     start_from: Annotated[
         Path | None, typer.Option(help="A checkpoint, also the reference's: what fits of it is the start.")
     ] = None,
+    one_class: Annotated[
+        str | None,
+        typer.Option(help="Train one class of this name, whatever the categories of the COCO files are."),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from --out's last state.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 1,
 ) -> None:
@@ -91,9 +95,8 @@ def train(
     config, recipe = _plan(preset, given, change or [])
     check_folder(out)
     torch.manual_seed(seed)  # of the network's random weights
-    task = open_task(
-        config, recipe, TrainingFiles(list(zip(data, images, strict=True)), val_data, val_images)
-    )
+    files = TrainingFiles(list(zip(data, images, strict=True)), val_data, val_images, one_class)
+    task = open_task(config, recipe, files)
     notes = {"data": ", ".join(file.name for file in data), "command": strip_paths(sys.argv[1:])}
     with Process.join() as process:
         started = _initialise(task, backbone_weights, start_from, process)

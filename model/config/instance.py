@@ -50,6 +50,7 @@ class PointRendConfig:
     num_point_fc: int = 3
     coarse_each_layer: bool = True
     class_agnostic: bool = False
+    context: int = 0  # channels that the coarse head predicts beside the masks, for the point head alone
 
 
 @dataclass(frozen=True)

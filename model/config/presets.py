@@ -34,6 +34,14 @@ _PEOPLE = MaskRCNNConfig(
     preprocessing=Preprocessing("RGB", (127.0,) * 3, (128.0,) * 3, short_edge=512, long_edge=640),
     mask_score=True,
 )
+# Objects of any kind and any form, in boxes that somebody gives.
+_ANYTHING = dataclasses.replace(
+    _PEOPLE,
+    backbone=TimmConfig("tf_efficientnet_lite0", freeze_at=3),
+    rpn=RPNConfig(anchor_sizes=(20, 40, 80, 160, 320), pre_nms=500, post_nms=250),
+    mask=PointRendConfig(conv_dim=64, fc_dim=768, point_dim=128, context=15),
+    preprocessing=dataclasses.replace(_PEOPLE.preprocessing, short_edge=512, long_edge=704),
+)
 _POINTREND = {
     "pointrend_rcnn_r50_fpn": MaskRCNNConfig(ResNetConfig(50)),
     "pointrend_rcnn_r101_fpn": MaskRCNNConfig(ResNetConfig(101)),
@@ -43,7 +51,7 @@ _POINTREND = {
     ),
     "people": _PEOPLE,
 }
-# Every PointRend preset has a twin with the baseline's mask head.
+# Every one of them has a twin with the baseline's mask head.
 _BASELINES = {
     name.replace("pointrend_rcnn", "mask_rcnn")
     if name != "people"
@@ -74,7 +82,9 @@ _SEMANTIC = {
     "street_deeplab_os8": _street(_OS8),
     "street_deeplab_os16_pointrend": _street(_OS16, _STREET_POINT),
 }
-PRESETS: Mapping[str, NetworkConfig] = MappingProxyType({**_POINTREND, **_BASELINES, **_SEMANTIC})
+PRESETS: Mapping[str, NetworkConfig] = MappingProxyType(
+    {**_POINTREND, **_BASELINES, "anything": _ANYTHING, **_SEMANTIC}
+)
 _CITYSCAPES = {"instance": CITYSCAPES, "semantic": CITYSCAPES_LABELS}
 
 

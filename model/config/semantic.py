@@ -54,6 +54,10 @@ class SemanticPointConfig:
     def class_agnostic(self) -> bool:
         return False
 
+    @property
+    def context(self) -> int:
+        return 0
+
 
 @dataclass(frozen=True)
 class SemanticConfig:

@@ -119,7 +119,9 @@ class Augmentation:
         """Draw a view of an image of this size."""
         w, h, x, y = width, height, 0, 0
         if rng.random() < self.crop:
-            w, h = (max(1, round(side * rng.uniform(self.crop_least, 1))) for side in (width, height))
+            # The crop has the image's shape, so that batches of like images need little padding.
+            share = rng.uniform(self.crop_least, 1)
+            w, h = (max(1, round(side * share)) for side in (width, height))
             x, y = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
         short_edge = self.short_edges[rng.integers(len(self.short_edges))]
         size = resized_size(h, w, min(short_edge, round(self.enlarge * min(h, w))), self.long_edge)

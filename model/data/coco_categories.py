@@ -69,6 +69,15 @@ def without_unused(datasets: Sequence[CocoDataset]) -> tuple[list[CocoDataset], 
     return kept, dropped
 
 
+def as_one_class(dataset: CocoDataset, name: str) -> CocoDataset:
+    """Return a data set all of whose categories are one."""
+    records = tuple(
+        replace(record, annotations=tuple(replace(a, category=0) for a in record.annotations))
+        for record in dataset.records
+    )
+    return replace(dataset, categories=(Category(1, name),), records=records, unused=frozenset())
+
+
 def _of_categories(dataset: CocoDataset, wanted: Collection[Category]) -> CocoDataset:
     """Return a data set with the wanted ones of its categories; no instance may be of another."""
     categories = tuple(category for category in dataset.categories if category in wanted)

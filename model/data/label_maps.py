@@ -1,8 +1,8 @@
 """Images with label maps, read and checked.
 
 A data set is a JSON file that says what pixel values mean (model/data/labelling.py) and a folder of pairs of the same
-name, `images/a.jpg` (or another suffix of pictures) and `labels/a.png`. A label map is a PNG of one channel, of its
-image's size.
+name, `images/a.jpg` (or another suffix of pictures) and `labels/a.png`. A label map is a PNG of one channel, or of
+several that are equal, of its image's size.
 
 H, W image size
 """
@@ -30,6 +30,7 @@ _LABELS = frozenset((".png",))
 _PNG = b"\x89PNG\r\n\x1a\n"
 _DEPTH = 24  # where the first chunk of a PNG file, its header, says how many bits a sample has
 _CHANNELS = ("1", "L", "P", "I;16")  # Pillow's names of pixels with one channel
+_SEVERAL_CHANNELS = ("LA", "RGB", "RGBA")
 _LISTED = 10  # problems in one error message
 
 
@@ -132,7 +133,9 @@ def read_values(path: Path) -> Pixels:
             mode, values = file.mode, np.asarray(file)
     except Exception as error:  # Pillow raises nearly anything at a damaged file
         raise DataError(f"{path} cannot be decoded, it is damaged or not complete") from error
-    if mode not in _CHANNELS:
+    if mode in _SEVERAL_CHANNELS and data[_DEPTH] == 8 and _is_grey(values):
+        values = values[..., 0]
+    elif mode not in _CHANNELS:
         hint = "; are these colours instead of class ids?" if mode in ("RGB", "RGBA") else ""
         raise DataError(f"{path}: expected one channel of class ids, it is of mode {mode}{hint}")
     if mode == "L":
@@ -140,6 +143,13 @@ def read_values(path: Path) -> Pixels:
     if values.max(initial=0) > 255:
         raise DataError(f"{path}: class ids are 0 to 255, but one of its pixel values is {values.max()}")
     return values.astype(np.uint8)
+
+
+def _is_grey(values: Pixels) -> bool:
+    """Return whether all pixels [H, W, channels] have equal colour channels and are opaque: many tools save ids so."""
+    colours = 3 if values.shape[2] >= 3 else 1
+    equal = (values[..., 1:colours] == values[..., :1]).all()
+    return bool(equal and (values[..., colours:] == 255).all())
 
 
 def _check_pair(pair: Pair) -> None:

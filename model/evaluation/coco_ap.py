@@ -39,11 +39,14 @@ def average_precision(
     results: Sequence[Mapping[str, Any]],
     category_ids: Collection[int] | None = None,
     image_ids: Collection[int] | None = None,
+    *,
+    one_class: bool = False,
 ) -> dict[str, float]:
     """Return average precision, 0 to 1, under "box/AP", "mask/APl", "boundary/AP50" and so on.
 
     `results` are COCO results: image_id, category_id, bbox [x, y, w, h], score, segmentation; those without
-    a segmentation count as boxes only. `category_ids` and `image_ids` limit what is measured. Images with any
+    a segmentation count as boxes only. `category_ids` and `image_ids` limit what is measured. With `one_class` all
+    annotations are of the results' only category (see `Truth.as_one_class`). Images with any
     annotation that has no segmentation are left out for masks and boundaries. A metric for which there is no
     ground truth (such as APs without small objects) is NaN, and so are those of masks and boundaries when no
     result has a segmentation.
@@ -51,6 +54,7 @@ def average_precision(
     Raises DataError that names the first result or annotation that cannot be used.
     """
     truth = read_truth(annotations)
+    truth = truth.as_one_class() if one_class else truth
     truth.check_measurable(annotations)
     sizes = truth.sizes
     if image_ids is not None:

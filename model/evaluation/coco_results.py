@@ -1,4 +1,4 @@
-"""Lists of COCO results: read from files, and checked against the data that they are to be measured on."""
+"""Lists of COCO results: made of masks, read from files, checked against the data that they are measured on."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 
 from pycocotools import mask as rle_codec
 
+from model.config.categories import Category
 from model.data import coco_segmentation as segmentation
 from model.data.fields import DataError, are_finite, read_json, whole, whole_numbers
-from model.masks.rle import decompress
+from model.masks import rle
+from model.predict.instance import Mask
 
 _SHOWN = 80  # characters of a value in a message
 Sizes = Mapping[int, list[int]]  # height and width, by the image's id
@@ -33,6 +35,19 @@ class CocoResults:
             "category_ids": self.category_ids,
             "results": self.entries,
         }
+
+
+def coco_result(mask: Mask, category: Category, image_id: int, width: int, height: int) -> dict[str, Any]:
+    """Return one entry of a COCO results list for a mask of a width×height image."""
+    counts = rle.encode(mask.crop(width, height), width, height)
+    x0, y0, x1, y1 = mask.box.tolist()
+    return {
+        "image_id": image_id,
+        "category_id": category.id,
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "score": mask.score,
+        "segmentation": {"size": [height, width], "counts": rle.compress(counts)},
+    }
 
 
 def read_results(path: Path) -> CocoResults:
@@ -106,7 +121,7 @@ def _compressed(given: Any, size: list[int]) -> dict[str, Any] | None:
 
 def _is_rle(given: Any, size: list[int]) -> bool:
     try:
-        counts = decompress(given["counts"])
+        counts = rle.decompress(given["counts"])
         return bool(given["size"] == size and counts.sum() == math.prod(size))
     except (AttributeError, KeyError, TypeError, ValueError):
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,12 @@ class Truth:
             raise DataError(
                 f"{path}: there is nothing to measure, all annotations are crowds ({count}); {NO_CROWDS}"
             )
+
+    def as_one_class(self) -> Truth:
+        """Return the same with all annotations of one category, as `coco_categories.as_one_class` numbers it."""
+        return replace(
+            self, category_ids=[1], annotations=[{**a, "category_id": 1} for a in self.annotations]
+        )
 
 
 def read_truth(path: Path) -> Truth:

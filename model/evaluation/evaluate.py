@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from model.checkpoints.checkpoint import Checkpoint
+from model.errors import UserError
 from model.evaluation.instance import evaluate_instances
 from model.evaluation.label_maps import evaluate_label_maps
 from model.evaluation.report import Report
@@ -22,6 +23,8 @@ _EVALUATIONS: Mapping[str, Callable[[Any, Path, Path, EvaluationSettings], Repor
 def evaluate(checkpoint: Checkpoint, data: Path, images: Path, settings: EvaluationSettings) -> Report:
     """Run a checkpoint on data of its task at its own inference settings, and return how good it is.
 
-    Raises DataError if the data cannot be used or are of other classes, ValueError for impossible settings.
+    Raises DataError if the data cannot be used or are of other classes, UserError for impossible settings.
     """
+    if checkpoint.config.task != "instance" and (settings.true_boxes or settings.one_class):
+        raise UserError("--true-boxes and --one-class are for models of instances: label maps have no boxes")
     return _EVALUATIONS[checkpoint.config.task](checkpoint, data, images, settings)

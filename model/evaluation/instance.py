@@ -12,16 +12,18 @@ from model.checkpoints.eager import eager_predictor
 from model.config.categories import Category
 from model.config.instance import MaskRCNNConfig
 from model.data.coco import CocoDataset, load_coco, read_image
+from model.data.coco_categories import as_one_class
 from model.data.coco_records import why_nothing
 from model.data.fields import DataError
+from model.errors import UserError
 from model.evaluation.coco_ap import average_precision
-from model.evaluation.coco_results import CocoResults, read_results
+from model.evaluation.coco_results import CocoResults, coco_result, read_results
 from model.evaluation.report import Report, shown
 from model.evaluation.settings import EvaluationSettings
+from model.evaluation.true_boxes import measure_in_true_boxes
 from model.predict.instance import (
     InstanceOptions,
     InstancePredictor,
-    coco_result,
     parse_resolution,
 )
 from model.predict.predictor import parse_points
@@ -44,11 +46,35 @@ def evaluate_instances(
     for remark in dataset.remarks:
         settings.notify(f"warning: {remark}")
     check_measurable(data, dataset)
+    if settings.true_boxes:
+        known = classes_of_boxes(checkpoint, dataset)
+        predictor = eager_predictor(checkpoint)
+        metrics, results = measure_in_true_boxes(predictor, data, dataset, known, options, settings.limit)
+        return Report(metrics, table(metrics), {"results": results})
+    if settings.one_class:
+        dataset = as_one_class(dataset, _only_class(checkpoint))
     classes = match_classes(checkpoint, dataset.categories, dataset.unused)
     if set(dataset.categories) - dataset.unused - set(classes.values()):
         names = listed(tuple(classes.values()))
         settings.notify(f"measured are only the categories that the checkpoint knows: {names}")
-    return report(data, predict(checkpoint, dataset, classes, options, settings.limit))
+    found = predict(checkpoint, dataset, classes, options, settings.limit)
+    return report(data, found, one_class=settings.one_class)
+
+
+def classes_of_boxes(checkpoint: Checkpoint[MaskRCNNConfig], dataset: CocoDataset) -> dict[Category, int]:
+    """Return the checkpoint's class for each category of boxes that it is given: its only one, or that of the name."""
+    if len(checkpoint.categories) == 1:
+        return dict.fromkeys(dataset.categories, 0)
+    found = match_classes(checkpoint, dataset.categories, dataset.unused)
+    return {category: i for i, category in found.items()}
+
+
+def _only_class(checkpoint: Checkpoint[MaskRCNNConfig]) -> str:
+    if len(checkpoint.categories) > 1:
+        raise UserError(
+            f"--one-class is for a checkpoint of one class, this one has {len(checkpoint.categories)}"
+        )
+    return checkpoint.categories[0].name
 
 
 def evaluate_results(results: Path, data: Path) -> Report:
@@ -56,11 +82,18 @@ def evaluate_results(results: Path, data: Path) -> Report:
     return report(data, read_results(results))
 
 
-def report(data: Path, results: CocoResults) -> Report:
-    """Return the report of results on a COCO file."""
-    metrics = average_precision(data, results.entries, results.category_ids, results.image_ids)
-    text = "\n".join(f"{name:16} {shown(value)}" for name, value in metrics.items())
-    return Report(metrics, text, results.details())
+def report(data: Path, results: CocoResults, *, one_class: bool = False) -> Report:
+    """Return the report of results on a COCO file, whose categories may count as one."""
+    metrics = average_precision(
+        data, results.entries, results.category_ids, results.image_ids, one_class=one_class
+    )
+    return Report(metrics, table(metrics), results.details())
+
+
+def table(metrics: Mapping[str, float]) -> str:
+    """Return metrics as lines of names and values."""
+    width = max(16, *map(len, metrics))
+    return "\n".join(f"{name:{width}} {shown(value)}" for name, value in metrics.items())
 
 
 def check_measurable(data: Path, dataset: CocoDataset) -> None:

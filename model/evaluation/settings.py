@@ -17,4 +17,6 @@ class EvaluationSettings:
     resolution: str = "native"
     points: str = "auto"
     limit: int | None = None  # only the first images
+    true_boxes: bool = False  # of instances: masks are predicted in the annotated boxes
+    one_class: bool = False  # of instances: all categories count as the checkpoint's only class
     notify: Callable[[str], None] = _ignore  # takes remarks, before anything is run

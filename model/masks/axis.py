@@ -20,22 +20,36 @@ class Axis:
     low: np.float32  # ends of the box
     high: np.float32
 
-    def places(self, first: int, last: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Return of the crop's pixels first…last - 1 the cell at or before the centre, and the next cell's weight.
+    def places(
+        self, first: int, last: int, offset: np.float32 | NDArray[np.float32] = _HALF
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Return of the crop's pixels first…last - 1 the cell at or before a place, and the next cell's weight.
 
-        Cells are those of the mask with a rim of zeros around it, so 0…side.
+        The place is the pixel's centre unless another offset from its left or upper edge is given, or an array of
+        offsets that is broadcast against the pixels. Cells are those of the mask with a rim around it, so 0…side.
         """
         # float32 and this order of operations, as the reference: a centre on the very edge decides alike.
-        centre = np.arange(self.start + first, self.start + last).astype(np.float32) + _HALF
-        grid = (centre - self.low) / max(self.high - self.low, np.finfo(np.float32).tiny) * 2 - 1
+        place = np.arange(self.start + first, self.start + last).astype(np.float32) + offset
+        grid = (place - self.low) / max(self.high - self.low, np.finfo(np.float32).tiny) * 2 - 1
         position = ((grid + 1) * self.side - 1) / 2 + 1
         cell = np.clip(np.floor(position).astype(np.intp), 0, self.side)
         return cell, np.clip(position - cell.astype(np.float32), 0, 1)
 
 
 def axis(side: int, low: float, high: float, length: int) -> Axis:
-    """Return the axis of a mask of `side` cells whose box reaches from `low` to `high` in an image of `length`."""
+    """Return the axis of a mask of `side` cells whose box reaches from `low` to `high` in an image of `length`.
+
+    The crop's pixels are those whose centre lies in the box.
+    """
     lo, hi = np.float32(low), np.float32(high)
     start = max(0, int(np.ceil(lo - _HALF)))
     stop = min(length, int(np.floor(hi - _HALF)) + 1) if hi > lo else start
+    return Axis(start, max(0, stop - start), side, lo, hi)
+
+
+def touched(side: int, low: float, high: float, length: int) -> Axis:
+    """Return the same axis with all pixels of which any part lies in the box."""
+    lo, hi = np.float32(low), np.float32(high)
+    start = min(max(0, int(np.floor(lo))), length)
+    stop = min(length, int(np.ceil(hi))) if hi > lo else start
     return Axis(start, max(0, stop - start), side, lo, hi)

@@ -31,7 +31,7 @@ class Corners:
 def corners(runs: Runs, check: Check = nothing, most: int | None = None) -> Corners:
     """Return the corners of a mask. Raise TooDetailed if it has more than `most`."""
     parts, count = [], 0
-    for part in _columns(runs):
+    for part in column_corners(runs):
         check()
         parts.append(part)
         count += part.size
@@ -55,7 +55,7 @@ def corners(runs: Runs, check: Check = nothing, most: int | None = None) -> Corn
     return Corners(x[order].astype(np.int32), found[order].astype(np.int32), rank[order ^ 1], inside[order])
 
 
-def _columns(runs: Runs) -> Iterator[NDArray[np.int64]]:
+def column_corners(runs: Runs) -> Iterator[NDArray[np.int64]]:
     """Return the corners column by column, in parts: int64 codes, ascending.
 
     The ends of the runs of two neighbouring columns are the ends of the horizontal edges on both sides of the line

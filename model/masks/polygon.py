@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.masks.corners import Corners, corners
+from model.masks.rings import Rings, trace
 from model.masks.runs import Check, Runs, nothing
 
 _PART = 1 << 15  # corners that are treated at a time
@@ -37,7 +38,7 @@ def polygons(runs: Runs, check: Check = nothing, most: int | None = None) -> Out
     rings gives the mask again.
     """
     found = corners(runs, check, most)
-    rings = _trace(found, check)
+    rings = trace(found, check)
     outer = found.inside[rings.firsts]
     cuts, feet = _cuts(found, runs, rings, outer)
     path, stops = array("i"), []
@@ -51,18 +52,6 @@ def polygons(runs: Runs, check: Check = nothing, most: int | None = None) -> Out
     return _outlines(x, y, np.frombuffer(path, np.int32), stops, runs)
 
 
-@dataclass(frozen=True, eq=False)
-class _Rings:
-    """The closed walks along all edges. Each begins at its uppermost, then leftmost corner, and first goes right."""
-
-    walk: array[int]  # corners, ring after ring
-    stops: NDArray[np.int64]  # [rings]
-    firsts: NDArray[np.int32]  # [rings]: the first corners
-
-    def start(self, ring: int) -> int:
-        return int(self.stops[ring - 1]) if ring else 0
-
-
 @dataclass(frozen=True)
 class _Cut:
     """Where a ring goes down to a hole: after `place` corners of its own walk."""
@@ -72,41 +61,8 @@ class _Cut:
     hole: int  # ring
 
 
-def _trace(found: Corners, check: Check) -> _Rings:
-    below, seen = _array(found.below), bytearray(found.x.size // 2)
-    lefts, stops = array("i"), []  # the corner at which each horizontal edge is entered
-    steps = 0
-    edge = seen.find(0)
-    while edge >= 0:
-        first = corner = 2 * edge
-        while True:
-            lefts.append(corner)
-            seen[corner >> 1] = 1
-            corner = below[corner ^ 1]
-            if corner == first:
-                break
-            steps += 1
-            if not steps % _PART:
-                check()
-        stops.append(len(lefts))
-        edge = seen.find(0, edge + 1)
-    entered = np.frombuffer(lefts, np.int32)
-    walk = np.stack((entered, entered ^ 1), axis=1)
-    ends = np.array(stops, np.int64)
-    firsts = entered[np.concatenate(([0], ends[:-1]))] if stops else entered
-    return _Rings(_array(walk.reshape(-1)), 2 * ends, firsts)
-
-
-def _array(values: NDArray[np.int32]) -> array[int]:
-    """Return the values in an array, whose items are read faster; in parts, because copying them stops all threads."""
-    result = array("i")
-    for start in range(0, values.size, _PART):
-        result.frombytes(values[start : start + _PART].tobytes())
-    return result
-
-
 def _cuts(
-    found: Corners, runs: Runs, rings: _Rings, outer: NDArray[np.bool_]
+    found: Corners, runs: Runs, rings: Rings, outer: NDArray[np.bool_]
 ) -> tuple[dict[int, list[_Cut]], NDArray[np.int64]]:
     """Return the cuts of each ring that has some, in the order of its walk, and the corners of feet [2, n].
 
@@ -141,7 +97,7 @@ def _cuts(
     return cuts, np.stack((firsts, 2 * edge))
 
 
-def _pieces(rings: _Rings, cuts: dict[int, list[_Cut]], ring: int) -> Iterator[Sequence[int]]:
+def _pieces(rings: Rings, cuts: dict[int, list[_Cut]], ring: int) -> Iterator[Sequence[int]]:
     """Return the points of an outer ring with all holes that hang on it, and on these, piece by piece."""
     walk = rings.walk[rings.start(ring) : int(rings.stops[ring])]
     open_rings = [(walk, iter(cuts.get(ring, ())), 0)]

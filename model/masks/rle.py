@@ -41,6 +41,20 @@ def counts_of(runs: Runs, width: int, height: int) -> Counts:
     return counts[:-1] if counts[-1] == 0 and counts.size > 1 else counts
 
 
+def runs_of_counts(counts: Counts, width: int, height: int) -> Runs:
+    """Return the runs of a whole image's mask, given as its run lengths: the inverse of `counts_of`."""
+    bounds = np.cumsum(counts)
+    starts, stops = bounds[:-1:2], bounds[1::2]
+    # A run that goes on into further columns becomes one for each of them.
+    first = starts // height
+    columns = (stops - 1) // height - first + 1
+    run = np.repeat(np.arange(starts.size), columns)
+    column = np.arange(run.size) - np.repeat(np.cumsum(columns) - columns, columns) + first[run]
+    begins = np.maximum(starts[run], column * height) + column  # a column has one place more than pixels
+    ends = np.minimum(stops[run], (column + 1) * height) + column
+    return Runs(0, 0, width, height, np.stack([begins, ends], axis=1).ravel())
+
+
 def encode_labels(
     labels: NDArray[np.uint8], check: Check = nothing, most: int | None = None
 ) -> dict[int, Counts]:

@@ -52,11 +52,18 @@ class FPN(nn.Module):
         self.output = nn.ModuleList(conv(config.channels, 3) for _ in in_channels)
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
+        pyramid = [layer(x) for layer, x in zip(self.output, self._merged(features), strict=True)]
+        return [*pyramid, F.max_pool2d(pyramid[-1], 1, 2)]
+
+    def finest(self, features: list[Tensor], count: int) -> list[Tensor]:
+        """Return P2 and further maps, `count` in all, without the work for the others."""
+        return [layer(x) for layer, x in zip(self.output[:count], self._merged(features), strict=False)]
+
+    def _merged(self, features: list[Tensor]) -> list[Tensor]:
         laterals = [layer(x) for layer, x in zip(self.lateral, features, strict=True)]
         for i in range(len(laterals) - 1, 0, -1):
             laterals[i - 1] = laterals[i - 1] + F.interpolate(laterals[i], scale_factor=2.0, mode="nearest")
-        pyramid = [layer(x) for layer, x in zip(self.output, laterals, strict=True)]
-        return [*pyramid, F.max_pool2d(pyramid[-1], 1, 2)]
+        return laterals
 
 
 class Backbone(nn.Module):

@@ -38,6 +38,13 @@ def hold_statistics(network: nn.Module) -> None:
             part.eval()
 
 
+def hold_depthwise(network: nn.Module) -> None:
+    """Make every depthwise convolution keep its filters. The convolutions after it still train what becomes of them."""
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d) and part.groups == part.in_channels > 1:
+            part.requires_grad_(False)
+
+
 def _no_bias(layer: Layer) -> Layer:
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)

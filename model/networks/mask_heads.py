@@ -15,31 +15,37 @@ from model.pointrend.point_head import PointHead
 
 
 class CoarseHead(nn.Module):
-    """14×14 reads of P2 → 2×2 convolution with stride 2 → MLP → a side×side mask for every class."""
+    """14×14 reads of P2 → 2×2 convolution with stride 2 → MLP → a side×side mask for every class.
+
+    Behind the masks may come channels of context: what the region shows, in no form but that of their training. With
+    them the point head, which sees all channels, tells the object of the box from others with the same features.
+    """
 
     def __init__(self, in_channels: int, num_classes: int, config: PointRendConfig) -> None:
         super().__init__()
-        self.num_classes, self.side = num_classes, config.side
+        self.channels, self.side = num_classes + config.context, config.side
         self.reduce = conv(in_channels, config.conv_dim, 1) if in_channels > config.conv_dim else None
         spatial_inputs = min(in_channels, config.conv_dim)
         self.spatial = conv(spatial_inputs, config.conv_dim, 2, stride=2)
         widths = [config.conv_dim * (config.pool // 2) ** 2] + [config.fc_dim] * config.num_fc
         self.fc = nn.ModuleList(linear(a, b) for a, b in itertools.pairwise(widths))
-        self.prediction = linear(widths[-1], num_classes * config.side**2, std=0.001)
+        self.prediction = linear(widths[-1], self.channels * config.side**2, std=0.001)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits [R, K, side, side] of reads [R, C, 14, 14]."""
+        """Return logits and context [R, K + context, side, side] of reads [R, C, 14, 14]."""
         if self.reduce is not None:
             x = F.relu(self.reduce(x))
         x = F.relu(self.spatial(x)).flatten(1)
         for layer in self.fc:
             x = F.relu(layer(x))
         logits: Tensor = self.prediction(x).float()
-        return logits.view(-1, self.num_classes, self.side, self.side)
+        return logits.view(-1, self.channels, self.side, self.side)
 
 
 class PointRendMaskHead(nn.Module):
     """Coarse head and point head; both read P2, whatever the size of the box."""
+
+    levels: ClassVar[int] = 1  # of the pyramid that it reads, from P2 on
 
     def __init__(self, channels: int, num_classes: int, config: PointRendConfig) -> None:
         super().__init__()
@@ -48,7 +54,7 @@ class PointRendMaskHead(nn.Module):
         self.point = PointHead(channels, num_classes, config)
 
     def forward(self, pyramid: list[Tensor], boxes: Tensor, batch: Tensor) -> Tensor:
-        """Return coarse logits [R, K, side, side] of boxes [R, 4] in input pixels, in images batch [R]."""
+        """Return what the coarse head gives for boxes [R, 4] in input pixels, in images batch [R]."""
         logits: Tensor = self.coarse(sample_grid(pyramid[0], boxes, batch, self.pool, stride=4))
         return logits
 
@@ -56,6 +62,7 @@ class PointRendMaskHead(nn.Module):
 class ConvMaskHead(nn.Module):
     """Mask R-CNN's head: four 3×3 convolutions on a 14×14 RoIAlign, a 2× deconvolution, 1×1 prediction."""
 
+    levels: ClassVar[int] = 4
     point: ClassVar[None] = None  # nothing refines its masks
 
     def __init__(self, channels: int, num_classes: int, config: ConvHeadConfig) -> None:

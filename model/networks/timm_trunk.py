@@ -17,26 +17,44 @@ from model.networks.layers import hold_statistics
 STRIDES = (4, 8, 16, 32)  # of an undilated trunk's features
 
 
-class FixedSameConv(nn.Conv2d):
-    """TensorFlow's "same" convolution for inputs whose sides the stride divides: its padding is then constant.
+class TrunkConv(nn.Conv2d):
+    """A convolution of a timm model that exports and trains well: "same" padding is constant, gradients are fast.
 
-    timm computes the padding from the input's size at every call, which no exporter can follow.
+    TensorFlow's "same" padding depends on the input's size, which timm computes at every call and no exporter can
+    follow; for inputs whose sides the stride divides, which all are here, it is constant. And oneDNN's gradients of
+    depthwise convolutions take 2 to 20 times as long in bf16, so those that train compute in single precision.
     """
 
+    same = False  # whether it pads as TensorFlow does, beside `padding`
+
     @staticmethod
-    def like(conv: nn.Conv2d) -> FixedSameConv:
+    def like(conv: nn.Conv2d) -> TrunkConv:
         """Return a convolution of the same shape that shares the weights."""
-        same = FixedSameConv(conv.in_channels, conv.out_channels, 1, groups=conv.groups, bias=False)
-        same.kernel_size, same.stride, same.dilation = conv.kernel_size, conv.stride, conv.dilation
-        same.weight, same.bias = conv.weight, conv.bias
-        return same
+        inputs, outputs, groups = conv.in_channels, conv.out_channels, conv.groups
+        # On no device, so that no random weights are drawn.
+        made = TrunkConv(inputs, outputs, 1, groups=groups, bias=False, device="meta")
+        made.kernel_size, made.stride, made.dilation = conv.kernel_size, conv.stride, conv.dilation
+        made.padding, made.weight, made.bias = conv.padding, conv.weight, conv.bias
+        made.same = isinstance(conv, Conv2dSame)
+        return made
+
+    @property
+    def pads(self) -> tuple[int, ...]:
+        """Cells before and after each side, the last side first, as `F.pad` takes them; empty without "same"."""
+        pads: tuple[int, ...] = ()
+        if self.same:
+            for kernel, stride, dilation in zip(self.kernel_size, self.stride, self.dilation, strict=True):
+                total = max(dilation * (kernel - 1) + 1 - stride, 0)
+                pads = (total // 2, total - total // 2, *pads)
+        return pads
 
     def forward(self, x: Tensor) -> Tensor:
-        pads: list[int] = []
-        for kernel, stride, dilation in zip(self.kernel_size, self.stride, self.dilation, strict=True):
-            total = max(dilation * (kernel - 1) + 1 - stride, 0)
-            pads = [total // 2, total - total // 2, *pads]
-        return F.conv2d(F.pad(x, pads), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        x = F.pad(x, self.pads) if self.same else x
+        trains = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
+        if self.groups > 1 and trains and torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                return super().forward(x.float())
+        return super().forward(x)
 
 
 class TimmTrunk(nn.Module):
@@ -55,8 +73,8 @@ class TimmTrunk(nn.Module):
         except RuntimeError as error:  # there is no such model
             raise UserError(f"no timm backbone {config.name!r}: {error}") from error
         for name, part in list(self.net.named_modules()):
-            if isinstance(part, Conv2dSame):
-                self.net.set_submodule(name, FixedSameConv.like(part))
+            if isinstance(part, Conv2dSame) or (isinstance(part, nn.Conv2d) and part.groups > 1):
+                self.net.set_submodule(name, TrunkConv.like(part))
         self.strides = tuple(min(stride, output_stride) for stride in STRIDES)
         self.taken = self._take(config.name)
         self.channels = tuple(self.net.feature_info.channels()[i] for i in self.taken)

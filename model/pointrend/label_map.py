@@ -10,7 +10,9 @@ Levels cover the image alone: the padding of the network's input costs no points
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -86,9 +88,19 @@ class LabelMapRender:
             if self.next is not None and self.next.size != size_after(self.size, self.target_size):
                 self.next = None
 
+    def snapshot(self) -> LabelMapRender:
+        """Return a render with the levels that are finished now."""
+        same = copy(self)
+        same.pyramid = Pyramid(self.pyramid.base, list(self.pyramid.levels))
+        return same
+
     def cohort(self, group_points: int) -> Cohort:
         """Return a key of its own: each label map is searched alone, and only point-head calls are shared."""
         return (id(self),)
+
+    @staticmethod
+    def share(renders: Sequence[LabelMapRender]) -> None:
+        """Do nothing: a level of a label map is large enough for launches not to count."""
 
     @staticmethod
     def search(cohort: Sequence[LabelMapRender], group_points: int) -> LabelMapStep:
@@ -120,20 +132,26 @@ class LabelMapStep:
     def count(self) -> int:
         return len(self.cells)
 
-    def read(self, head: PointHead) -> tuple[Tensor, Tensor]:
-        """Return fine features [n, D] and coarse terms [n, L·D] at the cells' centres.
-
-        The coarse logits are not projected in advance: at a point, a product with K columns costs less than reading D.
-        """
+    def read(self, head: PointHead) -> Tensor:
+        """Return fine features [n, D] at the cells' centres."""
         render = self.render
         if render.fine is None:
             raise ValueError("a base model alone has no point head to evaluate")
-        positions = cell_centres(self.cells, *self.size) * torch.tensor([render.extent[1], render.extent[0]])
+        centres = cell_centres(self.cells, *self.size)
+        positions = centres * centres.new_tensor([render.extent[1], render.extent[0]])
         fine = read_fine(render.fine, positions)
         _, height, width = render.coarse.shape
         padded = positions.new_tensor([width * render.stride, height * render.stride])
         self.coarse = sample(render.coarse[None], (positions / padded)[None])[0].T
-        return fine, head.coarse_terms(self.coarse)
+        return fine
+
+    def term(self, head: PointHead, layer: int) -> Tensor:
+        """Return what the coarse prediction adds to a hidden layer, with its bias: [n, D].
+
+        The coarse logits are not projected in advance: at a point, a product with K columns costs less than reading D.
+        """
+        assert self.coarse is not None
+        return head.coarse_term(self.coarse, layer)
 
     def write(self, head: PointHead, hidden: Tensor) -> None:
         """Store the logits of all classes, and the level once all of its cells are evaluated."""
@@ -156,10 +174,12 @@ def dense_labels(
 ) -> NDArray[np.uint8]:
     """Evaluate every cell of the target, height × width points. Adaptive rendering is compared with this."""
     parts = []
-    for cells in torch.split(torch.arange(render.target_size[0] * render.target_size[1]), group_points):
+    every = torch.arange(render.target_size[0] * render.target_size[1], device=render.coarse.device)
+    for cells in torch.split(every, group_points):
         step = LabelMapStep(render, render.target_size, cells)
-        parts.append(step.logits(head, head.hidden(*step.read(head))).argmax(1))
-    return torch.cat(parts).to(torch.uint8).view(render.target_size).numpy()
+        hidden = head.hidden(step.read(head), partial(step.term, head))
+        parts.append(step.logits(head, hidden).argmax(1))
+    return torch.cat(parts).to(torch.uint8).view(render.target_size).cpu().numpy()
 
 
 def _without_padding(coarse: Tensor, stride: int, extent: Size) -> Tensor:
@@ -167,7 +187,8 @@ def _without_padding(coarse: Tensor, stride: int, extent: Size) -> Tensor:
     height, width = (-(-side // stride) for side in extent)
     if (height * stride, width * stride) == extent:
         return coarse[:, :height, :width]
-    centres = cell_centres(torch.arange(height * width), height, width).view(1, height, width, 2)
+    cells = torch.arange(height * width, device=coarse.device)
+    centres = cell_centres(cells, height, width).view(1, height, width, 2)
     padded = centres.new_tensor([coarse.shape[2] * stride, coarse.shape[1] * stride])
     points = centres * centres.new_tensor([extent[1], extent[0]]) / padded
     return sample(coarse[None], points, padding="border")[0]

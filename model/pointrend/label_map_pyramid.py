@@ -17,7 +17,9 @@ from torch.nn import functional as F
 from model.pointrend.label_map_levels import Size
 from model.pointrend.label_map_search import Level
 
-BAND = 2**20  # Values of a band of rows: its temporaries stay small, and in a CPU's caches.
+# Values of a band of rows. Its temporaries stay small, and in a CPU's caches. An accelerator takes a level at once if
+# it can, because between two bands it is waited for; its temporaries are some 2 GB.
+BAND, ACCELERATOR_BAND = 2**20, 2**27
 
 
 @dataclass
@@ -34,7 +36,8 @@ class Pyramid:
 
     def band(self, width: int) -> int:
         """Return how many rows of a map of this width are treated at a time."""
-        return max(BAND // (len(self.base) * width), 1)
+        values = BAND if self.base.device.type == "cpu" else ACCELERATOR_BAND
+        return max(values // (len(self.base) * width), 1)
 
     def rows(self, start: int, stop: int) -> Tensor:
         """Return the logits [K, stop - start, w] of some rows of the finest finished level."""
@@ -56,7 +59,7 @@ class Pyramid:
             with torch.inference_mode():
                 logits = self.resized((height, width), start, stop)
                 labels = logits.max(0).indices  # max takes a third of argmax's time
-            yield labels.numpy().astype(np.uint8)
+            yield labels.to(torch.uint8).cpu().numpy()
 
     def _size(self, depth: int) -> Size:
         return self.levels[depth - 1].size if depth else (self.base.shape[1], self.base.shape[2])
@@ -66,9 +69,12 @@ class Pyramid:
         if depth == 0:
             return self.base[:, start:stop]
         level = self.levels[depth - 1]
-        width = level.size[1]
+        height, width = level.size
         logits = self._resized(depth - 1, level.size, start, stop)
-        first, last = torch.searchsorted(level.cells, torch.tensor([start * width, stop * width])).tolist()
+        first, last = 0, len(level.cells)
+        if stop - start < height:
+            ends = torch.tensor([start * width, stop * width], device=level.cells.device)
+            first, last = torch.searchsorted(level.cells, ends).tolist()
         logits.flatten(1)[:, level.cells[first:last] - start * width] = level.logits[first:last].T
         return logits
 
@@ -76,12 +82,17 @@ class Pyramid:
         height, width = self._size(depth)
         if (height, width) == size:
             return self._rows(depth, start, stop)
-        y = ((torch.arange(start, stop) + 0.5) * (height / size[0]) - 0.5).clamp(0, height - 1)
-        top = y.long()
-        bottom = (top + 1).clamp(max=height - 1)
+        # By numpy, because these are known on the host, and an accelerator need not be waited for.
+        y = (np.arange(start, stop, dtype=np.float32) + 0.5) * np.float32(height / size[0]) - 0.5
+        y = y.clip(0, height - 1)
+        top = y.astype(np.int64)
+        bottom = (top + 1).clip(max=height - 1)
         first = int(top[0])
         band = self._rows(depth, first, int(bottom[-1]) + 1)
-        upper, lower = band.index_select(1, top - first), band.index_select(1, bottom - first)
-        between = torch.lerp(upper, lower, (y - top)[:, None])
+        above, below, share = (
+            torch.from_numpy(each).to(band.device)
+            for each in (top - first, bottom - first, y - top.astype(np.float32))
+        )
+        between = torch.lerp(band.index_select(1, above), band.index_select(1, below), share[:, None])
         wide = F.interpolate(between.view(1, -1, width), size=size[1], mode="linear", align_corners=False)
         return wide.view(len(band), stop - start, size[1])

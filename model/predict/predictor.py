@@ -1,6 +1,7 @@
 """What the predictors of all tasks have in common.
 
-A predictor takes an image through these steps: prepare → coarse pass → begin the renders → render → finish. The same
+A predictor takes an image through these steps: prepare → detect → coarse pass → begin the renders → render → finish.
+Only a model with a detector of its own does anything in the second of them. The same
 steps serve a network in PyTorch and an exported bundle; only the function that runs the coarse pass differs. A server
 needs this and nothing of networks or training, so none of these is imported here.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,10 +25,12 @@ from model.pointrend.features import FineMap
 from model.pointrend.levels import SIDES
 from model.pointrend.point_head import PointHead
 from model.pointrend.render import Render
+from model.predict.detection import DetectedBoxes, Wanted
 
 # A coarse pass: named inputs → named outputs. Inputs that the network does not have are ignored.
 Run = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 Pixels = NDArray[np.uint8]
+CPU = torch.device("cpu")
 MAX_POINTS = SIDES[-1] ** 2  # per level: every cell of the largest mask
 _NUMBER = re.compile("[0-9]{1,6}")
 
@@ -47,7 +50,15 @@ class Prepared:
     pixels: Tensor  # uint8 [3, h, w] RGB
     width: int  # of the image itself
     height: int
-    prompts: tuple[Prompt, ...] | None = None
+    prompts: tuple[Prompt, ...] | None = None  # boxes that the request brings
+    wanted: Wanted = field(default_factory=Wanted)  # what a detector of the model's own is asked for
+    detected: DetectedBoxes | None = None  # what it found, in pixels of the network's input
+
+    @property
+    def given(self) -> int | None:
+        """The number of boxes that the coarse pass is given for the image; None if it has to detect."""
+        boxes = self.detected if self.prompts is None else self.prompts
+        return None if boxes is None else len(boxes)
 
     def to_network(self, boxes: Tensor) -> Tensor:
         """Clip boxes [N, 4] in image pixels to the image, and return them in network-input pixels."""
@@ -77,6 +88,11 @@ class Part(Protocol):
         """Whether it is coarser than what was asked for."""
         ...
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensors that it alone holds."""
+        ...
+
 
 class Result(Protocol):
     """What was found in one image. It owns its memory: no map of the whole batch is kept."""
@@ -95,6 +111,10 @@ class Prediction(Protocol):
         """Return the result with the finest finished masks. Raise ValueError if a mask has no finished level."""
         ...
 
+    def snapshot(self) -> Prediction:
+        """Return a prediction that stays as this one is now while its renders go on. Finished levels are shared."""
+        ...
+
 
 class Predictor(Protocol):
     """A model that is ready to predict."""
@@ -104,6 +124,11 @@ class Predictor(Protocol):
     @property
     def head(self) -> PointHead | None:
         """The point head. None: the coarse pass gives the final masks, and every render is done from the start."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the coarse pass's inputs and outputs are, and where renders run."""
         ...
 
     @property
@@ -117,6 +142,15 @@ class Predictor(Protocol):
 
     def prepare_resized(self, pixels: Pixels, size: tuple[int, int], options: Any) -> Prepared:
         """Return an image that was resized to `pixels` [h, w, 3] already. `size` is its own (width, height)."""
+        ...
+
+    @property
+    def detects(self) -> bool:
+        """Whether boxes are found by a detector of its own, in `detect`, and not in the coarse pass."""
+        ...
+
+    def detect(self, batch: Sequence[Prepared]) -> list[Prepared]:
+        """Return the images with the boxes that a detector of its own finds in those for which none are given."""
         ...
 
     def coarse(self, batch: Sequence[Prepared]) -> Any:
@@ -142,9 +176,9 @@ def by_channel(image: Pixels) -> Tensor:
 
 
 def fine_map(fine: Tensor, index: int, stride: int) -> FineMap:
-    """Return the fine map of image `index` from a batch's maps [B, h, w, D]."""
-    _, height, width, dim = fine.shape
-    return FineMap(fine[index].reshape(height * width, dim), height, width, stride)
+    """Return the fine map of image `index`, whose rows are a part of the table of its batch's maps [B, h, w, D]."""
+    _, height, width, _ = fine.shape
+    return FineMap(fine, height, width, stride, index * height * width)
 
 
 def parse_points(text: str) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,11 +13,12 @@ from torch.utils.data import DataLoader
 
 from model.config.instance import MaskRCNNConfig
 from model.data.coco import CocoDataset, load_coco
-from model.data.coco_categories import without_unused
+from model.data.coco_categories import as_one_class, without_unused
 from model.data.instance_samples import InstanceBatch, InstanceTrainingSet, Target, collate_instances
 from model.data.samplers import MixedBatches, box_only_period
 from model.errors import UserError
 from model.evaluation.coco_ap import HEADLINE
+from model.evaluation.true_boxes import HEADLINE as TRUE_BOXES_HEADLINE
 from model.masks.palette import Colour
 from model.networks.mask_rcnn import MaskRCNN
 from model.predict.preprocess import network_input
@@ -26,12 +27,19 @@ from model.training.distributed import Process
 from model.training.errors import TrainingError
 from model.training.instance_validation import InstanceValidation, measure_instances, open_validation
 from model.training.losses.detection import Losses
-from model.training.losses.instance import instance_losses
-from model.training.recipe import InstanceRecipe
+from model.training.losses.instance import instance_losses, true_box_losses
+from model.training.recipe import InstanceRecipe, Trained
 from model.training.reports import announce
 from model.training.reports.data import describe_instances
 from model.training.reports.validation import Measurement
 from model.training.task import TrainingFiles
+
+_REMARKS: Mapping[Trained, tuple[str, ...]] = {
+    "all": (),
+    "masks": ("trains=masks: in the true boxes; proposals and box head stay as they are",),
+    "mask_head": ("trains=mask_head: the detector stays as it is",),
+    "detector": ("trains=detector: masks in given boxes stay as they are",),
+}
 
 
 class InstanceTrainingStep(nn.Module):
@@ -40,20 +48,21 @@ class InstanceTrainingStep(nn.Module):
     def __init__(self, network: MaskRCNN, recipe: InstanceRecipe) -> None:
         super().__init__()
         self.network, self.recipe = network, recipe
-        if recipe.mask_only:
-            network.requires_grad_(False)
-            network.mask_head.requires_grad_(True)
+        self.frozen = _frozen(network, recipe.trains)
+        for part in self.frozen:
+            part.requires_grad_(False)
 
     def forward(
         self, images: Tensor, sizes: Tensor, targets: Sequence[Target], generator: torch.Generator
     ) -> Losses:
         recipe = self.recipe
-        if recipe.mask_only:
-            # The detector keeps its norms' statistics and drops nothing, as when it predicts.
-            self.network.backbone.eval()
-        found = instance_losses(
-            self.network, images, sizes, targets, recipe.sampling, generator, bf16=recipe.bf16
-        )
+        for part in self.frozen:
+            part.eval()  # It keeps its norms' statistics and drops nothing, as when it predicts.
+        batch = self.network, images, sizes, targets, recipe.sampling, generator
+        if recipe.trains == "masks":
+            found = true_box_losses(*batch, bf16=recipe.bf16)
+        else:
+            found = instance_losses(*batch, bf16=recipe.bf16, masks=recipe.trains != "detector")
         weight = recipe.mask_weight
         return {name: value * weight if name.startswith("mask_") else value for name, value in found.items()}
 
@@ -61,7 +70,6 @@ class InstanceTrainingStep(nn.Module):
 class InstanceTraining:
     """A Mask R-CNN with its data and recipe (see `TrainingTask`)."""
 
-    headline = HEADLINE
     palette: tuple[Colour, ...] = ()
 
     def __init__(
@@ -72,14 +80,16 @@ class InstanceTraining:
         validation: InstanceValidation | None = None,
     ) -> None:
         """Take the classes from the data sets. Raises TrainingError, and DataError if nothing can be trained on."""
-        used = [_with_masks(dataset) if recipe.mask_only else dataset for dataset in datasets]
-        if recipe.mask_only and not any(dataset.records for dataset in used):
-            raise TrainingError("mask_only: not one instance has a mask to train on")
+        masks_alone = recipe.trains in ("masks", "mask_head")
+        used = [_with_masks(dataset) if masks_alone else dataset for dataset in datasets]
+        if masks_alone and not any(dataset.records for dataset in used):
+            raise TrainingError(f"trains={recipe.trains}: not one instance has a mask to train on")
         self.network, self.recipe, self.validation = network, recipe, validation
         self.datasets = datasets
         self.samples = InstanceTrainingSet(used, recipe.augmentation, recipe.seed, empty=recipe.empty_images)
         self.categories = self.samples.categories
         self.step = InstanceTrainingStep(network, recipe)
+        self.headline = TRUE_BOXES_HEADLINE if recipe.trains == "masks" else HEADLINE
         self.epoch = math.ceil(len(self.samples) / recipe.batch_size)
 
     @property
@@ -118,7 +128,7 @@ class InstanceTraining:
     def describe_data(self) -> list[str]:
         """Return what is said of the training data."""
         lines = describe_instances(self.datasets, self.samples)
-        return [*lines, *(["mask_only: the detector stays as it is"] if self.recipe.mask_only else [])]
+        return [*lines, *_REMARKS[self.recipe.trains]]
 
     def describe_validation(self, every: int) -> list[str]:
         """Return what is said of the validation data."""
@@ -146,14 +156,37 @@ def open_instance_task(
     """
     if (files.val_data is None) != (files.val_images is None):
         raise UserError("give --val-data and --val-images, or neither")
-    loaded = [load_coco(file, folder) for file, folder in files.sources]
-    datasets, dropped = without_unused(loaded)
+    datasets, dropped = without_unused([_load(file, folder, files) for file, folder in files.sources])
     classes = datasets[0].categories
     validation = None
     if files.val_data and files.val_images:
-        validation = open_validation(files.val_data, files.val_images, classes, dropped)
+        validation = open_validation(
+            files.val_data,
+            files.val_images,
+            classes,
+            dropped,
+            one_class=files.one_class is not None,
+            true_boxes=recipe.trains == "masks",
+        )
     network = MaskRCNN(dataclasses.replace(config, num_classes=len(classes)))
     return InstanceTraining(network, datasets, recipe, validation)
+
+
+def _load(file: Path, folder: Path, files: TrainingFiles) -> CocoDataset:
+    dataset = load_coco(file, folder)
+    return dataset if files.one_class is None else as_one_class(dataset, files.one_class)
+
+
+def _frozen(network: MaskRCNN, trains: Trained) -> Sequence[nn.Module]:
+    """Return the parts of a network that do not train, beside what its trunk's configuration freezes."""
+    trunk, fpn, levels = network.backbone.trunk, network.backbone.fpn, network.mask_head.levels
+    parts: dict[Trained, list[nn.Module]] = {
+        "all": [],
+        "masks": [*fpn.output[levels:], network.rpn, network.box_head],
+        "mask_head": [network.backbone, network.rpn, network.box_head],
+        "detector": [trunk, fpn.lateral, *fpn.output[:levels], network.mask_head],
+    }
+    return parts[trains]
 
 
 def _with_masks(dataset: CocoDataset) -> CocoDataset:

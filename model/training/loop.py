@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from model.checkpoints.checkpoint import Checkpoint, save
 from model.networks.build import Network
-from model.networks.layers import hold_statistics
+from model.networks.layers import hold_depthwise, hold_statistics
 from model.progress import progress
 from model.training.averaged_weights import averaged_weights
 from model.training.distributed import Process
@@ -161,6 +161,8 @@ def _prepare(network: Network, recipe: Schedule, device: torch.device) -> None:
     network.to(device).train()
     if recipe.freeze_norms:
         hold_statistics(network)
+    if recipe.freeze_depthwise:
+        hold_depthwise(network.backbone.trunk)
     network.backbone.trunk.to(memory_format=torch.channels_last)
 
 

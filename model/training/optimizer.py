@@ -45,7 +45,7 @@ def optimizer(network: nn.Module, recipe: Schedule) -> torch.optim.Optimizer:
         decay = 0.0 if is_norm else recipe.weight_decay
         options.append({"params": members, "lr": rate, "initial_lr": rate, "weight_decay": decay})
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(options)
+        return torch.optim.AdamW(options, fused=True)
     return torch.optim.SGD(options, momentum=0.9)
 
 

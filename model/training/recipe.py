@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from model.data.augment import Augmentation
 from model.data.label_augment import LabelAugmentation
 from model.errors import UserError
+
+# What trains of a Mask R-CNN; the rest stays as it is. "masks": all that masks in given boxes are made of, in the true
+# boxes; "mask_head": the mask head alone, in boxes that are detected; "detector": all that masks are not made of.
+Trained = Literal["all", "masks", "mask_head", "detector"]
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,16 @@ class Sampling:
     points: int = 196  # per box
     oversample: float = 3.0
     importance: float = 0.75
+    coarse_samples: int = (
+        0  # along a side of a coarse cell, of the true mask; 0: one a pixel, slow in large boxes
+    )
     predicted_boxes: bool = True  # masks train inside the boxes that the box head predicts
+    jitter: float = 0.1  # masks that train in true boxes: half of these are moved by up to this share
 
     def __post_init__(self) -> None:
         _check_points(self.points, self.oversample, self.importance)
+        _check_least("coarse_samples", self.coarse_samples, 0)
+        _check_least("jitter", self.jitter, 0)
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,7 @@ class Schedule:
     clip_norm: float = 0.0  # 0: no clipping
     ema: float = 0.0  # decay a step of the averaged weights that are exported; 0: the last ones are
     freeze_norms: bool = False  # BatchNorm outside the trunk keeps its statistics (the trunk's always does)
+    freeze_depthwise: bool = False  # depthwise filters of the trunk stay: on a CPU their gradients take long
     bf16: bool = False  # the network under autocast, but for box, mask and point heads
     seed: int = 0
 
@@ -71,7 +82,7 @@ class InstanceRecipe(Schedule):
     """How a Mask R-CNN is trained: schedule, augmentation and sampling."""
 
     box_only_every: int = 2  # every n-th batch has boxes only, or fewer do (see model/data/samplers.py)
-    mask_only: bool = False  # nothing but the mask head trains, over the detector as it is
+    trains: Trained = "all"
     mask_weight: float = 1.0  # of the mask losses, against those of the detector
     empty_images: bool = False  # images without any instance train as background
     augmentation: Augmentation = field(
@@ -83,6 +94,8 @@ class InstanceRecipe(Schedule):
         super().__post_init__()
         _check_least("box_only_every", self.box_only_every, 0)
         _check_least("mask_weight", self.mask_weight, 0)
+        if self.trains not in get_args(Trained):
+            raise UserError(f"trains must be {' or '.join(get_args(Trained))}, got {self.trains!r}")
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,26 @@ PEOPLE = InstanceRecipe(
     ),
     sampling=Sampling(anchors=128, pre_nms=500, post_nms=250, rois=128),
 )
+# Crops of small pictures show objects about as large as they are at prediction, for a quarter of the cost.
+ANYTHING = replace(
+    PEOPLE,
+    trains="masks",
+    steps=1000,
+    batch_size=8,
+    warmup_steps=60,
+    freeze_norms=True,
+    freeze_depthwise=True,
+    bf16=True,
+    augmentation=replace(
+        PEOPLE.augmentation,
+        short_edges=(224, 256, 288),
+        long_edge=416,
+        enlarge=2.0,
+        crop=0.75,
+        crop_least=0.3,
+    ),
+    sampling=replace(PEOPLE.sampling, rois=48, coarse_samples=4),
+)
 SEMANTIC_PUBLISHED = SemanticRecipe(steps=65_000, batch_size=32, lr=0.01, milestones=(8 / 13, 11 / 13))
 STREET = SemanticRecipe(
     steps=1400,
@@ -73,6 +93,7 @@ INSTANCE_RECIPES: Mapping[str, InstanceRecipe] = MappingProxyType(
         "pointrend_rcnn_x101_fpn": PUBLISHED,
         "pointrend_rcnn_r50_fpn_cityscapes": CITYSCAPES,
         "people": PEOPLE,
+        "anything": ANYTHING,
         "mask_rcnn_r50_fpn": _baseline(PUBLISHED),
         "mask_rcnn_r101_fpn": _baseline(PUBLISHED),
         "mask_rcnn_x101_fpn": _baseline(PUBLISHED),

@@ -27,6 +27,7 @@ class TrainingFiles:
     sources: Sequence[tuple[Path, Path]]  # annotations and the folder that belongs to them
     val_data: Path | None = None
     val_images: Path | None = None
+    one_class: str | None = None  # of instances: the name of the one class that all categories become
 
 
 class TrainingTask(Protocol[BatchT]):

@@ -22,10 +22,10 @@ def read(data: Bytes) -> Header:
         width, height, _, bits, compression = struct.unpack_from("<IiHHI", data, 18)
         height = abs(height)
     else:
-        raise CorruptImage("the header of the BMP image is damaged; send the complete file")
+        raise CorruptImage("the header of the BMP image is damaged; use the complete file")
     if width >= 2**31 or height >= 2**31:
         raise CorruptImage(
-            "the header of the BMP image is damaged: its size is impossible; send the complete file"
+            "the header of the BMP image is damaged: its size is impossible; use the complete file"
         )
     rle = {_RLE8: 8, _RLE4: 4}
     if (
@@ -35,7 +35,7 @@ def read(data: Bytes) -> Header:
     ):
         raise UnsupportedFormat(
             f"BMP images of {bits} bits with compression {compression} are not supported; "
-            "send 1 to 32 bits, raw or run lengths"
+            "use 1 to 32 bits, raw or run lengths"
         )
     (alpha,) = struct.unpack_from("<I", data, 66) if size >= 56 and compression == _BITFIELDS else (0,)
     return Header(

@@ -47,7 +47,7 @@ def read(data: Bytes) -> Header:
         raise CorruptImage(
             f"the GIF image has more than {MOST_BLOCKS} blocks before its picture; save it again"
         )
-    raise CorruptImage("the GIF image has no picture; send the complete file")
+    raise CorruptImage("the GIF image has no picture; use the complete file")
 
 
 def _behind_blocks(data: Bytes, at: int, blocks: int) -> tuple[int, int]:

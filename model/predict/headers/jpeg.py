@@ -84,18 +84,18 @@ def read(data: Bytes) -> Header:
 
 def _header(data: Bytes, found: _Findings) -> Header:
     if found.frame is None or found.scan is None or found.scan.marker != _SOS:
-        raise CorruptImage("the JPEG image is truncated before its pixels; send the complete file")
+        raise CorruptImage("the JPEG image is truncated before its pixels; use the complete file")
     precision, height, width, count = struct.unpack_from(">BHHB", data, found.frame.start + 4)
     scanned = data[found.scan.start + 4]
     if (
         found.frame.end - found.frame.start != 10 + 3 * count
         or found.scan.end - found.scan.start != 8 + 2 * scanned
     ):
-        raise CorruptImage("a segment of the JPEG image's header is damaged; send the complete file")
+        raise CorruptImage("a segment of the JPEG image's header is damaged; use the complete file")
     if precision != 8 or count not in _MODES:
         raise UnsupportedFormat(
             f"JPEG images with {count} channels of {precision} bits are not supported; "
-            "send 1, 3 or 4 channels of 8 bits"
+            "use 1, 3 or 4 channels of 8 bits"
         )
     if not height:
         raise UnsupportedFormat(
@@ -104,7 +104,7 @@ def _header(data: Bytes, found: _Findings) -> Header:
     sampling = [data[found.frame.start + 11 + 3 * index] for index in range(count)]
     across, down = [byte >> 4 for byte in sampling], [byte & 15 for byte in sampling]
     if not (min(across + down) >= 1 and max(across + down) <= 4):
-        raise CorruptImage("the header of the JPEG image is damaged; send the complete file")
+        raise CorruptImage("the header of the JPEG image is damaged; use the complete file")
     columns, rows = -(-width // (8 * max(across))), -(-height // (8 * max(down)))
     samples = 64 * columns * rows * sum(a * d for a, d in zip(across, down, strict=True))
     scans, kind = 1, "baseline"
@@ -147,7 +147,7 @@ def _segments(data: Bytes) -> Iterator[_Segment]:
         (length,) = struct.unpack_from(">H", data, at)
         at += length
         if length < 2 or at > len(data):
-            raise CorruptImage("a segment of the JPEG image's header is damaged; send the complete file")
+            raise CorruptImage("a segment of the JPEG image's header is damaged; use the complete file")
         yield _Segment(marker, start, at)
         if marker == _SOS:
             return

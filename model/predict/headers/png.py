@@ -78,10 +78,10 @@ def read(data: Bytes) -> Header:
     if data[_SIGNATURE : _SIGNATURE + 8] != b"\0\0\0\x0dIHDR" or (
         depth not in _DEPTHS.get(colour, ()) or compression or filters or interlace > 1
     ):
-        raise CorruptImage("the header of the PNG image is damaged; send the complete file")
+        raise CorruptImage("the header of the PNG image is damaged; use the complete file")
     if max(width, height) >= 2**31:
         raise CorruptImage(
-            "the header of the PNG image is damaged: its size is impossible; send the complete file"
+            "the header of the PNG image is damaged: its size is impossible; use the complete file"
         )
     transparent, profile, pixels = colour in (4, 6), False, False
     exif = b""  # the first counts
@@ -103,7 +103,7 @@ def read(data: Bytes) -> Header:
                 texts += 1
                 other.append(found)
     if not pixels:
-        raise CorruptImage("the PNG image has no pixels; send the complete file")
+        raise CorruptImage("the PNG image has no pixels; use the complete file")
     row = -(-width * _CHANNELS[colour] * depth // 8)
     return Header(
         "PNG",

@@ -43,25 +43,25 @@ def read_header(data: Bytes, formats: Collection[str] = FORMATS) -> Header:
     """
     allowed = _listed(formats)
     if not len(data):
-        raise EmptyBody(f"the body is empty; send a {allowed} image")
+        raise EmptyBody(f"the image has no bytes; use a {allowed} image")
     for signature, name, read in _ALLOWED:
         if signature.match(data):
             if name not in formats:
-                raise UnsupportedFormat(f"{name} images are not supported here; send a {allowed} image")
+                raise UnsupportedFormat(f"{name} images are not supported here; use a {allowed} image")
             return displayed(_checked(name, read, data))
     for signature, name in _REFUSED:
         if signature.match(data):
-            raise UnsupportedFormat(f"{name} images are not supported; send a {allowed} image")
-    raise NotAnImage(f"the body is not an image; send a {allowed} image")
+            raise UnsupportedFormat(f"{name} images are not supported; use a {allowed} image")
+    raise NotAnImage(f"the content is not an image; use a {allowed} image")
 
 
 def _checked(name: str, read: Callable[[Bytes], Header], data: Bytes) -> Header:
     try:
         header = read(data)
     except (struct.error, IndexError) as error:  # a field lies beyond the end
-        raise CorruptImage(f"the header of the {name} image is truncated; send the complete file") from error
+        raise CorruptImage(f"the header of the {name} image is truncated; use the complete file") from error
     if header.width < 1 or header.height < 1:
-        raise CorruptImage(f"the header of the {name} image is damaged: it has no pixels; send a whole image")
+        raise CorruptImage(f"the header of the {name} image is damaged: it has no pixels; use a whole image")
     return header
 
 

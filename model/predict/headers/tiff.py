@@ -73,7 +73,7 @@ class _Parts:
 def _first(data: Bytes) -> Ifd:
     start = tiff_start(data)
     if start is None or start[0] + 2 > len(data):
-        raise CorruptImage("the TIFF image is truncated; send the complete file")
+        raise CorruptImage("the TIFF image is truncated; use the complete file")
     return ifd_at(data, *start)
 
 
@@ -86,13 +86,13 @@ def read(data: Bytes) -> Header:
         or (ifd.number(_SUBFILE, 0) & 1 and _SUB_IFDS in ifd.entries)
     ):
         raise UnsupportedFormat(
-            "raw camera images are not supported; send the JPEG image that the camera made"
+            "raw camera images are not supported; use the JPEG image that the camera made"
         )
     if _JPEG_XR in ifd.entries:
         raise UnsupportedFormat("JPEG XR images are not supported; save it as JPEG or PNG")
     width, height = ifd.number(_WIDTH, 0), ifd.number(_HEIGHT, 0)
     if not (0 < width < 2**31 and 0 < height < 2**31):
-        raise CorruptImage("the header of the TIFF image is damaged: it has no size; send the complete file")
+        raise CorruptImage("the header of the TIFF image is damaged: it has no size; use the complete file")
     number = ifd.number(_COMPRESSION, 1)
     compression = _COMPRESSIONS.get(number)
     if compression is None:
@@ -135,13 +135,13 @@ def _parts(ifd: Ifd, width: int, height: int, planes: int) -> _Parts:
         across, down = width, min(height, ifd.number(_ROWS, height))
     if across < 1 or down < 1:
         raise CorruptImage(
-            "the header of the TIFF image is damaged: its strips are empty; send the complete file"
+            "the header of the TIFF image is damaged: its strips are empty; use the complete file"
         )
     count = -(-width // across) * -(-height // down) * (planes if ifd.number(_PLANAR, 1) == 2 else 1)
     if count > MOST_PARTS:
         raise CorruptImage(f"the TIFF image has more than {MOST_PARTS} strips or tiles; save it again")
     if not {_STRIPS, _TILES, 513} & ifd.entries.keys():
-        raise CorruptImage("the TIFF image has no pixels; send the complete file")
+        raise CorruptImage("the TIFF image has no pixels; use the complete file")
     return _Parts(across, down, count, tiled)
 
 

@@ -40,7 +40,7 @@ def pixel_mode(ifd: Ifd, compression: int) -> tuple[tuple[int, ...], str]:
             else f"of {samples} samples of {_said(bits)} bits, colour space {photometric},"
         )
         raise UnsupportedFormat(
-            f"TIFF pixels {what} are not supported; send grey, palette, RGB or CMYK with 8 or 16 bits a channel"
+            f"TIFF pixels {what} are not supported; use grey, palette, RGB or CMYK with 8 or 16 bits a channel"
         )
     return bits, "RGB" if mode == "YCbCr" and compression != 1 else mode
 

@@ -21,7 +21,7 @@ def read(data: Bytes) -> Header:
         width, height, transparent = _frame_size(data, name, 20)
         return _header(data, width, height, name == b"VP8L", transparent, 1, False)
     if name != b"VP8X":
-        raise CorruptImage("the WebP image is damaged: it has no picture; send the complete file")
+        raise CorruptImage("the WebP image is damaged: it has no picture; use the complete file")
     flags = data[20]
     width = 1 + int.from_bytes(data[24:27], "little")
     height = 1 + int.from_bytes(data[27:30], "little")
@@ -35,7 +35,7 @@ def read(data: Bytes) -> Header:
         elif name in (b"VP8 ", b"VP8L", b"ANMF") and lossless is None:
             lossless = _first_frame_lossless(data, name, start, length, (width, height))
     if lossless is None:
-        raise CorruptImage("the WebP image is damaged: it has no picture; send the complete file")
+        raise CorruptImage("the WebP image is damaged: it has no picture; use the complete file")
     return _header(
         data,
         width,
@@ -81,12 +81,12 @@ def _frame_size(data: Bytes, name: bytes, start: int) -> tuple[int, int, bool]:
     """Return width, height, and whether a lossless frame has alpha."""
     if name == b"VP8 ":
         if data[start + 3 : start + 6] != b"\x9d\x01\x2a":
-            raise CorruptImage("the header of the WebP image is damaged; send the complete file")
+            raise CorruptImage("the header of the WebP image is damaged; use the complete file")
         width, height = struct.unpack_from("<HH", data, start + 6)
         return width & 0x3FFF, height & 0x3FFF, False
     signature, bits = struct.unpack_from("<BI", data, start)
     if signature != 0x2F:
-        raise CorruptImage("the header of the WebP image is damaged; send the complete file")
+        raise CorruptImage("the header of the WebP image is damaged; use the complete file")
     return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), bool(bits >> 28 & 1)
 
 
@@ -97,11 +97,11 @@ def _first_frame_lossless(data: Bytes, name: bytes, start: int, length: int, can
         inner = (chunk for chunk in _chunks(data, start + _FRAME_HEAD, end) if chunk[0] in (b"VP8 ", b"VP8L"))
         found = next(inner, None)
         if found is None:
-            raise CorruptImage("the WebP image is damaged: its first frame is empty; send the complete file")
+            raise CorruptImage("the WebP image is damaged: its first frame is empty; use the complete file")
         name, start, _ = found
     width, height, _ = _frame_size(data, name, start)
     if width > canvas[0] or height > canvas[1]:
         raise CorruptImage(
-            "the WebP image is damaged: a frame is larger than the picture; send the complete file"
+            "the WebP image is damaged: a frame is larger than the picture; use the complete file"
         )
     return name == b"VP8L"

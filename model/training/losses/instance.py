@@ -14,8 +14,9 @@ from torch import Tensor
 from model.data.instance_samples import Target
 from model.networks.mask_heads import PointRendMaskHead
 from model.networks.mask_rcnn import MaskRCNN
-from model.training.losses.detection import Losses, box_losses, rpn_losses, training_rois
+from model.training.losses.detection import Losses, Rois, box_losses, rpn_losses, training_rois
 from model.training.losses.masks import conv_mask_loss, pointrend_losses
+from model.training.losses.true_boxes import true_rois
 from model.training.recipe import Sampling
 
 
@@ -28,21 +29,59 @@ def instance_losses(
     generator: torch.Generator | None = None,
     *,
     bf16: bool = False,
+    masks: bool = True,
 ) -> Losses:
-    """Return all losses of one batch: images [B, 3, H, W] normalised and padded, sizes [B, 2] (height, width)."""
+    """Return all losses of one batch: images [B, 3, H, W] normalised and padded, sizes [B, 2] (height, width).
+
+    Without `masks`, those of the detector alone.
+    """
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-        # The trunk trains channels-last, the rest does not: oneDNN's weight gradients of 3×3 convolutions on
-        # large maps, and RoIAlign, are several times slower that way.
-        features = [x.contiguous() for x in network.backbone.trunk(images)]
-        maps: list[Tensor] = network.backbone.fpn(features)
+        maps: list[Tensor] = network.backbone.fpn(_features(network, images, bf16))
         logits, deltas, anchors = network.rpn(maps)
-    pyramid = [x.float() for x in maps]
+    pyramid = [x.float().contiguous() for x in maps]
     result = rpn_losses(logits, deltas, anchors, targets, sampling, generator)
     with torch.no_grad():
         rois = training_rois(network, (logits, deltas, anchors), sizes, targets, sampling, generator)
     box_result, mask_rois = box_losses(network.box_head, pyramid, rois, sampling)
     result |= box_result
+    if masks:
+        result |= _mask_losses(network, pyramid, mask_rois, targets, sampling, generator)
+    return result
+
+
+def true_box_losses(
+    network: MaskRCNN,
+    images: Tensor,
+    sizes: Tensor,
+    targets: Sequence[Target],
+    sampling: Sampling,
+    generator: torch.Generator | None = None,
+    *,
+    bf16: bool = False,
+) -> Losses:
+    """Return the losses of masks in the true boxes of one batch (see `true_rois`). The detector does not run."""
+    rois = true_rois(targets, sizes, sampling, generator)
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+        maps = network.backbone.fpn.finest(_features(network, images, bf16), network.mask_head.levels)
+    return _mask_losses(network, [x.float() for x in maps], rois, targets, sampling, generator)
+
+
+def _features(network: MaskRCNN, images: Tensor, bf16: bool) -> list[Tensor]:
+    # The trunk trains channels-last, and the pyramid in bf16, too, where its convolutions are then twice as fast.
+    # In single precision oneDNN's weight gradients of 3×3 convolutions on large maps are slow that way.
+    features: list[Tensor] = network.backbone.trunk(images)
+    return features if bf16 else [x.contiguous() for x in features]
+
+
+def _mask_losses(
+    network: MaskRCNN,
+    pyramid: list[Tensor],
+    rois: Rois,
+    targets: Sequence[Target],
+    sampling: Sampling,
+    generator: torch.Generator | None,
+) -> Losses:
     head = network.mask_head
     if isinstance(head, PointRendMaskHead):
-        return result | pointrend_losses(head, pyramid, mask_rois, targets, sampling, generator)
-    return result | conv_mask_loss(head, pyramid, mask_rois, targets)
+        return pointrend_losses(head, pyramid, rois, targets, sampling, generator)
+    return conv_mask_loss(head, pyramid, rois, targets)

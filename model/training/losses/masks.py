@@ -12,10 +12,13 @@ from torchvision.ops import roi_align
 from model.data.instance_samples import Target
 from model.networks.mask_heads import ConvMaskHead, PointRendMaskHead, own_class
 from model.networks.roi import with_batch
+from model.pointrend.features import interpolate
 from model.pointrend.points import (
     biased_random_points,
     class_uncertainty,
     draw_candidates,
+    neighbours,
+    regular_grid,
     sample,
     sample_bitmaps,
     to_image,
@@ -33,9 +36,21 @@ def pointrend_losses(
     generator: torch.Generator | None,
 ) -> Losses:
     """Return BCE of the coarse masks, and of the point head at uncertain points."""
-    coarse = head(pyramid, rois.boxes, rois.batch)
+    coarse = coarse_masks(head, pyramid[0], rois)
     points = uncertain_points(own_class(coarse, rois.classes).detach(), sampling, generator)
-    return losses_at(points, head, coarse, pyramid[0], rois, targets)
+    return losses_at(points, head, coarse, pyramid[0], rois, targets, sampling.coarse_samples)
+
+
+def coarse_masks(head: PointRendMaskHead, p2: Tensor, rois: Rois) -> Tensor:
+    """Return what the coarse head gives for the regions, as `head` itself does.
+
+    Its reads, one row of channels each, are several times faster to train through than RoIAlign.
+    """
+    grid = regular_grid(head.pool, p2.device).expand(len(rois.boxes), -1, -1)
+    reads = fine_features(p2, to_image(grid, rois.boxes), rois.batch)
+    side = head.pool
+    logits: Tensor = head.coarse(reads.transpose(1, 2).reshape(-1, p2.shape[1], side, side))
+    return logits
 
 
 def uncertain_points(own: Tensor, sampling: Sampling, generator: torch.Generator | None) -> Tensor:
@@ -46,7 +61,13 @@ def uncertain_points(own: Tensor, sampling: Sampling, generator: torch.Generator
 
 
 def losses_at(
-    points: Tensor, head: PointRendMaskHead, coarse: Tensor, p2: Tensor, rois: Rois, targets: Sequence[Target]
+    points: Tensor,
+    head: PointRendMaskHead,
+    coarse: Tensor,
+    p2: Tensor,
+    rois: Rois,
+    targets: Sequence[Target],
+    samples: int = 0,
 ) -> Losses:
     """Return `pointrend_losses` at given unit points [R, P, 2], from coarse logits [R, K, s, s] and P2 [B, C, H, W]."""
     own = own_class(coarse, rois.classes)
@@ -56,7 +77,7 @@ def losses_at(
     picks = rois.classes if logits.shape[-1] > 1 else rois.classes * 0
     own_logits = logits.gather(2, picks[:, None, None].expand(-1, logits.shape[1], 1))[..., 0]
     return {
-        "mask_coarse": mean_bce(own, mask_targets(rois, targets, own.shape[-1])),
+        "mask_coarse": mean_bce(own, mask_targets(rois, targets, own.shape[-1], samples)),
         "mask_point": mean_bce(own_logits, point_targets(rois, targets, positions)),
     }
 
@@ -78,24 +99,25 @@ def mean_bce(logits: Tensor, goal: Tensor) -> Tensor:
 def fine_features(features: Tensor, positions: Tensor, batch: Tensor) -> Tensor:
     """Read P2 [B, C, H, W] at input-pixel positions [R, P, 2] of images `batch` [R]: [R, P, C]."""
     height, width = features.shape[-2:]
-    unit = positions / positions.new_tensor([width * 4, height * 4])
-    parts, order = [], []
-    for i in range(len(features)):
-        members = (batch == i).nonzero()[:, 0]
-        parts.append(sample(features[i : i + 1], unit[members].reshape(1, -1, 2))[0].T)
-        order.append(members)
-    flat = torch.cat(parts).view(*positions.shape[:2], features.shape[1])
-    return flat[torch.cat(order).argsort()]
+    x, y = (positions / 4).unbind(-1)
+    cells, weights = neighbours(x, y, height, width)
+    cells = cells + batch[:, None, None] * (height * width)
+    table = features.permute(0, 2, 3, 1).flatten(0, 2)  # no copy of a channels-last map
+    reads = interpolate(table, cells.flatten(0, 1), weights.flatten(0, 1))
+    return reads.view(*positions.shape[:2], features.shape[1])
 
 
-def mask_targets(rois: Rois, targets: Sequence[Target], side: int) -> Tensor:
-    """Return the regions' bitmaps as side×side grids, 0 or 1: RoIAlign (adaptive) of the bitmap, at least half."""
+def mask_targets(rois: Rois, targets: Sequence[Target], side: int, samples: int = 0) -> Tensor:
+    """Return the regions' bitmaps as side×side grids, 0 or 1: RoIAlign of the bitmap, at least half.
+
+    A cell has samples×samples reads; with 0, about one a pixel.
+    """
     goal = rois.boxes.new_zeros(len(rois.boxes), side, side)
     for i, target in enumerate(targets):
         members = (rois.batch == i).nonzero()[:, 0]
         if target.masks is not None and len(members):
             crops = with_batch(rois.boxes[members], rois.target[members])
-            pooled = roi_align(target.masks[:, None].float(), crops, side, 1.0, 0, True)
+            pooled = roi_align(target.masks[:, None].float(), crops, side, 1.0, samples, True)
             goal[members] = (pooled[:, 0] >= 0.5).float()
     return goal
 

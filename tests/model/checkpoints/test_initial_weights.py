@@ -196,3 +196,16 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "c.pkl").write_bytes(pickle.dumps({"a": np.zeros(1)}))
     with pytest.raises(ValueError, match=r"nothing in c\.pkl fits this network"):
         from_checkpoint(tiny.network(), tmp_path / "c.pkl")
+
+
+def test_context_of_the_coarse_head_belongs_to_no_class(tmp_path: Path) -> None:
+    """Of a class with another name nothing of the mask is copied, but what stands behind it is."""
+    mask = PointRendConfig(conv_dim=8, fc_dim=32, point_dim=16, context=3)
+    config = dataclasses.replace(tiny.CONFIG, mask=mask)
+    given, fresh, found, _ = started(tmp_path, config, config, "cat", "dog bus")
+    name = "mask_head.coarse.prediction.weight"
+    assert torch.equal(found[name], torch.cat([fresh[name][: 2 * 49], given[name][49:]]))
+    name = "mask_head.point.fc.1.weight"
+    assert torch.equal(found[name][:, 16:18], fresh[name][:, 16:18])
+    assert torch.equal(found[name][:, :16], given[name][:, :16])
+    assert torch.equal(found[name][:, 18:], given[name][:, 17:])

@@ -174,3 +174,11 @@ def test_equal_generators_give_equal_views() -> None:
 def test_impossible_augmentations_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError):
         Augmentation(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_crop_has_the_shape_of_its_image() -> None:
+    recipe = Augmentation((60,), 200, crop=1, crop_least=0.3)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        width, height = recipe.view(300, 400, rng).extent
+        assert width < 400 and width / height == pytest.approx(4 / 3, rel=0.02)

@@ -13,7 +13,7 @@ from pycocotools import mask as rle_codec
 from model.config.categories import Category
 from model.data.augment import Augmentation
 from model.data.coco import load_coco
-from model.data.coco_categories import without_unused
+from model.data.coco_categories import as_one_class, without_unused
 from model.data.fields import DataError, flag, integer, read_json, whole, whole_numbers
 from model.data.instance_samples import InstanceTrainingSet
 from tests.model.coco_files import annotation, bitmap, coco, load, rectangle, uncompressed, write
@@ -236,3 +236,15 @@ def test_masks_that_are_all_called_crowds_are_named(tmp_path: Path) -> None:
     flat = load(tmp_path / "flat", coco([*painted, annotation(3, 1, [1, 1, 0, 5])]))
     with pytest.raises(DataError, match="2 of 3 annotations are crowds, the others have no area"):
         InstanceTrainingSet([flat], Augmentation())
+
+
+def test_all_categories_may_become_one(tmp_path: Path) -> None:
+    annotations = [
+        annotation(1, 1, BOX, segmentation=SQUARE, category_id=7),
+        annotation(2, 1, BOX, segmentation=SQUARE, category_id=3),
+        annotation(3, 2, BOX, iscrowd=1),
+    ]
+    data = as_one_class(load(tmp_path, coco(annotations)), "object")
+    assert data.categories == (Category(1, "object"),) and not data.unused
+    assert [a.category for record in data.records for a in record.annotations] == [0, 0]
+    assert data.records[1].num_crowds == 1

@@ -55,7 +55,7 @@ def test_every_problem_names_its_file(tmp_path: Path) -> None:
     (tmp_path / "labels/0.png").unlink()
     (tmp_path / "images/1.png").unlink()
     Image.new("L", (96, 60), 4).save(tmp_path / "labels/2.png")
-    Image.new("RGB", (96, 64)).save(tmp_path / "labels/3.png")
+    Image.new("RGB", (96, 64), (4, 0, 4)).save(tmp_path / "labels/3.png")
     Image.new("L", (96, 64), 77).save(tmp_path / "labels/4.png")
     (tmp_path / "labels/5.png").write_bytes(b"no picture")
     lines = [line.strip().removeprefix(str(tmp_path)) for line in complaint(file, tmp_path).splitlines()]
@@ -102,6 +102,22 @@ def test_indices_of_a_palette_are_read_as_they_stand(bits: int, tmp_path: Path) 
     labels.putpalette([part for i in range(256) for part in (255 - i, i, 0)])
     labels.save(tmp_path / "a.png", bits=bits)
     assert read_values(tmp_path / "a.png").tolist() == [[0, 1], [1, 2**bits - 1]]
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGB", "RGBA"])
+def test_ids_in_every_colour_channel_are_read(mode: str, tmp_path: Path) -> None:
+    ids = [[0, 1], [7, 255]]
+    Image.fromarray(np.array(ids, np.uint8)).convert(mode).save(tmp_path / "a.png")
+    assert read_values(tmp_path / "a.png").tolist() == ids
+
+
+@pytest.mark.parametrize(("mode", "colour"), [("RGB", (3, 3, 4)), ("RGBA", (3, 3, 3, 0)), ("LA", (3, 0))])
+def test_colours_and_transparent_pixels_are_no_ids(
+    mode: str, colour: tuple[int, ...], tmp_path: Path
+) -> None:
+    Image.new(mode, (4, 4), colour).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=f"expected one channel of class ids, it is of mode {mode}"):
+        read_values(tmp_path / "a.png")
 
 
 def test_texts_in_a_label_map_do_not_matter(tmp_path: Path) -> None:

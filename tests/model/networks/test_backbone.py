@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
+from torch import nn
 
-from model.config.parts import TimmConfig
-from model.networks.timm_trunk import TimmTrunk
+from model.config.parts import FPNConfig, TimmConfig
+from model.networks.backbone import FPN
+from model.networks.layers import hold_depthwise
+from model.networks.timm_trunk import TimmTrunk, TrunkConv
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,36 @@ def test_freezing_ends_with_the_feature_of_its_stride(name: str, freeze_at: int,
     assert free[0].startswith(first_free)
 
 
+def test_depthwise_filters_may_stay() -> None:
+    trunk = TimmTrunk(TimmConfig("tf_efficientnet_lite0", 3))
+    before = {n for n, p in trunk.net.named_parameters() if p.requires_grad}
+    hold_depthwise(trunk)
+    free = {n for n, p in trunk.net.named_parameters() if p.requires_grad}
+    assert before - free == {n for n in before if n.endswith("conv_dw.weight")} != set()
+
+
+def test_depthwise_gradients_are_computed_in_single_precision() -> None:
+    torch.manual_seed(0)
+    conv = TrunkConv.like(nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False))
+    x = torch.randn(1, 6, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        trained = conv(x)
+        with torch.no_grad():
+            predicted = conv(x)
+    assert (trained.dtype, predicted.dtype) == (torch.float32, torch.bfloat16)
+    assert torch.equal(trained, conv(x))
+
+
 def test_freezing_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="freeze_at 1 matches no parameter of convnext_atto"):
         TimmTrunk(TimmConfig("convnext_atto", freeze_at=1))
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_the_finest_maps_are_those_of_the_pyramid(count: int) -> None:
+    torch.manual_seed(0)
+    fpn = FPN((3, 4, 5, 6), FPNConfig(channels=8))
+    features = [torch.randn(1, c, 32 // s, 48 // s) for c, s in zip((3, 4, 5, 6), (1, 2, 4, 8), strict=True)]
+    found, whole = fpn.finest(features, count), fpn(features)
+    assert len(found) == count
+    assert all(torch.equal(one, other) for one, other in zip(found, whole, strict=False))

@@ -122,7 +122,8 @@ def test_logits_of_projections_are_those_of_the_point_head(each_layer: bool) -> 
     with torch.inference_mode():
         expected = head(fine[:, 2, 3].expand(1, 7, -1), coarse[None])[0]
         projected = head.project_fine(fine[None])[0, 2, 3].repeat(7, 1)
-        found = head.all_logits(head.hidden(projected, head.coarse_terms(coarse)), coarse)
+        hidden = head.hidden(projected, lambda layer: head.coarse_term(coarse, layer))
+        found = head.all_logits(hidden, coarse)
     assert torch.allclose(found, expected, atol=1e-5)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -268,9 +269,9 @@ def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     called = PointHead.hidden
 
-    def counted(self: PointHead, fine: Tensor, coarse: Tensor) -> Tensor:
+    def counted(self: PointHead, fine: Tensor, term: Callable[[int], Tensor]) -> Tensor:
         calls.append(len(fine))
-        return called(self, fine, coarse)
+        return called(self, fine, term)
 
     monkeypatch.setattr(PointHead, "hidden", counted)
     return calls

@@ -15,6 +15,7 @@ from model.pointrend.points import (
     cell_centres,
     class_uncertainty,
     draw_candidates,
+    inner_neighbours,
     most_uncertain,
     neighbours,
     regular_grid,
@@ -172,3 +173,11 @@ def test_reads_match_grid_sample_with_zero_padding() -> None:
     assert torch.equal(
         sample(ones, unit), F.grid_sample(ones, 2 * unit[:, None] - 1, align_corners=False)[:, :, 0]
     )
+
+
+def test_neighbours_of_positions_inside_a_map_are_the_same() -> None:
+    positions = 0.5 + torch.rand(3, 40, 2, generator=torch.Generator().manual_seed(0)) * 5
+    positions[0, 0] = 0.5  # the centre of the first cell
+    expected = neighbours(positions[..., 0], positions[..., 1], 7, 7)
+    for found, wanted in zip(inner_neighbours(positions, 7), expected, strict=True):
+        torch.testing.assert_close(found, wanted)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -24,6 +23,7 @@ from model.pointrend.levels import (
 )
 from model.pointrend.point_head import PointHead
 from model.pointrend.points import regular_grid, sample, to_image
+from model.pointrend.regions import RegionMaps, Source
 from model.pointrend.render import GROUP_POINTS, advance, render
 
 CHANNELS, CLASSES = 6, 3
@@ -36,9 +36,9 @@ class Counting:
         self.head, self.calls = head, []
         self.hidden_of = head.hidden
 
-    def hidden(self, fine: Tensor, coarse: Tensor) -> Tensor:
+    def hidden(self, fine: Tensor, term: Callable[[int], Tensor]) -> Tensor:
         self.calls.append(len(fine))
-        return self.hidden_of(fine, coarse)
+        return self.hidden_of(fine, term)
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +88,8 @@ class Scene:
         category = seed % CLASSES
         projected = self.head.project_coarse(self.coarse(seed), torch.tensor([category]))[0]
         box = torch.tensor([x0 - 10, y0 - 10, x0 + w + 4, y0 + h + 4])
-        return InstanceRender(self.maps[image], projected, box, category, side, points)
+        maps = RegionMaps(projected[None], box[None], torch.tensor([category]))
+        return InstanceRender(Source(maps, 0, self.maps[image]), category, side, points)
 
 
 def logits(r: InstanceRender) -> Tensor:
@@ -237,7 +238,7 @@ def test_a_dense_render_is_the_head_at_every_cell(head: PointHead) -> None:
     grid = regular_grid(28)[None]
     features = scene.features[1]
     size = 4.0 * torch.tensor([features.shape[3], features.shape[2]])
-    fine = sample(features, to_image(grid, r.box[None]) / size).transpose(1, 2)
+    fine = sample(features, to_image(grid, r.source.maps.boxes) / size).transpose(1, 2)
     coarse = sample(scene.coarse(4), grid).transpose(1, 2)
     expected = head(fine, coarse)[0, :, r.category].view(28, 28)
     torch.testing.assert_close(logits(r), expected, atol=1e-4, rtol=1e-4)
@@ -325,7 +326,10 @@ def test_a_group_is_one_call_within_its_limit(head: PointHead, counted: list[int
 def test_a_shared_map_is_a_map_of_ones_own(head: PointHead) -> None:
     scene = Scene(head, images=1)
     shared = [scene.render(i, 0, 56) for i in range(3)]
-    copies = [dataclasses.replace(r, fine=r.fine._replace(table=r.fine.table.clone())) for r in (*shared,)]
+    copies = [scene.render(i, 0, 56) for i in range(3)]
+    for r in copies:
+        table = r.source.fine.table.clone()
+        r.source = r.source._replace(fine=r.source.fine._replace(table=table))
     advance(shared, head)
     advance(copies, head)
     for one, other in zip(shared, copies, strict=True):

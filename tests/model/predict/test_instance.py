@@ -20,13 +20,13 @@ from pycocotools.cocoeval import COCOeval
 from export.trials import picture
 from model.checkpoints.eager import eager_predictor
 from model.config.categories import Category
+from model.evaluation.coco_results import coco_result
 from model.pointrend.levels import SIDES
 from model.pointrend.point_head import PointHead
 from model.predict.instance import (
     InstanceOptions,
     InstancePredictor,
     Region,
-    coco_result,
     parse_resolution,
 )
 from model.predict.predictor import Prepared, Prompt, parse_points

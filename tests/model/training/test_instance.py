@@ -15,6 +15,7 @@ from PIL import Image
 from model.checkpoints.checkpoint import open_checkpoint
 from model.checkpoints.eager import eager_predictor
 from model.config.instance import MaskRCNNConfig
+from model.config.parts import TimmConfig
 from model.data.coco import CocoDataset, load_coco
 from model.data.fields import DataError
 from model.data.instance_samples import InstanceTrainingSet, collate_instances
@@ -55,34 +56,56 @@ def test_frozen_norms_keep_their_statistics_and_train_their_scale(
     assert not torch.equal(norm.weight, scale)
 
 
-@pytest.mark.parametrize("config", [tiny.CONFIG, tiny.CONV])
-def test_a_mask_head_over_a_finished_detector(
-    config: MaskRCNNConfig, data: CocoDataset, tmp_path: Path
+DETECTOR = ("rpn.", "box_head.")
+# By what trains: the tensors outside of the trunk that change, by the begin of their names.
+CHANGED = {
+    ("masks", tiny.CONFIG): ("backbone.fpn.lateral.", "backbone.fpn.output.0.", "mask_head."),
+    ("mask_head", tiny.CONFIG): ("mask_head.",),
+    ("mask_head", tiny.CONV): ("mask_head.",),
+    ("detector", tiny.CONFIG): (*(f"backbone.fpn.output.{i}." for i in (1, 2, 3)), *DETECTOR),
+    ("detector", tiny.CONV): DETECTOR,
+}
+
+
+@pytest.mark.parametrize(("trains", "config"), CHANGED)
+def test_a_part_trains_and_the_rest_stays_bit_by_bit(
+    trains: Any, config: MaskRCNNConfig, data: CocoDataset, tmp_path: Path
 ) -> None:
     with_norm = dataclasses.replace(config, fpn=dataclasses.replace(config.fpn, norm=True))
     network = tiny.network(with_norm)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    plan = dataclasses.replace(tiny.RECIPE, mask_only=True, steps=2)
+    plan = dataclasses.replace(tiny.RECIPE, trains=trains, steps=2)
     run(data, plan, tmp_path, network)
     changed = {name for name, tensor in network.state_dict().items() if not tensor.equal(before[name])}
-    assert changed == {name for name in before if name.startswith("mask_head.")}
+    in_trunk = {name for name in changed if name.startswith("backbone.trunk.")}
+    assert bool(in_trunk) == (trains == "masks")
+    assert changed - in_trunk == {name for name in before if name.startswith(CHANGED[trains, config])}
 
 
 def test_a_mask_head_alone_sees_images_with_masks_only(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = dataclasses.replace(tiny.RECIPE, mask_only=True, empty_images=True, box_only_every=1, steps=1)
+    plan = dataclasses.replace(tiny.RECIPE, trains="mask_head", empty_images=True, box_only_every=1, steps=1)
     file = tiny.write_data(tmp_path / "mixed", 4, box_only=[1, 2])
     mixed = load_coco(file, file.parent)
     run(mixed, plan, tmp_path / "run")
     said = capsys.readouterr().out
     assert (
         "data: 2 images with masks, 0 with boxes only, 2 left out" in said
-        and "mask_only: the detector stays" in said
+        and "trains=mask_head: the detector stays" in said
     )
     file = tiny.write_data(tmp_path / "boxes", 2, box_only=[1, 2])
     with pytest.raises(TrainingError, match="not one instance has a mask"):
         InstanceTraining(tiny.network(), [load_coco(file, file.parent)], plan)
+
+
+def test_depthwise_filters_stay_if_asked(data: CocoDataset, tmp_path: Path) -> None:
+    """Of a trunk with such convolutions; all else of it trains."""
+    network = tiny.network(dataclasses.replace(tiny.CONFIG, backbone=TimmConfig("test_efficientnet", 0)))
+    before = {n: p.detach().clone() for n, p in network.backbone.trunk.named_parameters()}
+    run(data, dataclasses.replace(tiny.RECIPE, steps=1, freeze_depthwise=True), tmp_path, network)
+    stay = {n for n, p in network.backbone.trunk.named_parameters() if torch.equal(p, before[n])}
+    assert stay == {n for n in before if "conv_dw" in n} != set()
 
 
 def test_mask_losses_may_weigh_more(data: CocoDataset) -> None:

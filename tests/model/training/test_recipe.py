@@ -54,18 +54,23 @@ def test_only_pointrend_trains_masks_in_predicted_boxes() -> None:
 
 def test_twins_differ_in_nothing_else() -> None:
     for preset in INSTANCE_RECIPES:
-        if not preset.startswith("mask_rcnn"):
+        if not preset.startswith("mask_rcnn") and preset != "anything":
             plan = INSTANCE_RECIPES[preset]
             twin = preset.replace("pointrend_rcnn", "mask_rcnn") if preset != "people" else "mask_rcnn_people"
             sampling = dataclasses.replace(plan.sampling, predicted_boxes=False)
             assert INSTANCE_RECIPES[twin] == dataclasses.replace(plan, sampling=sampling)
 
 
-def test_only_people_learns_from_empty_images() -> None:
+def test_only_the_small_presets_learn_from_empty_images() -> None:
     assert {preset for preset in INSTANCE_RECIPES if INSTANCE_RECIPES[preset].empty_images} == {
         "people",
         "mask_rcnn_people",
+        "anything",
     }
+
+
+def test_only_anything_trains_masks_in_true_boxes() -> None:
+    assert {name for name, plan in INSTANCE_RECIPES.items() if plan.trains == "masks"} == {"anything"}
 
 
 @pytest.mark.parametrize(
@@ -80,6 +85,7 @@ def test_only_people_learns_from_empty_images() -> None:
         ({"seed": -1}, "seed must be at least 0"),
         ({"optimizer": "adam"}, "optimizer must be sgd or adamw, got 'adam'"),
         ({"schedule": "linear"}, "schedule must be cosine or step, got 'linear'"),
+        ({"trains": "trunk"}, "trains must be all or masks or mask_head or detector, got 'trunk'"),
     ],
 )
 def test_impossible_recipes_are_refused(change: dict[str, Any], message: str) -> None:
@@ -99,3 +105,8 @@ def test_impossible_recipes_are_refused(change: dict[str, Any], message: str) ->
 def test_impossible_choices_of_points_are_refused(kind: Any, change: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         kind(**change)
+
+
+def test_a_negative_jitter_is_refused() -> None:
+    with pytest.raises(UserError, match="jitter must be at least 0, got -1"):
+        Sampling(jitter=-1)

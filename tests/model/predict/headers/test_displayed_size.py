@@ -145,7 +145,7 @@ def test_a_cut_file_has_the_size_of_its_header() -> None:
     data = encoded("JPEG", exif_of(6))
     header = read_header(data[:-4])
     assert (header.width, header.height) == (8, 6)
-    with pytest.raises(CorruptImage, match="send the complete file"):
+    with pytest.raises(CorruptImage, match="use the complete file"):
         read_header(data[:20])
 
 

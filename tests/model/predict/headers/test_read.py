@@ -34,11 +34,11 @@ def same_pixels(one: bytes, other: bytes) -> bool:
 def test_a_format_that_is_switched_off_is_refused_with_those_that_are_not(format: str) -> None:
     others = [name for name in FORMATS if name != format]
     with pytest.raises(
-        UnsupportedFormat, match=rf"{format} images .* send a {others[0]}, .* or {others[-1]} im"
+        UnsupportedFormat, match=rf"{format} images .* use a {others[0]}, .* or {others[-1]} im"
     ):
         read_header(saved(format), others)
     assert read_header(saved(format), [format]).format == format
-    with pytest.raises(NotAnImage, match="send a GIF image"):
+    with pytest.raises(NotAnImage, match="use a GIF image"):
         read_header(b"nothing", ["GIF"])
 
 
@@ -128,7 +128,7 @@ def test_a_tiff_by_hand_is_read() -> None:
     ids=["preview with sub-directories", "DNG"],
 )
 def test_a_raw_camera_file_is_not_segmented_as_its_preview(entries: list[tuple[int, int, int, int]]) -> None:
-    with pytest.raises(UnsupportedFormat, match="raw camera images .* send the JPEG image"):
+    with pytest.raises(UnsupportedFormat, match="raw camera images .* use the JPEG image"):
         read_header(directory(*entries))
 
 

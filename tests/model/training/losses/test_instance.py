@@ -48,6 +48,15 @@ def test_losses_come_from_the_generator_alone() -> None:
     assert {k: v.item() for k, v in one.items()} == {k: v.item() for k, v in same.items()}
 
 
+def test_a_detector_alone_has_no_mask_losses() -> None:
+    network = lively()
+    alone = instance_losses(network, *tiny.images(2), TARGETS, SAMPLING, generator(), masks=False)
+    both = all_losses(network, TARGETS)
+    assert {k: v.item() for k, v in alone.items()} == {
+        k: v.item() for k, v in both.items() if not k.startswith("mask_")
+    }
+
+
 def test_bf16_is_close_and_heads_stay_float32() -> None:
     network = lively()
     images, sizes = tiny.images(2)

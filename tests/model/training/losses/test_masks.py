@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from model.config.instance import PointRendConfig
 from model.data.instance_samples import Target
 from model.networks.mask_heads import ConvMaskHead, PointRendMaskHead
 from model.pointrend.points import sample
@@ -15,6 +16,7 @@ from model.training.losses.detection import (
     Rois,
 )
 from model.training.losses.masks import (
+    coarse_masks,
     conv_mask_loss,
     fine_features,
     mask_targets,
@@ -47,6 +49,9 @@ def test_coarse_targets_are_the_bitmap_at_least_half() -> None:
     ):
         regions = Rois(torch.tensor([[0.0, 0, right, 64]]), one, one, one, target.boxes, one == 0)
         assert mask_targets(regions, [target], 4)[0, 2].tolist() == columns
+    for samples in (2, 4, 8):
+        regions = Rois(torch.tensor([[0.0, 0, 32.0, 64]]), one, one, one, target.boxes, one == 0)
+        assert mask_targets(regions, [target], 4, samples)[0, 2].tolist() == [1, 1, 1, 0]
     exact = Rois(torch.tensor([[0.0, 0, 160 / 6, 64]]), one, one, one, target.boxes, one == 0)
     assert mask_targets(exact, [target], 2)[0, 0].tolist() == [1, 1]  # half of the second column
 
@@ -75,6 +80,19 @@ def test_fine_features_are_reads_of_each_regions_image() -> None:
     expected = sample(features[batch], positions / torch.tensor([96.0, 64])).transpose(1, 2)
     torch.testing.assert_close(fine_features(features, positions, batch), expected)
     assert fine_features(features, positions[:0], batch[:0]).shape == (0, 5, 3)
+
+
+def test_coarse_masks_train_as_the_head_predicts_them() -> None:
+    network = lively(
+        dataclasses.replace(tiny.CONFIG, mask=PointRendConfig(conv_dim=8, fc_dim=32, point_dim=16, context=3))
+    )
+    head = network.mask_head
+    assert isinstance(head, PointRendMaskHead)
+    regions = rois(*ROIS)
+    p2 = torch.randn(2, 16, 16, 24, generator=generator())
+    found = coarse_masks(head, p2, regions)
+    assert found.shape == (4, tiny.CLASSES + 3, 7, 7)
+    torch.testing.assert_close(found, head([p2], regions.boxes, regions.batch))
 
 
 def test_pointrend_losses_are_means_of_the_own_class() -> None:

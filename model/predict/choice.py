@@ -1,0 +1,71 @@
+"""Which regions of a coarse pass a request asks for, and what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from model.predict.detection import BoxDetector
+from model.predict.predictor import Prepared
+
+
+class FoundBoxes(NamedTuple):
+    """What a coarse pass says about all regions, on the host (see `InstanceCoarse`)."""
+
+    boxes: Tensor
+    scores: Tensor
+    classes: Tensor
+    batch: Tensor
+
+
+def chosen_regions(
+    coarse: FoundBoxes,
+    index: int,
+    prepared: Prepared,
+    score: float,
+    classes: frozenset[int] | None,
+    most: int,
+) -> Tensor:
+    """Return the regions [N] of image `index` that are asked for: of its boxes, or the `most` best of these classes.
+
+    Boxes that a detector found were chosen before the coarse pass.
+    """
+    mine = (coarse.batch == index).nonzero()[:, 0]  # detections, then given boxes
+    if prepared.given is not None:
+        return mine[len(mine) - prepared.given :]
+    mine = mine[coarse.scores[mine] >= score]
+    if classes is not None:
+        allowed = torch.tensor(sorted(classes), dtype=torch.int64)
+        mine = mine[torch.isin(coarse.classes[mine], allowed)]
+    best_first = coarse.scores[mine].argsort(descending=True, stable=True)
+    return mine[best_first[:most]]
+
+
+def with_detections(detector: BoxDetector, batch: Sequence[Prepared]) -> list[Prepared]:
+    """Return the images with the boxes that a detector finds in those that bring none, as far as they are asked for."""
+    images = list(batch)
+    places = [i for i, image in enumerate(images) if image.prompts is None]
+    found = detector([images[i].pixels for i in places]) if places else []
+    for i, boxes in zip(places, found, strict=True):
+        images[i] = replace(images[i], detected=boxes.chosen(images[i].wanted))
+    return images
+
+
+def labels(
+    coarse: FoundBoxes, chosen: Tensor, prepared: Prepared, unnamed: int | None
+) -> tuple[list[int], list[float]]:
+    """Return the category and the score of each chosen region.
+
+    They are the detector's for boxes that it found. With `unnamed`, the network's classes are no categories: given
+    boxes are then of the category that they name, or of this one.
+    """
+    if prepared.detected is not None:
+        return prepared.detected.classes.tolist(), prepared.detected.scores.tolist()
+    scores = coarse.scores[chosen].tolist()
+    if unnamed is not None and prepared.prompts is not None:
+        return [unnamed if p.category is None else p.category for p in prepared.prompts], scores
+    return coarse.classes[chosen].tolist(), scores
