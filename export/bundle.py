@@ -2,6 +2,7 @@
 
     coarse.onnx             the coarse pass (see model/predict/coarse.py): dynamic batch, height and width
     point_head.safetensors  the point head (absent for a network without one)
+    detector.onnx           a detector that somebody else trained, if boxes are found by one (see export/detector)
     bundle.json             the manifest (export/manifest.py), with a hash of each file
 
 Opening a bundle needs neither `onnx` nor any training package, and unpickles nothing.
@@ -11,16 +12,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from export.detector.run import DETECTOR, OnnxDetector, open_detector
 from export.errors import BundleError
+from export.execution import Execution
 from export.external import check_self_contained
 from export.manifest import MANIFEST, Manifest, read_manifest
-from export.session import Execution, GraphPass, open_session
+from export.session import GraphRun, open_graph
 from model.pointrend.point_head import PointHead
 from model.predict.instance import InstancePredictor
 from model.predict.label_map import LabelMapPredictor
@@ -36,6 +41,7 @@ class Bundle:
     manifest: Manifest
     predictor: Predictor
     providers: tuple[str, ...]  # what runs the graph, the preferred one first
+    execution: Execution = field(default_factory=Execution)
     release: Callable[[], None] = lambda: None  # gives back memory that is kept for speed alone
 
 
@@ -44,14 +50,30 @@ def open_bundle(folder: Path, execution: Execution | None = None) -> Bundle:
     manifest = read_manifest(folder)
     check_files(folder, manifest)
     check_self_contained(folder / GRAPH)
-    run = GraphPass(open_session(folder / GRAPH, execution or Execution()))
-    predictor = _PREDICTORS[manifest.task](manifest, run, open_head(folder, manifest))
-    return Bundle(manifest, predictor, run.providers, run.shrink)
+    execution = execution or Execution()
+    run = open_graph(folder / GRAPH, execution)
+    head = open_head(folder, manifest)
+    if head is not None:
+        head.to(execution.torch_device)
+        head.precision = {"fp32": torch.float32, "bf16": torch.bfloat16}[execution.head_precision]
+    detector = None
+    if manifest.detector is not None:
+        check_self_contained(folder / DETECTOR)
+        detector = open_detector(folder / DETECTOR, manifest.detector.settings, execution)
+    predictor = _PREDICTORS[manifest.task](manifest, run, head, detector, execution.torch_device)
+
+    def release() -> None:
+        run.shrink()
+        if detector is not None:
+            detector.release()
+
+    return Bundle(manifest, predictor, run.providers, execution, release)
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
     """Raise BundleError unless every file of the bundle is there and is the one that was exported."""
     needed = {GRAPH} | ({POINT_HEAD} if manifest.model.point_head else set())
+    needed |= {DETECTOR} if manifest.detector else set()
     if missing := sorted(needed - set(manifest.files)):
         raise BundleError(f"{folder} is damaged: the manifest lists no {', '.join(missing)}")
     for name, expected in manifest.files.items():
@@ -69,7 +91,7 @@ def open_head(folder: Path, manifest: Manifest) -> PointHead | None:
     config = manifest.model.point_head
     if config is None:
         return None
-    head = PointHead(manifest.fine_channels, len(manifest.categories), config)
+    head = PointHead(manifest.fine_channels, manifest.mask_classes, config)
     try:
         head.load_state_dict(load_file(folder / POINT_HEAD))
     except (RuntimeError, SafetensorError) as error:
@@ -83,11 +105,29 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _instance_predictor(manifest: Manifest, run: GraphPass, head: PointHead | None) -> InstancePredictor:
-    return InstancePredictor(run, head, manifest.preprocessing, manifest.categories, manifest.fine_stride)
+def _instance_predictor(
+    manifest: Manifest,
+    run: GraphRun,
+    head: PointHead | None,
+    detector: OnnxDetector | None,
+    device: torch.device,
+) -> InstancePredictor:
+    part, names = manifest.detector, [category.name for category in manifest.categories]
+    return InstancePredictor(
+        run,
+        head,
+        manifest.preprocessing,
+        manifest.categories,
+        manifest.fine_stride,
+        device,
+        detector,
+        0 if part is None else names.index(part.mask_class),
+    )
 
 
-def _label_map_predictor(manifest: Manifest, run: GraphPass, head: PointHead | None) -> LabelMapPredictor:
+def _label_map_predictor(
+    manifest: Manifest, run: GraphRun, head: PointHead | None, detector: None, device: torch.device
+) -> LabelMapPredictor:
     assert manifest.model.task == "semantic"
     return LabelMapPredictor(
         run,
@@ -97,10 +137,11 @@ def _label_map_predictor(manifest: Manifest, run: GraphPass, head: PointHead | N
         manifest.palette,
         manifest.model.stride,
         manifest.fine_stride,
+        device,
     )
 
 
-_PREDICTORS: Mapping[str, Callable[[Manifest, GraphPass, PointHead | None], Predictor]] = {
+_PREDICTORS: Mapping[str, Callable[[Manifest, GraphRun, PointHead | None, Any, torch.device], Predictor]] = {
     "instance": _instance_predictor,
     "semantic": _label_map_predictor,
 }

@@ -24,7 +24,22 @@ def export(
     classes: Annotated[
         str | None, typer.Option(help="Class names, comma-separated, where the checkpoint has none.")
     ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Name of the weights' licence, such as Apache-2.0; /models shows it.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="The model's name; the folder's unless given.")] = None,
+    detector: Annotated[
+        Path | None,
+        typer.Option(
+            help="An ONNX detector in front of the mask head: it finds the boxes (docs/detector.md)."
+        ),
+    ] = None,
+    detector_settings: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML file that says how it is used; DETECTOR.yaml beside DETECTOR.onnx unless given."
+        ),
+    ] = None,
     quick: Annotated[bool, typer.Option(help="Compare on small images only.")] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a bundle of another checkpoint, too.")
@@ -33,8 +48,9 @@ def export(
     """Turn a checkpoint into a bundle, and prove that the bundle is the network."""
     # Imported here so that the help need not wait for PyTorch.
     from export.bundle import sha256
+    from export.detector.settings import read_settings
     from export.measurements import table
-    from export.write import check_out, write_bundle
+    from export.write import DetectorFile, check_mask_head, check_out, write_bundle
     from model.checkpoints.opening import open_named
     from model.config.categories import Category
 
@@ -44,9 +60,18 @@ def export(
         if not all(names) or len(set(names)) < len(names):
             raise UserError(f"--classes needs different names that are not empty, got {classes!r}")
         categories = tuple(Category(i, label) for i, label in enumerate(names, 1))
+    if detector_settings is not None and detector is None:
+        raise UserError("--detector-settings goes with --detector")
+    chosen = None
+    if detector is not None:
+        chosen = DetectorFile(detector, read_settings(detector_settings or detector.with_suffix(".yaml")))
     source = {"checkpoint": checkpoint.name, "sha256": sha256(checkpoint)}
+    if licence:
+        source["licence"] = licence
     check_out(out, source, replace)
     opened = open_named(checkpoint, preset, config, categories)
+    if chosen is not None:
+        check_mask_head(opened)
     print(f"exporting {checkpoint.name} to {out} (the graph takes a minute or two)", flush=True)
     report = write_bundle(
         opened,
@@ -55,6 +80,7 @@ def export(
         source=source,
         full_size=not quick,
         replace=replace,
+        detector=chosen,
     )
     print(f"network against exported bundle, the largest differences:\n{table(report)}\n{out}: passed")
 

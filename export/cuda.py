@@ -5,6 +5,8 @@ ONNX Runtime brings no CUDA libraries of its own: it uses those that PyTorch has
 
 from __future__ import annotations
 
+import warnings
+
 import onnxruntime
 import torch
 
@@ -27,5 +29,13 @@ def check_cuda(torch_version: str | None, onnxruntime_version: str | None) -> No
 
 
 def check_installed_cuda() -> None:
-    """Raise ValueError (one line) unless the installed PyTorch and ONNX Runtime can share a GPU."""
+    """Raise ValueError (one line) unless the installed PyTorch and ONNX Runtime can share a GPU, and there is one."""
     check_cuda(torch.version.cuda, getattr(onnxruntime, "cuda_version", None))
+    with warnings.catch_warnings(action="ignore"):  # of a driver that is too old; the error says so, too
+        available = torch.cuda.is_available()
+    if not available:
+        raise UserError(
+            f"device cuda: no GPU can be used. Is there one, with a driver for CUDA {torch.version.cuda}? "
+            "A container sees it if it is started with `docker run --gpus all` or `docker compose --profile gpu`. "
+            "Or use device cpu"
+        )

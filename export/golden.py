@@ -99,22 +99,68 @@ class SemanticGolden:
         return labels
 
 
-GOLDENS: Mapping[str, type[InstanceGolden] | type[SemanticGolden]] = {
+@dataclass(frozen=True)
+class DetectorGolden:
+    """What a detector in front of a mask head is surest of."""
+
+    OPTIONS: ClassVar = InstanceOptions(resolution=28, score=0.0, max_instances=20)
+    KEPT: ClassVar = 3
+    SCORE: ClassVar = 0.02
+    PIXELS: ClassVar = 2.0
+
+    classes: tuple[int, ...]
+    scores: tuple[float, ...]
+    boxes: tuple[tuple[float, float, float, float], ...]  # x0, y0, x1, y1 in image pixels
+
+    @classmethod
+    def seen(cls, result: Instances) -> DetectorGolden:
+        """Return the record of all masks. Raise ValueError if logits of one are not finite."""
+        if not all(mask.logits.isfinite().all() for mask in result.masks):
+            raise ValueError("gives no usable mask for a box that its detector found")
+        places: list[Any] = [tuple(mask.box.tolist()) for mask in result.masks]
+        masks = result.masks
+        return cls(tuple(m.category for m in masks), tuple(m.score for m in masks), tuple(places))
+
+    @property
+    def best(self) -> DetectorGolden:
+        """The record of the few best, which a bundle keeps."""
+        return DetectorGolden(self.classes[: self.KEPT], self.scores[: self.KEPT], self.boxes[: self.KEPT])
+
+    def difference(self, seen: DetectorGolden) -> str:
+        """Return what is different in `seen`, or "" if each known detection is among those that were seen."""
+        for known in zip(self.classes, self.scores, self.boxes, strict=True):
+            if not any(
+                self._same(known, other) for other in zip(seen.classes, seen.scores, seen.boxes, strict=True)
+            ):
+                place = ", ".join(f"{value:.0f}" for value in known[2])
+                return f"its detector does not find class {known[0]} with score {known[1]:.3f} at [{place}]"
+        if not self.classes and any(score > self.SCORE for score in seen.scores):
+            return f"its detector finds {len(seen.classes)} things where there were none"
+        return ""
+
+    def _same(self, one: Any, other: Any) -> bool:
+        near = all(abs(a - b) <= self.PIXELS for a, b in zip(one[2], other[2], strict=True))
+        return bool(one[0] == other[0] and abs(one[1] - other[1]) <= self.SCORE and near)
+
+
+# By task; and "detector", for models that have one.
+GOLDENS: Mapping[str, type[InstanceGolden] | type[SemanticGolden] | type[DetectorGolden]] = {
     "instance": InstanceGolden,
     "semantic": SemanticGolden,
+    "detector": DetectorGolden,
 }
 
 
-def golden(task: str, predictor: Predictor) -> Any:
-    """Return the record of what a predictor sees, of the class that GOLDENS has for the task."""
-    kind: Any = GOLDENS[task]
+def golden(asked: str, predictor: Predictor) -> Any:
+    """Return the record of what a predictor sees, of the class that GOLDENS has for what is asked."""
+    kind: Any = GOLDENS[asked]
     return kind.seen(predictor(picture(), kind.OPTIONS).finish())
 
 
-def check(name: str, task: str, known: Golden | None, result: Any) -> None:
+def check(name: str, asked: str, known: Golden | None, result: Any) -> None:
     """Raise RuntimeError unless a result for the golden picture is usable and agrees with what is known of it."""
     try:
-        seen = GOLDENS[task].seen(result)
+        seen = GOLDENS[asked].seen(result)
     except ValueError as error:
         raise RuntimeError(f"model {name!r} {error}") from error
     if known is not None and (difference := known.difference(seen)):

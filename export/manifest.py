@@ -6,6 +6,7 @@ different class for each task; its field `task` says which.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,18 +14,29 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
+from export.detector.settings import DetectorSettings
 from export.errors import BundleError
-from export.golden import InstanceGolden, SemanticGolden
+from export.golden import DetectorGolden, Golden, InstanceGolden, SemanticGolden
 from model.config.categories import Category
 from model.config.instance import PointRendConfig
 from model.config.parts import Preprocessing
 from model.config.semantic import SemanticPointConfig
 from model.masks.palette import Colour
 
-SCHEMA = 2
+SCHEMA = 3
+READABLE = (2, SCHEMA)  # schema 2 is the same without detectors
 MANIFEST = "bundle.json"
 _CHECKED = ConfigDict(extra="forbid", strict=True)
 _Channel = Annotated[int, Field(ge=0, le=255)]
+
+
+@dataclass(frozen=True, kw_only=True, config=_CHECKED)
+class DetectorPart:
+    """A detector that finds the boxes instead of the coarse pass, which then only draws their masks."""
+
+    settings: DetectorSettings
+    mask_class: str  # the mask head's only class: a category, that of given boxes which name none
+    golden: DetectorGolden | None = None  # None: not recorded
 
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
@@ -36,6 +48,7 @@ class InstancePart:
     score_threshold: float  # least score of a box, before its mask may lower the score
     max_detections: int  # of an image
     golden: InstanceGolden | None = None  # None: not recorded, as in tests
+    detector: DetectorPart | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=_CHECKED)
@@ -75,10 +88,35 @@ class Manifest:
             raise ValueError(f"{colours} colours for {len(self.categories)} classes")
         return self
 
+    @model_validator(mode="after")
+    def _detector_of_these_classes(self) -> Manifest:
+        if (detector := self.detector) is not None:
+            names = [category.name for category in self.categories]
+            expected = list(detector.settings.class_names)
+            if names not in (expected, [*expected, detector.mask_class]) or detector.mask_class not in names:
+                raise ValueError("the categories are not the detector's classes and the mask head's")
+        return self
+
     @property
     def task(self) -> Literal["instance", "semantic"]:
         """The task that the model was trained for."""
         return self.model.task
+
+    @property
+    def detector(self) -> DetectorPart | None:
+        """The detector in front of the mask head, if there is one."""
+        return self.model.detector if self.model.task == "instance" else None
+
+    @property
+    def mask_classes(self) -> int:
+        """The number of classes that the network itself knows: behind a detector one, whatever the categories."""
+        return len(self.categories) if self.detector is None else 1
+
+    @property
+    def goldens(self) -> dict[str, Golden | None]:
+        """What is known of the golden picture, by what is asked about it (see `export.golden.GOLDENS`)."""
+        known: dict[str, Golden | None] = {self.task: self.model.golden}
+        return known if self.detector is None else known | {"detector": self.detector.golden}
 
     @property
     def palette(self) -> tuple[Colour, ...]:
@@ -105,9 +143,10 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleError(
             f"{path} is not a bundle's manifest: it must be a JSON object with a schema"
         ) from error
-    if schema != SCHEMA:
+    if schema not in READABLE or isinstance(schema, bool):
+        readable = " and ".join(map(str, READABLE))
         raise BundleError(
-            f"{path} has schema {schema!r}; this version reads {SCHEMA}: export the model again"
+            f"{path} has schema {schema!r}; this version reads {readable}: export the model again"
         )
     return parse_manifest(content, path)
 
@@ -115,7 +154,7 @@ def read_manifest(folder: Path) -> Manifest:
 def parse_manifest(content: bytes, path: Path) -> Manifest:
     """Return the manifest with this text; `path` is named in errors. Raises BundleError for the first wrong value."""
     try:
-        return _MANIFESTS.validate_json(content)
+        return dataclasses.replace(_MANIFESTS.validate_json(content), schema=SCHEMA)
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "union_tag_invalid":

@@ -30,15 +30,17 @@ def check(
     shipped: Run,
     head: PointHead | None,
     batches: Sequence[Mapping[str, Tensor]],
+    found: Measurements | None = None,
 ) -> Report:
     """Compare what was exported with the coarse pass of its network. Return the report of `Measurements`.
 
     `staged` runs the graph with its intermediate results. `shipped` runs the graph of the bundle, which must return
     exactly the same outputs; `head` is the point head as the bundle has it, which must be exactly the network's.
-    `batches` are the inputs of the passes that are compared (see export/trials.py).
+    `batches` are the inputs of the passes that are compared (see export/trials.py). `found` are measurements that were
+    made already and belong into the report.
     """
     network, pixels, problems = coarse.network, coarse.network.config.preprocessing, []
-    found = measure(coarse, staged, batches)
+    found = measure(coarse, staged, batches, found)
     if not _identical(shipped(batches[0]), staged(batches[0])):
         problems.append("the shipped graph does not return what the compared one returns")
     if not _identical(_weights(network.point_head), _weights(head)):
@@ -50,9 +52,14 @@ def check(
 
 
 @torch.inference_mode()
-def measure(coarse: CoarsePass, staged: Run, batches: Sequence[Mapping[str, Tensor]]) -> Measurements:
-    """Measure how far each stage of a graph is from its network over some passes."""
-    network, found = coarse.network, Measurements()
+def measure(
+    coarse: CoarsePass,
+    staged: Run,
+    batches: Sequence[Mapping[str, Tensor]],
+    found: Measurements | None = None,
+) -> Measurements:
+    """Measure how far each stage of a graph is from its network over some passes; `found` are added to, if given."""
+    network, found = coarse.network, found or Measurements()
     for given in tqdm(batches, desc="parity", unit="batch"):
         STAGES[network.config.task](network, given, staged(given), found)
     return found

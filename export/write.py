@@ -7,25 +7,45 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors.torch import save
+from torch import Tensor
 
 from export import parity
-from export.bundle import GRAPH, POINT_HEAD, open_bundle, sha256
+from export.bundle import GRAPH, POINT_HEAD, Bundle, open_bundle, sha256
+from export.detector.check import write_detector
+from export.detector.parity import compare_detectors, plain_detector
+from export.detector.run import DETECTOR, detector_categories, open_detector
+from export.detector.settings import DetectorSettings
 from export.errors import ParityError
+from export.execution import Execution
 from export.golden import golden
 from export.graph import OPSET, export_staged, prune
-from export.manifest import MANIFEST, InstancePart, Manifest, SemanticPart
-from export.measurements import Report
-from export.session import Execution, GraphPass, open_session
-from export.trials import trials
+from export.manifest import MANIFEST, DetectorPart, InstancePart, Manifest, SemanticPart
+from export.measurements import Measurements, Report
+from export.session import GraphPass, open_session
+from export.trials import picture, trials
 from model.checkpoints.checkpoint import Checkpoint
 from model.config.instance import MaskRCNNConfig
 from model.config.semantic import SemanticConfig
 from model.errors import UserError
 from model.networks.build import build_network, coarse_pass
 from model.pointrend.point_head import PointHead
+from model.predict.instance import InstanceOptions, InstancePredictor
+from model.predict.predictor import Predictor
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectorFile:
+    """A detector's ONNX file, and how it is used."""
+
+    path: Path
+    settings: DetectorSettings
+
+
+_PICTURE = 240, 320  # height and width of the pictures in which a detector is compared
+_DETECTED = 10  # of its boxes in each, whose masks are compared
 
 
 def write_bundle(
@@ -36,28 +56,41 @@ def write_bundle(
     source: dict[str, str],
     full_size: bool = True,
     replace: bool = False,
+    detector: DetectorFile | None = None,
 ) -> Report:
     """Export a checkpoint, compare, and only then put the bundle at `out`. Return the parity report.
 
     Raises ParityError if a difference is above tolerance; `out` is then left as it was. An older bundle of the same
-    checkpoint at `out` is replaced. Raises UserError as `check_out` does.
+    checkpoint at `out` is replaced. Raises UserError as `check_out` does, and if the detector cannot be used.
     """
     out = out.resolve()
     check_out(out, source, replace)
+    if detector is not None:
+        check_mask_head(checkpoint)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
         # The draft has a folder of its own, because the temporary one is readable by its owner alone.
         draft, staged = Path(folder) / "bundle", Path(folder) / "staged.onnx"
         draft.mkdir()
-        manifest = _write_files(checkpoint, draft, staged, name, source | checkpoint.notes)
-        report = _compare(checkpoint, draft, staged, full_size)
+        manifest = _write_files(checkpoint, draft, staged, name, source | checkpoint.notes, detector)
+        report = _compare(checkpoint, draft, staged, full_size, detector)
         if not report["passed"]:
             raise ParityError("the exported graph differs from the network: " + "; ".join(report["failures"]))
-        seen = golden(manifest.task, open_bundle(draft, Execution()).predictor)
-        model = dataclasses.replace(manifest.model, golden=seen)
-        _write_manifest(dataclasses.replace(manifest, parity=report, model=model), draft)
+        manifest = _with_goldens(manifest, open_bundle(draft, Execution()).predictor)
+        _write_manifest(dataclasses.replace(manifest, parity=report), draft)
         _replace(out, draft, Path(folder) / "older")
     return report
+
+
+def check_mask_head(checkpoint: Checkpoint) -> None:
+    """Raise UserError unless a checkpoint draws masks in boxes of any class that a detector may find."""
+    if checkpoint.config.task != "instance":
+        raise UserError("--detector is for models of instances: label maps have no boxes")
+    if len(checkpoint.categories) > 1:
+        raise UserError(
+            f"--detector needs a mask head of one class for all boxes, as `anything` has; this one has "
+            f"{len(checkpoint.categories)}"
+        )
 
 
 def check_out(out: Path, source: Mapping[str, str], replace: bool) -> None:
@@ -89,9 +122,16 @@ def _source(manifest: Path) -> Mapping[str, Any]:
 
 
 def _write_files(
-    checkpoint: Checkpoint, draft: Path, staged: Path, name: str, source: dict[str, str]
+    checkpoint: Checkpoint,
+    draft: Path,
+    staged: Path,
+    name: str,
+    source: dict[str, str],
+    detector: DetectorFile | None,
 ) -> Manifest:
     """Write the bundle into `draft`, and its graph with all intermediate results to `staged`."""
+    if detector is not None:  # first, because it takes seconds to find out that it cannot be used
+        write_detector(detector.path, detector.settings, draft / DETECTOR)
     network = build_network(checkpoint.config, checkpoint.tensors)
     outputs = export_staged(coarse_pass(network), staged)
     prune(staged, draft / GRAPH, outputs)
@@ -106,17 +146,62 @@ def _write_files(
         files=_hashes(draft, head),
         source=source,
     )
+    if detector is not None:
+        manifest = _with_detector(manifest, detector, draft)
     _write_manifest(manifest, draft)
     return manifest
 
 
-def _compare(checkpoint: Checkpoint, draft: Path, staged: Path, full_size: bool) -> Report:
+def _with_detector(manifest: Manifest, detector: DetectorFile, draft: Path) -> Manifest:
+    """Return the manifest of a bundle whose boxes are found by a detector."""
+    assert manifest.model.task == "instance"
+    settings, (own,) = detector.settings, manifest.categories
+    model = dataclasses.replace(
+        manifest.model,
+        detector=DetectorPart(settings=settings, mask_class=own.name),
+        score_threshold=settings.score_threshold,
+        max_detections=settings.max_detections,
+    )
+    source = {"detector": detector.path.name, "detector sha256": sha256(detector.path)}
+    return dataclasses.replace(
+        manifest,
+        categories=detector_categories(settings, own.name),
+        model=model,
+        files=manifest.files | {DETECTOR: sha256(draft / DETECTOR)},
+        source=manifest.source | source,
+    )
+
+
+def _with_goldens(manifest: Manifest, predictor: Predictor) -> Manifest:
+    """Return the manifest with what the bundle sees in the golden picture."""
+    model = dataclasses.replace(manifest.model, golden=golden(manifest.task, predictor))
+    if model.task == "instance" and model.detector is not None:
+        part = dataclasses.replace(model.detector, golden=golden("detector", predictor).best)
+        model = dataclasses.replace(model, detector=part)
+    return dataclasses.replace(manifest, model=model)
+
+
+def _compare(
+    checkpoint: Checkpoint, draft: Path, staged: Path, full_size: bool, detector: DetectorFile | None
+) -> Report:
     """Return the report on the files of a bundle, against a network that no export has touched."""
-    opened = open_bundle(draft, Execution()).predictor
+    opened = open_bundle(draft, Execution())
     coarse = coarse_pass(build_network(checkpoint.config, checkpoint.tensors))
     run = GraphPass(open_session(staged, Execution()))
-    batches = trials(checkpoint.config.preprocessing, full_size)
-    return parity.check(coarse, run, opened.run, opened.head, batches)
+    batches, found = trials(checkpoint.config.preprocessing, full_size), Measurements()
+    if detector is not None:
+        batches.append(_detected(opened, draft, detector, found))
+    return parity.check(coarse, run, opened.predictor.run, opened.predictor.head, batches, found)
+
+
+def _detected(opened: Bundle, draft: Path, source: DetectorFile, found: Measurements) -> dict[str, Tensor]:
+    """Compare the detector. Return the inputs of a coarse pass over pictures with the boxes that it finds in them."""
+    predictor = cast(InstancePredictor, opened.predictor)
+    detector = open_detector(draft / DETECTOR, source.settings, Execution())
+    options = InstanceOptions(score=0.0, max_instances=_DETECTED)
+    images = [predictor.prepare(picture(*_PICTURE, seed), options) for seed in range(3)]
+    compare_detectors(plain_detector(source.path, detector), detector, [p.pixels for p in images], found)
+    return predictor.inputs(predictor.detect(images))
 
 
 def _instance_part(checkpoint: Checkpoint[MaskRCNNConfig]) -> InstancePart:

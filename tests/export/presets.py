@@ -14,9 +14,10 @@ from onnxscript import ir
 from torch import Tensor, nn
 
 from export import parity
+from export.execution import Execution
 from export.graph import prune, trace_staged
 from export.measurements import Report
-from export.session import Execution, GraphPass, open_session
+from export.session import GraphPass, open_session
 from export.stages import named
 from export.trials import inputs, picture
 from model.config.instance import MaskRCNNConfig

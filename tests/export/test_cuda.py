@@ -45,3 +45,16 @@ def test_it_is_checked_when_a_bundle_is_opened(
     with pytest.raises(BundleError, match="install versions of one CUDA major"):
         open_bundle(exported("tiny_r50"), Execution(device="cuda"))
     open_bundle(exported("tiny_r50"))
+
+
+def test_without_a_gpu_one_line_says_what_to_do(
+    exported: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """ONNX Runtime, which prints lines of its own, is not asked."""
+    monkeypatch.setattr("torch.version.cuda", "13.0")
+    monkeypatch.setattr(onnxruntime, "cuda_version", "13.0", raising=False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(BundleError, match="^device cuda: no GPU can be used") as raised:
+        open_bundle(exported("tiny_r50"), Execution(device="cuda"))
+    assert "--gpus all" in str(raised.value) and "\n" not in str(raised.value)
+    assert capfd.readouterr().err == ""

@@ -25,7 +25,7 @@ def test_the_picture_is_the_same_everywhere() -> None:
     assert int(image.sum()) == PIXELS and image.std() > 30
 
 
-@pytest.mark.parametrize("task", GOLDENS)
+@pytest.mark.parametrize("task", NAMES)
 def test_the_same_network_sees_the_same(task: str) -> None:
     predictor: Any = eager_predictor(load_any(NAMES[task]))
     known = golden(task, predictor)

@@ -105,7 +105,14 @@ def test_a_foreign_manifest_is_refused(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("schema", [SCHEMA + 1, 1, 0, "1"])
 def test_another_schema_is_refused(schema: int | str, tmp_path: Path) -> None:
     message = refused(written(tmp_path, INSTANCE, {"schema": schema}))
-    assert message.endswith(f"has schema {schema!r}; this version reads {SCHEMA}: export the model again")
+    assert message.endswith(
+        f"has schema {schema!r}; this version reads 2 and {SCHEMA}: export the model again"
+    )
+
+
+def test_bundles_of_the_schema_before_detectors_are_read(tmp_path: Path) -> None:
+    written(tmp_path, INSTANCE, {"schema": 2, "model.detector": None})
+    assert read_manifest(tmp_path) == INSTANCE
 
 
 def test_an_unknown_task_is_refused(tmp_path: Path) -> None:
