@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.client import AsyncClient, Client, ClientError
+from pointrend_client import AsyncClient, Client, ClientError
 
 URL = "http://127.0.0.1:9"
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir")

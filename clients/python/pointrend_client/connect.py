@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import httpx
 
-from service.client.errors import ClientError, reason
+from pointrend_client.errors import ClientError, reason
 
 CONNECT_SECONDS = 10.0  # at most, for a connection; an address behind which nothing is would take minutes
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.client import ClientError
-from service.client.pictures import file_of
+from pointrend_client import ClientError
+from pointrend_client.pictures import file_of
 from tests.service.support import encoded
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype(np.uint8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -24,6 +24,16 @@ def request(body: bytes, parameters: Mapping[str, object]) -> dict[str, Any]:
         }
     text = boxes if isinstance(boxes, str) else json.dumps(boxes)
     return {"params": query, "files": {"image": body}, "data": {"boxes": text}}
+
+
+def window_query(
+    kept: str, instance: int, window: Sequence[float], size: tuple[int, int], parameters: Mapping[str, object]
+) -> dict[str, Any]:
+    """Return httpx's arguments for POST /render. `size` is the width and height of what is rendered."""
+    chosen = {name: value for name, value in parameters.items() if value is not None}
+    corners = ",".join(str(float(each)) for each in window)
+    view = {"id": kept, "instance": instance, "window": corners, "width": size[0], "height": size[1]}
+    return {"params": view | chosen | {"format": "png"}}
 
 
 def with_format(parameters: Mapping[str, object], format: str) -> dict[str, object]:

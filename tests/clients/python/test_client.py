@@ -19,9 +19,9 @@ import pytest
 from typer.testing import CliRunner
 
 import service.cli.commands as cli
-from service.client import AsyncClient, Client, Refused, Retries, Unavailable
-from service.client import client as client_module
-from service.client.parameters import Parameters
+from pointrend_client import AsyncClient, Client, Refused, Retries, Unavailable
+from pointrend_client import client as client_module
+from pointrend_client.parameters import Parameters
 from service.http.query.parameters import SegmentQuery
 from tests.service.http.test_server import waiting
 from tests.service.support import Discs, disc_bundle, encoded, get, picture, running, wait_for
@@ -56,6 +56,23 @@ def test_an_answer_with_masks(url: str, tmp_path: Path) -> None:
             assert found.masks().shape == (2, 80, 120)
         assert len(client.segment(GOOD, score=0.7).instances) == 1
         assert client.post(GOOD, format="coco", image_id=7).json()[0]["image_id"] == 7
+
+
+def test_a_cut_out(url: str) -> None:
+    with Client(url, api_key="key") as client:
+        found, ring = client.segment(GOOD), client.cutout(GOOD, instance=1, crop=True)
+        whole = client.cutout(GOOD)
+        assert (whole.mode, whole.size) == ("RGBA", (120, 80))
+        assert np.mean((np.array(whole)[..., 3] >= 128) == found.masks().any(0)) > 0.98
+        assert ring.size < whole.size
+        with pytest.raises(Refused, match="0 to 1 are allowed, got 2"):
+            client.cutout(GOOD, instance=2)
+
+    async def asked() -> None:
+        async with AsyncClient(url, api_key="key") as client:
+            assert (await client.cutout(GOOD)).tobytes() == whole.tobytes()
+
+    asyncio.run(asked())
 
 
 def test_an_image_of_nothing(url: str) -> None:
@@ -97,7 +114,7 @@ def test_as_many_boxes_as_are_allowed(url: str) -> None:
 
 def test_what_cannot_work_is_not_tried_again(url: str) -> None:
     with Client(url, api_key="key") as client:
-        with pytest.raises(Refused, match="400: the body is not an image") as caught:
+        with pytest.raises(Refused, match="400: the content is not an image") as caught:
             client.segment(b"no image")
         assert caught.value.problem["type"] == "/problems/not-an-image"
         with pytest.raises(Refused, match="422: score"):
@@ -170,7 +187,7 @@ def test_mypy_finds_a_parameter_that_is_misspelt_or_of_another_type(tmp_path: Pa
     """It reads all of numpy and httpx first."""
     code = tmp_path / "asks.py"
     code.write_text(
-        "from service.client import AsyncClient, Client\n"
+        "from pointrend_client import AsyncClient, Client\n"
         "async def ask(client: Client, other: AsyncClient) -> None:\n"
         "    client.segment(b'', resolution=224, boxes=[[0, 0, 9, 9.5, 'person']], classes=['person'])\n"
         "    client.label_map(b'', resolution='native'); client.post(b'', format='coco', image_id=1)\n"
@@ -193,7 +210,7 @@ def test_a_folder_through_a_server(url: str, tmp_path: Path) -> None:
     command = ["segment", "--url", url, "--api-key", "key", "--image", str(images), "--out", str(out)]
     done = CliRunner().invoke(cli.app, [*command, "--format", "coco"])
     assert done.exit_code == 1, done.output
-    assert "skipped c.png: 400: the body is not an image" in done.output
+    assert "skipped c.png: 400: the content is not an image" in done.output
     assert [result["image_id"] for result in json.loads(out.read_text())] == [1, 1, 2, 2]
     single = CliRunner().invoke(cli.app, [*command[:5], "--image", str(images / "a.png"), "--out", str(out)])
     assert single.exit_code == 0, single.output

@@ -27,9 +27,25 @@ class MaskParameters(LabelMapParameters, total=False):
     score: float
     max_instances: int
     boxes: str | Sequence[Box] | None  # a list, or the same as JSON
+    explain: bool  # also say where each mask comes from
+    keep: int  # seconds for which the picture is kept, so that windows of its masks can be rendered
 
 
-class Parameters(MaskParameters, total=False):
+class WindowParameters(TypedDict, total=False):
+    """Parameters of a request for a window of a mask, besides what is rendered and how large."""
+
+    points: int | str  # "auto", or points per level
+    deadline_ms: int | None
+
+
+class CutoutParameters(MaskParameters, total=False):
+    """Parameters of a request for a cut-out."""
+
+    instance: int | None  # the only one to show, counted from 0; None: all
+    crop: bool  # to the objects' extent
+
+
+class Parameters(CutoutParameters, total=False):
     """All parameters."""
 
     format: str  # a name in service/output/formats.py

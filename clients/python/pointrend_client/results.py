@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.masks import rle
-from service.client.errors import ClientError
+from pointrend_client.errors import ClientError
+from pointrend_client.explanation import Explanation, parse_explanation
+from pointrend_client.rle import decoded
 
 if TYPE_CHECKING:
     import supervision
@@ -31,11 +32,12 @@ class Instance:
     size: tuple[int, int]  # height, width of the image
     resolution: int
     truncated: bool
+    explanation: Explanation | None = None  # where the mask comes from, if that was asked for
 
     @property
     def mask(self) -> NDArray[np.bool_]:
         """The mask [height, width] of the whole image, decoded anew each time."""
-        return _mask(self.counts, self.size)
+        return decoded(self.counts, self.size)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Segment:
     @property
     def mask(self) -> NDArray[np.bool_]:
         """The mask [height, width] of the whole image, decoded anew each time."""
-        return _mask(self.counts, self.size)
+        return decoded(self.counts, self.size)
 
     @property
     def bbox(self) -> tuple[float, float, float, float]:
@@ -74,6 +76,8 @@ class Segmentation:
     segments: tuple[Segment, ...]
     degraded: bool
     timings_ms: Mapping[str, float]
+    side: int | None = None  # of a level of a stream: the side that is finished; None: the whole answer
+    kept: str | None = None  # the id of the kept picture, for `render`; None: it is not kept
 
     @property
     def _found(self) -> list[Instance | Segment]:
@@ -130,6 +134,7 @@ def parse(answer: Mapping[str, Any]) -> Segmentation:
             size=tuple(each["segmentation"]["size"]),
             resolution=each["resolution"],
             truncated=each["truncated"],
+            explanation=parse_explanation(each.get("explain")),
         )
         for each in answer.get("instances", ())
     )
@@ -152,6 +157,8 @@ def parse(answer: Mapping[str, Any]) -> Segmentation:
         segments,
         answer["degraded"],
         answer["timings_ms"],
+        answer.get("side"),
+        answer.get("kept"),
     )
 
 
@@ -173,6 +180,14 @@ def read_label_map(picture: bytes) -> NDArray[np.uint8]:
         return np.array(image)
 
 
-def _mask(counts: str, size: tuple[int, int]) -> NDArray[np.bool_]:
-    height, width = size
-    return rle.decode(rle.decompress(counts), width, height)
+def read_cutout(picture: bytes) -> Image.Image:
+    """Return the picture of an answer of format `cutout`, in mode RGBA."""
+    with Image.open(io.BytesIO(picture)) as image:
+        image.load()
+        return image
+
+
+def read_probabilities(picture: bytes) -> NDArray[np.uint8]:
+    """Return the grey levels [height, width] of a rendered window: 255 times the probability of each pixel."""
+    with Image.open(io.BytesIO(picture)) as image:
+        return np.array(image)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.client.errors import ClientError
+from pointrend_client.errors import ClientError
 
 ALLOWED = (
     "the bytes of an image file, a path, an open file, a PIL image, or an RGB array: "

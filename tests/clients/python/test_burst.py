@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from service.client import AsyncClient
-from service.client import client as client_module
-from service.client.retries import Attempts
+from pointrend_client import AsyncClient
+from pointrend_client import client as client_module
+from pointrend_client.retries import Attempts
 from tests.service.support import Discs, disc_bundle, encoded, get, picture, running, wait_for
 
 ANSWER = {
@@ -72,23 +72,24 @@ class Promising:
         return httpx.Response(200, json=ANSWER, request=request)
 
 
-@pytest.mark.parametrize("concurrency", [8, 200])
-def test_200_at_once_are_all_answered_by_a_service_that_keeps_its_promises(
+@pytest.mark.parametrize("concurrency", [8, 400])
+def test_400_at_once_are_all_answered_by_a_service_that_keeps_its_promises(
     concurrency: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It takes two minutes for all of them."""
     time = Time()
 
     async def burst() -> list[Any]:
-        service = Promising(time)
+        service = Promising(time, seconds=0.3)
         async with AsyncClient("http://service", concurrency=concurrency) as client:
             transport = httpx.MockTransport(service)
             http = httpx.AsyncClient(transport=transport, base_url="http://service")
             monkeypatch.setattr(client, "_http", http)
-            return await asyncio.gather(*(client.segment(b"x") for _ in range(200)))
+            return await asyncio.gather(*(client.segment(b"x") for _ in range(400)))
 
     monkeypatch.setattr(client_module, "Attempts", partial(Attempts, clock=lambda: time.now))
     monkeypatch.setattr(client_module.asyncio, "sleep", time.sleep)
-    assert len(asyncio.run(burst())) == 200
+    assert len(asyncio.run(burst())) == 400
 
 
 def test_no_more_than_so_many_are_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ import httpx
 import numpy as np
 import pytest
 
-from service.client import AsyncClient, Client, ClientError, Segmentation
-from service.client.results import parse
+from pointrend_client import AsyncClient, Client, ClientError, Segmentation
+from pointrend_client.results import parse
 
 RUNS = {"size": [2, 3], "counts": "222"}  # the middle column
 COMMON = {"id": "7", "model": "m", "width": 3, "height": 2, "degraded": False, "timings_ms": {"total": 1.0}}
@@ -82,7 +82,7 @@ def test_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
-@pytest.mark.parametrize("method", ["segment", "label_map"])
+@pytest.mark.parametrize("method", ["segment", "label_map", "cutout"])
 def test_a_format_is_refused_where_it_would_change_nothing(kind: Any, method: str) -> None:
     client = kind("http://service")
     with pytest.raises(TypeError, match=r"post\(\) takes any `format`"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from service.client.errors import ClientError, Refused, Unavailable, reason
+from pointrend_client.errors import ClientError, Refused, Unavailable, reason
 
 AGAIN = frozenset((429, 502, 503, 504))
 LONGEST_WAIT = 10.0  # seconds between two attempts for which the service named no time
@@ -24,11 +24,12 @@ Outcome = httpx.Response | httpx.TransportError
 class Retries:
     """For how long a request is tried again, in seconds since it was first sent. 0: not at all.
 
-    A time that the service names may end later, if it is not longer than that itself: a service that says when to come
-    back is not one that has gone.
+    A service that says when to come back is busy, and is asked again for `seconds`: ten minutes are twice the longest
+    time that ours names. One that says nothing may have gone, and is given up earlier.
     """
 
-    seconds: float = 60.0
+    seconds: float = 600.0  # at most, whatever the reason
+    silent_seconds: float = 60.0  # instead, where the service does not say when to come back
     connect_seconds: float = 5.0  # instead, where there is no connection: nobody may be there at all
     first_wait: float = 0.2  # doubles with each attempt, where Retry-After does not say when to come back
 
@@ -57,19 +58,22 @@ class Attempts:
         if isinstance(failure, Refused) or isinstance(outcome, httpx.ReadTimeout):
             raise failure
         self._failed += 1
-        no_connection = isinstance(outcome, httpx.ConnectError | httpx.ConnectTimeout)
-        limit = (
-            min(self.retries.connect_seconds, self.retries.seconds) if no_connection else self.retries.seconds
-        )
-        left = limit - (self.clock() - self._begun)
         asked = _retry_after(outcome)
-        if left <= 0 or (asked is not None and asked > limit):
+        left = self._limit(outcome, asked) - (self.clock() - self._begun)
+        if left <= 0 or (asked is not None and asked > left):
             raise self._given_up(failure, asked)
         if asked is None:
             grown = self.retries.first_wait * 2.0 ** min(self._failed - 1, 16)
             return min(left, LONGEST_WAIT, grown * random.uniform(0.5, 1.5))
         # Random, because others may have been told the same time, and never too early.
         return asked + random.uniform(0, 1 + asked / 10)
+
+    def _limit(self, outcome: Outcome, asked: float | None) -> float:
+        """Return for how many seconds a request is tried again that failed in this way."""
+        most = self.retries.seconds
+        if isinstance(outcome, httpx.ConnectError | httpx.ConnectTimeout):
+            return min(most, self.retries.connect_seconds)
+        return most if asked is not None else min(most, self.retries.silent_seconds)
 
     def _given_up(self, failure: ClientError, asked: float | None) -> Unavailable:
         tried = (
@@ -89,10 +93,14 @@ def _failure(outcome: Outcome) -> ClientError:
         return Unavailable(f"no connection to {_address(outcome)}: {reason(outcome)}")
     if isinstance(outcome, httpx.TransportError):
         return Unavailable(f"no answer from {_address(outcome)}: {reason(outcome)}")
-    problem = _problem(outcome)
-    message = f"{outcome.status_code}: {problem.get('detail', outcome.reason_phrase)}"
+    return failure_of(outcome.status_code, _problem(outcome), outcome.reason_phrase)
+
+
+def failure_of(status: int, problem: Mapping[str, Any], phrase: str) -> ClientError:
+    """Return what is raised for a problem, or for an answer of this status and phrase without one."""
+    message = f"{status}: {problem.get('detail', phrase)}"
     # What stands before the service (Ray, some proxies) answers 500 without a problem when a replica dies.
-    may_succeed = outcome.status_code in AGAIN or (outcome.status_code == 500 and not problem)
+    may_succeed = status in AGAIN or (status == 500 and not problem)
     return Unavailable(message, problem) if may_succeed else Refused(message, problem)
 
 
