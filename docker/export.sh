@@ -1,14 +1,15 @@
 #!/bin/sh
 # Export all shipped weights: export.sh VENV OUT [PLACE]
 #
-# OUT gets a bundle each and settings that name them, as folders of PLACE (OUT itself if absent).
+# OUT gets a bundle each and settings that name them, as folders of PLACE (OUT itself if absent). With VARIANT=gpu the
+# settings also say that they are served on CUDA.
 set -eu
 venv=$1 out=$2 place=${3:-$2}
 mkdir -p "$out"
-bundles=
-for weights in model/weights/*.safetensors; do
-  name=$(basename "$weights" .safetensors)
-  "$venv/bin/python" -m export --checkpoint "$weights" --out "$out/$name"
-  bundles="$bundles\"$place/$name\", "
-done
+names=$(for weights in model/weights/*.safetensors; do basename "$weights" .safetensors; done)
+# An export keeps one core busy: two at a time.
+for name in $names; do echo "--checkpoint model/weights/$name.safetensors --out $out/$name"; done |
+  xargs -P 2 -L 1 "$venv/bin/python" -m export
+bundles=$(for name in $names; do printf '"%s/%s", ' "$place" "$name"; done)
 printf 'bundles = [%s]\n' "${bundles%, }" >"$out/service.toml"
+if [ "${VARIANT:-cpu}" = gpu ]; then echo 'device = "cuda"' >>"$out/service.toml"; fi

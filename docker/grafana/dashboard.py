@@ -67,7 +67,18 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Latency of POST /segment",
                 tuple((f'pointrend:request_seconds:p{p}{{route="/segment"}}', f"p{p}") for p in (50, 95, 99)),
                 "s",
-                width=10,
+            ),
+            Panel(
+                "First masks of a stream, p50 and p95",
+                tuple(
+                    (
+                        f"histogram_quantile({q}, sum by (le) (rate(pointrend_first_mask_seconds_bucket{RATE})))",
+                        f"p{int(100 * q)}",
+                    )
+                    for q in (0.5, 0.95)
+                ),
+                "s",
+                width=4,
             ),
             Panel(
                 "Seconds of a request, by stage",
@@ -79,7 +90,6 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                     ),
                 ),
                 "s",
-                width=10,
                 stacked=True,
             ),
             Panel(

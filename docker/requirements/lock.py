@@ -14,13 +14,22 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
-PYTHON = "3.12"
+PYTHON = "3.13"
 # torch and torchvision come in pairs; both ONNX Runtimes, because the image chooses; of CUDA 13 as torch is.
 CHOSEN = (
     "torch==2.14.1",
     "torchvision==0.29.1",
     "onnxruntime",
     "onnxruntime-gpu==1.31.1; platform_machine == 'x86_64'",
+    "uv",
+)
+# What PyTorch's build with CUDA requires, is not linked with, and opens for a GPU alone.
+FOR_A_GPU = (
+    "cuda-bindings",
+    "cuda-pathfinder",
+    "nvidia-cusolver",
+    "nvidia-nvtx",
+    "triton",
 )
 MACHINES = ("x86_64", "aarch64")
 _EVERYWHERE = re.compile(
@@ -71,10 +80,12 @@ def main() -> None:
     serving = resolve(chosen=torch_and_onnxruntime, known=known)
     exporting = resolve("export", chosen=CHOSEN, known=known)
     with_ray = resolve("ray", chosen=torch_and_onnxruntime, known=known)
-    apart = ("torchvision", "onnxruntime", "onnxruntime-gpu")
+    apart = ("torchvision", "onnxruntime", "onnxruntime-gpu", "uv")
     parts: dict[str, Callable[[str], bool]] = {
+        "uv": lambda name: name == "uv",
         "common": lambda name: name in serving and not is_torch(name) and name not in apart,
-        "torch": is_torch,
+        "torch": lambda name: is_torch(name) and name not in FOR_A_GPU,
+        "torch-gpu": lambda name: name in FOR_A_GPU,
         "torchvision": lambda name: name == "torchvision",
         "onnxruntime-cpu": lambda name: name == "onnxruntime",
         "onnxruntime-gpu": lambda name: name == "onnxruntime-gpu",

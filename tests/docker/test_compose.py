@@ -87,8 +87,8 @@ def test_the_service_s_settings_are_settings(profile: str) -> None:
     (each,) = (service for name, service in services(profile).items() if name in OURS)
     passed = {name for name in each["environment"] if name.startswith(PREFIX)}
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
-    # What only one image can do is chosen by the profile.
-    assert passed == known - {"POINTREND_DEVICE"}
+    # What only one image can do is chosen by the profile; the image's health check knows its file.
+    assert passed == known - {"POINTREND_DEVICE", "POINTREND_ADDRESS_FILE"}
     chosen = {k.removeprefix(PREFIX).lower(): v for k, v in given(profile).items() if k.startswith(PREFIX)}
     settings = Settings.model_validate(chosen | {"config": None})
     assert (settings.host, settings.port, settings.api_keys, settings.api_keys_file) == (
@@ -104,7 +104,7 @@ def test_the_service_s_settings_are_settings(profile: str) -> None:
 
 @every_profile
 def test_every_setting_of_the_shell_reaches_the_service(profile: str) -> None:
-    fixed = {"HOST", "PORT", "DEVICE", "API_KEYS_FILE"}
+    fixed = {"HOST", "PORT", "DEVICE", "API_KEYS_FILE", "ADDRESS_FILE"}
     asked = {
         f"{PREFIX}{name.upper()}": f"value of {name}"
         for name in Settings.model_fields
@@ -175,6 +175,14 @@ def test_the_proxy_has_as_many_threads_as_cores() -> None:
     assert float(threads) == limits["cpus"]
 
 
+def test_the_proxy_s_buffers_fit_into_its_memory() -> None:
+    config = (DOCKER / "haproxy.cfg").read_text()
+    most, each = (
+        int(re.findall(rf"^  {name} (\d+)", config, re.M)[0]) for name in ("maxconn", "tune.bufsize")
+    )
+    assert most * each + 2**26 < int(services("scale")["proxy"]["deploy"]["resources"]["limits"]["memory"])
+
+
 def test_an_image_of_your_own() -> None:
     for profile, name in (("", "pointrend"), ("gpu", "pointrend-gpu"), ("scale", "replica")):
         assert services(profile, IMAGE="registry/own:3")[name]["image"] == "registry/own:3"
@@ -225,7 +233,7 @@ def test_one_starts_after_another_is_healthy() -> None:
     assert services("scale")["proxy"]["depends_on"]["replica"]["condition"] == "service_healthy"
     assert services("")["grafana"]["depends_on"]["prometheus"]["condition"] == "service_healthy"
     dockerfile = (DOCKER / "Dockerfile").read_text()
-    assert "HEALTHCHECK" in dockerfile and "/readyz" in dockerfile
+    assert "HEALTHCHECK" in dockerfile
     for name in ("prometheus", "grafana", "proxy"):
         assert services("scale")[name]["healthcheck"]["test"][0] == "CMD"
 

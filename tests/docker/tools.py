@@ -22,10 +22,15 @@ COFFEE = (FOLDER / "coffee.png").read_bytes()
 PNG = {"content-type": "image/png"}
 
 
+def beside_python(name: str) -> str | None:
+    """Return a program's path, beside this Python or on the PATH; None if it is in neither."""
+    places = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    return shutil.which(name, path=places)
+
+
 def tool(name: str, comes_from: str) -> str:
     """Return a program's path, beside this Python or on the PATH. Without it skip the test, or fail it on CI."""
-    places = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-    found = shutil.which(name, path=places)
+    found = beside_python(name)
     if found is None:
         assert not os.environ.get("CI"), f".ci/run must install {name}"
         pytest.skip(f"{name} ({comes_from}) is not installed")
@@ -72,3 +77,9 @@ def succeeds(url: str) -> bool:
         return httpx.get(url, timeout=5).is_success
     except httpx.TransportError:
         return False
+
+
+def sample(url: str, name: str) -> float:
+    """Return a sample of a page of metrics by its name and labels, 0 if it is not there."""
+    lines = httpx.get(f"{url}/metrics", timeout=30).text.splitlines()
+    return next((float(line.split()[-1]) for line in lines if line.startswith(f"{name} ")), 0.0)
