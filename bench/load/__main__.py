@@ -13,11 +13,14 @@ from typing import Annotated, Any
 import typer
 
 from bench.load import report, workload
+from bench.load.burst import PATIENT, sent_at_once
 from bench.load.driver import PlannedRequest, Run, arriving, closed, cpu_seconds, joined
 from bench.load.peers import BundleDir, opened, read, segment, written
 from bench.load.servers import KINDS, ServerProcess, serving
 from bench.load.soak import soaked
+from bench.load.tables import tables
 from export.bundle import Bundle
+from export.manifest import read_manifest
 from model.command_line import one_line_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -42,6 +45,7 @@ def overhead(bundle: BundleDir = BUNDLE, seconds: Seconds = 6, rounds: Rounds = 
             many.append(closed(server.url, workload.same(), 16, 2 * seconds))
     _write(
         out / "overhead.json",
+        bundle,
         {
             "engine": {"p50": statistics.median(engine), "throughput": 1 / statistics.fmean(engine)},
             "one": report.figures(joined(one)),
@@ -71,7 +75,7 @@ def peers(bundle: BundleDir = BUNDLE, seconds: Seconds = 10, rounds: Rounds = 3,
         kind: {load: report.figures(joined(each)) for load, each in loads.items()}
         for kind, loads in runs.items()
     }
-    _write(out / "peers.json", found)
+    _write(out / "peers.json", bundle, found)
 
 
 @app.command()
@@ -91,7 +95,23 @@ def overload(
         # The peak is measured again at the end, because the machine may have been slower at first.
         again = closed(server.url, workload.mixed(), 16, seconds)
         peak = max(first, again, key=lambda run: run.goodput)
-    _write(out / "overload.json", {"queue_seconds": queue, "peak": report.figures(peak), "rates": rates})
+    _write(
+        out / "overload.json", bundle, {"queue_seconds": queue, "peak": report.figures(peak), "rates": rates}
+    )
+
+
+@app.command()
+def burst(
+    bundle: BundleDir = BUNDLE,
+    pictures: Annotated[int, typer.Option(min=1, help="How many are sent at once.")] = 400,
+    out: Out = OUT,
+) -> None:
+    """Give the Python client many pictures at once: with its limit of requests in flight, and with all in flight."""
+    with serving("ours", bundle) as server:
+        warm(server)
+        body = workload.same()[0].body
+        found = [sent_at_once(server.url, body, pictures, most) for most in (PATIENT, pictures)]
+    _write(out / "burst.json", bundle, {"pictures": pictures, "bursts": found})
 
 
 @app.command()
@@ -107,13 +127,13 @@ def soak(
     with serving("ours", bundle) as server:
         warm(server)
         found = soaked(server, workload.mixed(), clients, seconds)
-    _write(out / "soak.json", found)
+    _write(out / "soak.json", bundle, found)
 
 
 @app.command()
 def plot(out: Out = OUT, figures: Annotated[Path, typer.Option()] = Path("docs/images")) -> None:
     """Print the tables, and write plots into a folder."""
-    print(report.tables(out))
+    print(tables(out))
     for path in report.plots(out, figures):
         print(path)
 
@@ -144,9 +164,11 @@ def _engine_alone(model: Bundle, seconds: float) -> list[float]:
     return times[2:]
 
 
-def _write(path: Path, found: dict[str, Any]) -> None:
+def _write(path: Path, bundle: Path, found: dict[str, Any]) -> None:
+    """Write what was found, and which weights it was found with."""
+    weights = read_manifest(bundle).source.get("sha256")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1))
+    path.write_text(json.dumps({"weights": weights, **found}, indent=1) + "\n")
     print(path)
 
 

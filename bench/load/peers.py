@@ -21,7 +21,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from export.bundle import Bundle, open_bundle
-from export.session import Execution
+from export.execution import Execution
 from model.predict.images import DecodedImage, decode
 from model.predict.instance import InstanceOptions
 from model.predict.predictor import Prediction

@@ -1,4 +1,4 @@
-"""Figures, tables and plots of the runs."""
+"""Figures and plots of the runs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure  # without pyplot: no window, no global state
 
 from bench.load.driver import Run
-from bench.markdown import table
-from service.client.results import parse
+from pointrend_client.results import parse
 
 Json = dict[str, Any]
 
@@ -69,100 +68,11 @@ def differ(answer: bytes, expected: bytes) -> tuple[float, int]:
     return float(max(shares, default=0.0)), len(shares)
 
 
-def tables(folder: Path) -> str:
-    """Return all measurements in `folder` as Markdown."""
-    parts: list[str] = []
-    rows: list[tuple[str, ...]]
-    if found := _read(folder / "overhead.json"):
-        engine, one, many = found["engine"], found["one"], found["sixteen"]
-        rows = [
-            ("engine alone, in a loop", f"{1000 * engine['p50']:.0f}", f"{engine['throughput']:.2f}", "1.00"),
-            (
-                "service, 1 client",
-                f"{1000 * one['p50']:.0f}",
-                f"{one['goodput']:.2f}",
-                f"{one['goodput'] / engine['throughput']:.2f}",
-            ),
-            (
-                "service, 16 clients",
-                f"{1000 * many['p50']:.0f}",
-                f"{many['goodput']:.2f}",
-                f"{many['goodput'] / engine['throughput']:.2f}",
-            ),
-        ]
-        parts.append(table(("", "p50, ms", "answers/s", "of the loop's"), rows))
-        if more := found.get("beyond"):
-            rows = [
-                ("median", f"{1000 * more['median']:.1f}", f"{more['share']:.1%}"),
-                ("95th percentile", f"{1000 * more['p95']:.1f}", f"{more['share_p95']:.1%}"),
-            ]
-            parts.append(table(("beyond the request's own stages, 1 client", "ms", "of them"), rows))
-    if found := _read(folder / "peers.json"):
-        rows = [
-            (
-                kind,
-                load,
-                f"{f['goodput']:.2f}",
-                f"{1000 * f['p50']:.0f}",
-                f"{1000 * f['p99']:.0f}",
-                f"{f['cpu_per_answer']:.2f}",
-                str(f["outcomes"]["left"]),
-                str(f["outcomes"]["failed"]),
-            )
-            for kind, loads in found.items()
-            for load, f in loads.items()
-        ]
-        parts.append(
-            table(("", "", "answers/s", "p50, ms", "p99, ms", "CPU s/answer", "left", "failed"), rows)
-        )
-    if found := _read(folder / "overload.json"):
-        peak = found["peak"]["goodput"]
-        rows = [
-            (
-                f"{float(rate):.1f}",
-                f"{float(rate) / peak:.1f} ×",
-                f"{f['goodput']:.2f}",
-                f"{f['goodput'] / peak:.2f}",
-                f"{f['p50']:.2f}",
-                f"{f['p99']:.2f}",
-                str(f["outcomes"]["refused"]),
-                str(f["outcomes"]["failed"]),
-            )
-            for rate, f in found["rates"].items()
-        ]
-        parts.append(
-            table(
-                (
-                    "offered/s",
-                    "of the peak",
-                    "answers/s",
-                    "of the peak",
-                    "p50, s",
-                    "p99, s",
-                    "refused",
-                    "failed",
-                ),
-                rows,
-            )
-        )
-    if found := _read(folder / "soak.json"):
-        outcomes = ", ".join(f"{count} {outcome}" for outcome, count in found["outcomes"].items())
-        first, last = (size / 1e6 for size in peaks(_loaded(found)))
-        parts.append(
-            f"{found['clients']} clients, {found['seconds']:.0f} s: {outcomes}. {found['masks_compared']} masks "
-            f"compared with those of single requests, worst difference {found['worst_mask_difference']:.2%} of "
-            f"the area. Memory: at most {first:.0f} MB in the first third, {last:.0f} MB in the last."
-        )
-        if left := found.get("left_in"):
-            parts.append(table(("clients left in", "requests"), [(s, str(n)) for s, n in left.items()]))
-    return "\n\n".join(parts)
-
-
 def plots(folder: Path, out: Path) -> list[Path]:
     """Plot goodput and latency by offered load, and memory over the soak. Return the files."""
     made = []
     out.mkdir(parents=True, exist_ok=True)
-    if found := _read(folder / "overload.json"):
+    if found := read(folder / "overload.json"):
         peak = found["peak"]["goodput"]
         offered = [float(rate) for rate in found["rates"]]
         figure = Figure(figsize=(9, 3.4), layout="constrained")
@@ -177,17 +87,17 @@ def plots(folder: Path, out: Path) -> list[Path]:
         right.set(xlabel="requests offered per second", ylabel="latency of good answers, s", ylim=(0, None))
         right.legend(frameon=False)
         made.append(_save(figure, out / "load_overload.png"))
-    if found := _read(folder / "soak.json"):
+    if found := read(folder / "soak.json"):
         figure = Figure(figsize=(6, 2.6), layout="constrained")
         axes = figure.subplots()
-        sizes = [size / 1e6 for _, size in _loaded(found)]
-        axes.plot([t for t, _ in _loaded(found)], sizes)
+        sizes = [size / 1e6 for _, size in loaded(found)]
+        axes.plot([t for t, _ in loaded(found)], sizes)
         axes.set(xlabel="seconds", ylabel="resident memory, MB", ylim=(0, 1.2 * max(sizes)))
         made.append(_save(figure, out / "load_memory.png"))
     return made
 
 
-def _loaded(soak: Json) -> list[tuple[float, float]]:
+def loaded(soak: Json) -> list[tuple[float, float]]:
     """Return the memory by time while clients sent requests."""
     return [(t, size) for t, size in soak["memory"] if t <= soak["seconds"]]
 
@@ -197,5 +107,6 @@ def _save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def _read(path: Path) -> Json | None:
+def read(path: Path) -> Json | None:
+    """Return a file that a measurement wrote, or None if there is none."""
     return json.loads(path.read_text()) if path.is_file() else None

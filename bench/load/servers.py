@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,17 +32,24 @@ class ServerProcess:
 
 
 @contextmanager
-def serving(kind: str, bundle: Path, **settings: object) -> Iterator[ServerProcess]:
-    """Run a server, ready, with `settings` of our service. Raises RuntimeError if it does not start."""
+def serving(
+    kind: str, bundle: Path, *, folder: Path | None = None, **settings: object
+) -> Iterator[ServerProcess]:
+    """Run a server, ready, with `settings` of our service. Raises RuntimeError if it does not start.
+
+    folder: where other packages of ours lie than those of this process.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", *_MODULES[kind], "--bundle", str(bundle), "--port", str(port)]
     environment = os.environ | {f"POINTREND_{name.upper()}": str(value) for name, value in settings.items()}
+    if folder is not None:
+        environment["PYTHONPATH"] = str(folder)
     with tempfile.TemporaryFile("w+") as log:
         # It gets a session of its own, so that its child processes can be ended with it.
         process = subprocess.Popen(
-            command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
             url = f"http://127.0.0.1:{port}"
@@ -54,7 +61,8 @@ def serving(kind: str, bundle: Path, **settings: object) -> Iterator[ServerProce
                 time.sleep(0.1)
             yield ServerProcess(kind, url, process.pid)
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it ended by itself
+                os.killpg(process.pid, signal.SIGTERM)
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:

@@ -14,6 +14,7 @@ from model.networks.mask_heads import ConvMaskHead, PointRendMaskHead
 from model.pointrend.features import FineMap
 from model.pointrend.instance import InstanceRender
 from model.pointrend.levels import START
+from model.pointrend.regions import RegionMaps, Source
 from model.pointrend.render import render
 
 SIDE = 224
@@ -69,11 +70,9 @@ def measure(
         return count(lambda: reference_way.subdivide(*arguments))
 
     def ours() -> None:
-        cells = head.point.project_coarse(coarse, own)[0]
-        render(
-            [InstanceRender(FineMap(projected, height, width, 4), cells, region[0][0], 0, SIDE, POINTS)],
-            head.point,
-        )
+        maps = RegionMaps(head.point.project_coarse(coarse, own), region[0], own)
+        source = Source(maps, 0, FineMap(projected, height, width, 4))
+        render([InstanceRender(source, 0, SIDE, POINTS)], head.point)
 
     start = count(lambda: head(pyramid, *region))
     return Costs(

@@ -25,7 +25,7 @@ import typer
 from ray import serve
 
 from model.command_line import one_line_errors
-from service.client import Client, ClientError, Retries
+from pointrend_client import Client, ClientError, Retries
 from service.ray_app import Scale, application
 
 PORT = 8441

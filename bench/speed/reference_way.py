@@ -6,6 +6,7 @@ are pasted into full-size bitmaps and encoded from those (spec of the reference,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,31 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.networks.mask_heads import own_class
+from model.networks.mask_rcnn import MaskRCNN
 from model.pointrend.point_head import PointHead
 from model.pointrend.points import class_uncertainty, most_uncertain, regular_grid, sample, to_image
+
+
+@torch.inference_mode()
+def regions(network: MaskRCNN, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return P2 [1, C, H, W], and the given boxes [R, 4] with their coarse logits [R, K, 7, 7], of one image.
+
+    inputs: those of a coarse pass (`InstancePass`). The image is searched for objects as well, as the pass does it.
+    """
+    pyramid: list[Tensor] = network.backbone(inputs["image"])
+    network.detect(pyramid, network.propose(pyramid, inputs["size"]), inputs["size"])
+    boxes = inputs["prompts"]
+    network.box_head(pyramid, boxes, inputs["prompt_batch"])
+    return pyramid[0], boxes, network.mask_head(pyramid, boxes, inputs["prompt_batch"])
+
+
+@torch.inference_mode()
+def masks(network: MaskRCNN, inputs: Mapping[str, Tensor], side: int, points: int) -> tuple[Tensor, Tensor]:
+    """Return the given boxes [R, 4] of one image, and the probabilities [R, side, side] of their masks."""
+    features, boxes, coarse = regions(network, inputs)
+    assert network.point_head is not None
+    logits = subdivide(features, coarse, boxes, inputs["prompt_class"], network.point_head, side, points)
+    return boxes, logits.sigmoid()
 
 
 @torch.inference_mode()
@@ -25,7 +49,7 @@ def subdivide(
     features: Tensor, coarse: Tensor, boxes: Tensor, classes: Tensor, head: PointHead, side: int, points: int
 ) -> Tensor:
     """Return logits [R, side, side] of the regions' classes, from P2 [1, C, H, W] and coarse logits [R, K, 7, 7]."""
-    size = torch.tensor([features.shape[3] * 4, features.shape[2] * 4])
+    size = torch.tensor([features.shape[3] * 4, features.shape[2] * 4], device=features.device)
 
     def evaluate(places: Tensor) -> Tensor:
         image_points = to_image(places, boxes) / size
@@ -35,7 +59,7 @@ def subdivide(
         return logits
 
     count = len(boxes)
-    logits = evaluate(regular_grid(28).expand(count, -1, 2)).reshape(count, -1, 28, 28)
+    logits = evaluate(regular_grid(28, features.device).expand(count, -1, 2)).reshape(count, -1, 28, 28)
     while logits.shape[-1] < side:
         logits = F.interpolate(logits, scale_factor=2, mode="bilinear", align_corners=False)
         cells, places = most_uncertain(class_uncertainty(own_class(logits, classes)), points)

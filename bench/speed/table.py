@@ -2,86 +2,85 @@
 
 from __future__ import annotations
 
-import time
+import io
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
+from numpy.typing import NDArray
 from PIL import Image
 
-from bench.speed import reference_way
+from bench.speed import full_size, reference_way
+from bench.speed.row import Row, changes, in_turns, markdown
+from bench.speed.scene import SIDE, Scene, scene
 from export.bundle import open_bundle
-from export.session import Execution
+from export.execution import Execution, choose_execution, has_bf16
 from model.checkpoints.checkpoint import of_task, open_checkpoint
 from model.checkpoints.eager import eager_predictor
-from model.config.instance import PointRendConfig
+from model.errors import UserError
 from model.masks import rle
 from model.masks.paste import paste
-from model.pointrend.features import FineMap
 from model.pointrend.instance import InstanceRender, render_dense
-from model.pointrend.point_head import PointHead
-from model.pointrend.render import render
+from model.predict.headers import read_header
+from model.predict.images import decode_reduced, decode_resized
 from model.predict.instance import InstanceOptions
-from model.predict.predictor import Predictor
+from model.predict.predictor import Predictor, Prompt
+from model.predict.resize import input_size
+
+DENSE = 10  # masks that are rendered densely
+FEW = (10, 1)  # masks of small requests
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-@dataclass(frozen=True)
-class Row:
-    """One comparison: the seconds that ours takes, and those of what it is compared with."""
+def renderer(masks: int = 100, repeats: int = 3) -> list[Row]:
+    """Time the renderer of instance masks, in the precision in which it is served, against two other ways.
 
-    what: str
-    ours: float
-    against: str
-    theirs: float
+    A coarse pass projects an image's maps whether there are many masks or few. So the time of many includes that, and
+    that of few does not.
+    """
+    everything = scene(masks)
+    served = PRECISIONS["bf16" if has_bf16() else "fp32"]
+    what, plain = f"80 classes, {SIDE}×{SIDE}", "plain loop, all classes"
 
-    def __str__(self) -> str:
-        ratio = self.ours / self.theirs
-        return f"| {self.what} | {self.ours * 1e3:.1f} ms | {self.against} | {self.theirs * 1e3:.1f} ms | {ratio:.2f} |"
+    def dense() -> None:
+        render_dense(everything.first(DENSE).begun(), everything.head)
 
-
-def seconds(work: Callable[[], object], repeats: int = 5) -> float:
-    """Return the median duration, after one run to warm up."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
-
-
-def renderer(regions: int = 100, classes: int = 80, repeats: int = 3) -> list[Row]:
-    """Time a full-size point head (256 wide), 7→224, 784 points a level, on P2 of an 800×1216 input."""
-    torch.manual_seed(0)
-    head = PointHead(256, classes, PointRendConfig()).eval().requires_grad_(False)
-    torch.nn.init.normal_(head.predictor.weight, std=0.1)
-    features = torch.randn(1, 256, 200, 304)
-    coarse = torch.randn(regions, classes, 7, 7) * 3
-    corner = torch.rand(regions, 2) * torch.tensor([900.0, 500.0])
-    boxes = torch.cat([corner, corner + 40 + 260 * torch.rand(regions, 2)], 1)
-    own = torch.randint(classes, (regions,))
-
-    def start() -> list[InstanceRender]:
-        """Return fresh renders. This includes the projections, which are part of a bundle's graph."""
-        fine = FineMap(head.project_fine(features)[0].reshape(-1, 256), 200, 304, 4)
-        cells = head.project_coarse(coarse, own)
-        return [
-            InstanceRender(fine, c, b, int(k), 224, 784) for c, b, k in zip(cells, boxes, own, strict=True)
-        ]
-
-    plain = seconds(lambda: reference_way.subdivide(features, coarse, boxes, own, head, 224, 784), repeats)
-    adaptive = seconds(lambda: render(start(), head), repeats)
-    dense = seconds(lambda: render_dense(start()[:10], head), repeats) * regions / 10
-    return [
+    works: dict[str, Callable[[], object]] = {
+        "ours": partial(everything.render, served),
+        "fp32": everything.render,
+        "plain": everything.plain,
+        "dense": dense,
+    }
+    for count in FEW:
+        own = everything.first(count)
+        works[f"ours {count}"] = partial(_refined, own, own.begun(), served)
+        works[f"plain {count}"] = own.plain
+    found = in_turns(works, repeats)
+    rows = [
+        Row(f"render {masks} masks, {what}", found["ours"], plain, found["plain"]),
         Row(
-            f"render {regions} masks, {classes} classes, 224×224", adaptive, "plain loop, all classes", plain
+            "the same",
+            found["ours"],
+            f"dense: every cell ({DENSE} masks, scaled)",
+            found["dense"] * masks / DENSE,
         ),
-        Row("the same", adaptive, "dense: every cell (10 masks, scaled)", dense),
+        Row(f"render {masks} masks in fp32, {what}", found["fp32"], plain, found["plain"]),
     ]
+    for count in FEW:
+        name = f"render {count} from projected maps, {what}"
+        rows.append(Row(name, found[f"ours {count}"], plain, found[f"plain {count}"]))
+    return rows
+
+
+def _refined(own: Scene, begun: Sequence[InstanceRender], precision: torch.dtype) -> None:
+    """Render copies of renders that are begun."""
+    own.refine([replace(each) for each in begun], precision)
 
 
 def encoding(masks: int = 20, repeats: int = 3) -> list[Row]:
@@ -99,34 +98,96 @@ def encoding(masks: int = 20, repeats: int = 3) -> list[Row]:
         crops = (paste(one, box.tolist(), width, height) for box in boxes)
         return [rle.compress(rle.encode(c, width, height)) for c in crops]
 
-    theirs = seconds(lambda: reference_way.paste_and_encode(stack, tensors, width, height), repeats)
+    def theirs() -> object:
+        return reference_way.paste_and_encode(stack, tensors, width, height)
+
+    found = in_turns({"ours": ours, "theirs": theirs}, repeats)
     return [
-        Row(f"paste and encode {masks} masks, 12 MP", seconds(ours, repeats), "full-size bitmaps", theirs)
+        Row(f"paste and encode {masks} masks, 12 MP", found["ours"], "full-size bitmaps", found["theirs"])
     ]
 
 
 def whole(bundle_folder: Path, checkpoint: Path, picture: Path, threads: int) -> list[Row]:
-    """Time one picture through the shipped model, and its coarse pass, than which nothing after it can be faster."""
-    predictor: Predictor = open_bundle(bundle_folder, Execution(threads=threads)).predictor
+    """Time pictures through the shipped model, and its coarse pass, than which nothing after it can be faster."""
+    served = open_bundle(bundle_folder, choose_execution("cpu", threads=threads)).predictor
+    exact = open_bundle(bundle_folder, Execution(threads=threads)).predictor
     eager = eager_predictor(of_task(open_checkpoint(checkpoint), "instance"))
-    image = np.asarray(Image.open(picture).convert("RGB"))
-    options = InstanceOptions()
-    inputs = eager.inputs([eager.prepare(image, options)])
+    data, options = picture.read_bytes(), InstanceOptions()
+    inputs = eager.inputs([eager.prepare(_pixels(data, eager, exact=True), options)])
 
     @torch.inference_mode()
     def eager_pass() -> object:
         return eager.run(inputs)
 
-    def everything() -> list[str]:
-        height, width = image.shape[:2]
-        masks: Sequence[Any] = predictor(image, options).finish().parts
-        return [rle.compress(rle.encode(mask.crop(width, height), width, height)) for mask in masks]
-
-    graph = seconds(lambda: predictor.run(inputs))
+    found = in_turns(
+        {
+            "pass": lambda: served.run(inputs),
+            "exact pass": lambda: exact.run(inputs),
+            "eager pass": eager_pass,
+            "all": lambda: _rle(served, data, options, exact=False),
+            "all exact": lambda: _rle(exact, data, options, exact=True),
+        }
+    )
+    large, boxes = _large(picture), InstanceOptions(prompts=_boxes(20))
+    resized = _pixels(large, served, exact=False)
+    big_inputs = eager.inputs([eager.prepare_resized(resized, (4000, 3000), boxes)])
+    big = in_turns(
+        {
+            "decode": lambda: _pixels(large, served, exact=False),
+            "decode exact": lambda: _pixels(large, served, exact=True),
+            "all": lambda: _rle(served, large, boxes, exact=False),
+            "pass": lambda: served.run(big_inputs),
+        }
+    )
+    name = f"{picture.name} → RLE, native resolution"
     return [
-        Row("coarse pass, ONNX Runtime", graph, "eager PyTorch", seconds(eager_pass)),
-        Row(f"{picture.name} → RLE, native resolution", seconds(everything), "its coarse pass alone", graph),
+        Row("coarse pass, ONNX Runtime", found["exact pass"], "eager PyTorch", found["eager pass"]),
+        Row("coarse pass, as served", found["pass"], "ONNX Runtime, fp32", found["exact pass"]),
+        Row(
+            "decode a JPEG of 12 MP to the network's input",
+            big["decode"],
+            "at its full size",
+            big["decode exact"],
+        ),
+        Row("JPEG of 12 MP with 20 boxes → RLE", big["all"], "its coarse pass alone", big["pass"]),
+        Row(name, found["all"], "the same in fp32, decoded at full size", found["all exact"]),
+        Row(name, found["all"], "its coarse pass alone", found["pass"]),
     ]
+
+
+def _pixels(data: bytes, predictor: Predictor, *, exact: bool) -> NDArray[np.uint8]:
+    """Return an image at the size of the network's input."""
+    header = read_header(data)
+    decode = decode_resized if exact else decode_reduced
+    return decode(data, header, input_size(header.height, header.width, predictor.preprocessing))
+
+
+def _rle(predictor: Predictor, data: bytes, options: InstanceOptions, *, exact: bool) -> list[str]:
+    """Return the masks of an encoded image as compressed run lengths."""
+    header = read_header(data)
+    size = header.width, header.height
+    one = predictor.prepare_resized(_pixels(data, predictor, exact=exact), size, options)
+    prediction = predictor.begin(predictor.coarse([one]), 0, one, options)
+    predictor.render([prediction])
+    masks: Sequence[Any] = prediction.finish().parts
+    return [rle.compress(rle.counts_of(mask.runs(*size), *size)) for mask in masks]
+
+
+def _large(picture: Path) -> bytes:
+    """Return the picture enlarged to 12 megapixels, as a camera would write it."""
+    file = io.BytesIO()
+    with Image.open(picture) as opened:
+        opened.convert("RGB").resize((4000, 3000), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def _boxes(count: int) -> tuple[Prompt, ...]:
+    """Return boxes of 200 to 1400 pixels in an image of 4000 × 3000."""
+    random = np.random.default_rng(0)
+    corner = random.uniform((0, 0), (2600, 1600), (count, 2))
+    ends = corner + random.uniform(200, 1400, (count, 2))
+    boxes = np.concatenate([corner, ends], 1).tolist()
+    return tuple(Prompt((x0, y0, x1, y1), 0) for x0, y0, x1, y1 in boxes)
 
 
 def main(
@@ -134,15 +195,38 @@ def main(
     checkpoint: Annotated[Path, typer.Option()] = Path("model/weights/people.safetensors"),
     picture: Annotated[Path, typer.Option()] = Path("examples/astronaut.jpg"),
     threads: Annotated[int, typer.Option(help="For PyTorch and ONNX Runtime.")] = 2,
+    masks: Annotated[int, typer.Option(min=10, help="How many are rendered.")] = 100,
+    large: Annotated[
+        bool, typer.Option(help="Time the full-size network, too; a minute goes by until it is exported.")
+    ] = True,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(help="JSON file of an earlier run: print which ratios changed by over 15 %."),
+    ] = None,
 ) -> None:
     """Print the table. Nothing else should run on the machine meanwhile."""
+    before = None if compare is None else read_rows(compare)
     torch.set_num_threads(threads)
-    print("| what | ours | against | that | ratio |\n|---|---|---|---|---|")
-    parts: list[Callable[[], list[Row]]] = [
-        renderer,
-        encoding,
-        lambda: whole(bundle, checkpoint, picture, threads),
+    found = [
+        *renderer(masks),
+        *encoding(),
+        *(full_size.rows(picture, threads) if large else ()),
+        *whole(bundle, checkpoint, picture, threads),
     ]
-    for part in parts:
-        for row in part():
-            print(row, flush=True)
+    print(markdown(found))
+    if before is not None:
+        print(f"\n{changes(before, found)}")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps([asdict(row) for row in found], indent=1) + "\n")
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows that an earlier run wrote. Raise UserError if they cannot be read."""
+    try:
+        return [Row(**row) for row in json.loads(path.read_text())]
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"--compare: {path} is not what `python -m bench --out FILE` writes: {error}"
+        ) from error

@@ -17,7 +17,8 @@ from model.config.categories import Category
 from model.data.augment import View
 from model.data.coco import CocoDataset, Record
 from model.evaluation import coco_ap
-from model.predict.instance import InstanceOptions, Resolution, coco_result
+from model.evaluation.coco_results import coco_result
+from model.predict.instance import InstanceOptions, Resolution
 
 OUTPUTS: tuple[Resolution, ...] = (28, 56, 112, 224, "native")
 METRICS = ("AP", "AP50", "AP75", "APl")

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from bench.load import report, workload
+from bench.load.burst import sent_at_once
 from bench.load.driver import (
     PlannedRequest,
     Run,
@@ -29,6 +30,7 @@ from bench.load.driver import (
     joined,
     resident,
 )
+from bench.load.tables import tables
 from model.masks import rle
 from model.masks.paste import Crop
 from tests.service.support import Discs, disc_bundle, encoded, picture, running, wait_for
@@ -123,6 +125,18 @@ def test_arrivals_keep_their_rate_and_refusals_are_counted(discs: Discs) -> None
     assert run.seconds > 0.2  # the clients do not send ahead of their time
 
 
+@pytest.mark.parametrize("concurrency", [2, 12])
+def test_a_burst_is_answered_with_few_or_all_in_flight(discs: Discs, concurrency: int) -> None:
+    with running(disc_bundle(discs)) as url:
+        wait_for(lambda: httpx.get(f"{url}/readyz").is_success)
+        found = sent_at_once(url, encoded(picture()), 12, concurrency)
+        lost = sent_at_once(url, b"no image", 3, concurrency)
+    assert found["outcomes"] == {"answered": 12} and found["refused"] == 0
+    assert 0 < found["median"] <= found["seconds"]
+    ((message, count),) = lost["outcomes"].items()
+    assert count == 3 and message.startswith("400: ") and lost["median"] is None
+
+
 def test_a_third_of_the_clients_leave() -> None:
     requests = [PlannedRequest("/segment", bytes([i]), ()) for i in range(4)]
     found = workload.leaving(requests, 0.3)
@@ -182,6 +196,25 @@ def test_tables_and_plots_show_what_was_measured(tmp_path: Path) -> None:
         },
         "peers": {"ours": {"steady": run, "leaving": run}},
         "overload": {"queue_seconds": 4.0, "peak": run, "rates": {"5.0": run, "10.0": run}},
+        "burst": {
+            "pictures": 20,
+            "bursts": [
+                {
+                    "concurrency": 8,
+                    "outcomes": {"answered": 19, "429": 1},
+                    "refused": 3,
+                    "median": 4.6,
+                    "seconds": 9,
+                },
+                {
+                    "concurrency": 20,
+                    "outcomes": {"no answer": 20},
+                    "refused": 0,
+                    "median": None,
+                    "seconds": 1,
+                },
+            ],
+        },
         "soak": run
         | {
             "clients": 64,
@@ -193,20 +226,23 @@ def test_tables_and_plots_show_what_was_measured(tmp_path: Path) -> None:
     }
     for name, found in files.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(found))
-    text = report.tables(tmp_path)
+    text = tables(tmp_path)
     assert "| service, 1 client | 550 | 5.00 | 1.00 |" in text
     assert "| median | 2.0 | 2.0% |" in text
     assert "| 95th percentile | 3.5 | 4.0% |" in text
     assert "| queue | 9 |" in text
     assert "| 10.0 | 2.0 × | 5.00 | 1.00 | 0.55 | 0.99 | 1 | 0 |" in text
+    assert "20 pictures at once:" in text
+    assert "| 8 | 19 | 1 | 3 | 5 | 9 |" in text and "| 20 | 0 | 20 | 0 | – | 1 |" in text
     assert "10 ok, 1 refused" in text
-    assert "worst difference 0.10% of the area" in text
-    assert "1000 MB in the first third, 1000 MB in the last" in text
+    said = " ".join(text.split())
+    assert "worst difference 0.10% of the area" in said
+    assert "1000 MB in the first third, 1000 MB in the last" in said
     assert [path.name for path in report.plots(tmp_path, tmp_path)] == [
         "load_overload.png",
         "load_memory.png",
     ]
-    assert report.tables(tmp_path / "nowhere") == ""
+    assert tables(tmp_path / "nowhere") == ""
 
 
 def test_a_process_is_measured() -> None:

@@ -1,0 +1,107 @@
+"""`python -m bench.zoom URL`: what a window of a kept picture takes, and a picture of one edge at 1× and at 16×.
+
+URL is a running service with the model people.
+"""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from pointrend_client import Client
+
+PICTURE = Path("examples/astronaut.jpg")
+OUT = Path("docs/images/zoom.png")
+EDGE = (272.0, 190.0)  # where neck and shoulder meet, in pixels of the picture
+PANEL, ZOOM = 384, 16  # pixels of a panel, and how far the others enlarge
+TIMES = 15
+INK = (255, 90, 60)
+
+
+def window(zoom: float, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the window around EDGE of which `size` pixels are shown, `zoom` of them for each of the picture's."""
+    width, height = size[0] / zoom, size[1] / zoom
+    left, top = max(0.0, EDGE[0] - width / 2), max(0.0, EDGE[1] - height / 2)
+    return left, top, left + width, top + height
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Return the median of the seconds that a call takes."""
+    found = []
+    for _ in range(TIMES):
+        begin = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - begin)
+    return median(found)
+
+
+def panel(corners: Sequence[float], mask: NDArray[np.bool_]) -> Image.Image:
+    """Return a part of the picture in PANEL pixels with a mask of as many drawn over it."""
+    with Image.open(PICTURE) as image:
+        part = image.convert("RGB").resize(
+            (PANEL, PANEL),
+            Image.Resampling.BICUBIC,
+            cast("tuple[float, float, float, float]", tuple(corners)),
+        )
+    tint = Image.new("RGB", part.size, INK)
+    return Image.composite(Image.blend(part, tint, 0.5), part, Image.fromarray(mask))
+
+
+def draw(client: Client, kept: str, instance: int, native: NDArray[np.bool_], out: Path) -> None:
+    """Write the picture: at the left at 1×, then at 16× the pixels of the native mask, and what was rendered for it."""
+    panels = []
+    for zoom in (1, ZOOM):
+        corners = window(zoom, (PANEL, PANEL))
+        panels.append(
+            panel(corners, client.render(kept, instance, window=corners, size=(PANEL, PANEL)) >= 128)
+        )
+    corners = window(ZOOM, (PANEL, PANEL))
+    x, y = (
+        np.floor(np.linspace(a, b, PANEL, endpoint=False)).astype(int)
+        for a, b in zip(corners[:2], corners[2:], strict=True)
+    )
+    panels.insert(1, panel(corners, native[np.ix_(y, x)]))
+    half = PANEL / ZOOM / 2
+    middle = PANEL / 2
+    ImageDraw.Draw(panels[0]).rectangle(
+        (middle - half, middle - half, middle + half, middle + half), outline="white", width=2
+    )
+    sheet = Image.new("RGB", (3 * PANEL + 16, PANEL), "white")
+    for place, each in enumerate(panels):
+        sheet.paste(each, (place * (PANEL + 8), 0))
+    sheet.quantize(128).save(out, optimize=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("url")
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args(arguments)
+    with Client(given.url) as client:
+        found = client.segment(PICTURE, model="people", keep=300)
+        assert found.kept is not None
+        kept, best = found.kept, found.instances[0]
+        draw(client, kept, 0, best.mask, given.out)
+        print(f"{given.out}: {given.out.stat().st_size:,} bytes")
+        print("| what | ms |\n| --- | --- |")
+        whole = seconds(lambda: client.segment(PICTURE, model="people", keep=300))
+        print(f"| segment the picture, native resolution | {1000 * whole:.1f} |")
+        for zoom in (1, 4, ZOOM):
+            for size in ((512, 512), (1024, 768)):
+                corners = window(zoom, size)
+                if min(corners) < 0 or max(corners[2] - found.width, corners[3] - found.height) > 0:
+                    continue
+                spent = seconds(lambda: client.render(kept, 0, window=corners, size=size))  # noqa: B023
+                print(f"| render {size[0]}×{size[1]} at {zoom}× | {1000 * spent:.1f} |")
+
+
+if __name__ == "__main__":
+    main()
