@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from export.bundle import Bundle, open_bundle
-from export.session import Execution
+from export.bundle import Bundle
 from model.errors import UserError
 from service.assembly import assemble, version
 from service.decoding.decoder import Decoder
 from service.engine.engine import serving
-from service.http import operation, segment
-from service.http.documentation import add_documentation
+from service.execution import open_bundles
 from service.http.error_handlers import add_error_handlers
 from service.http.forgiving import ForgivingRoutes
-from service.http.headers import REQUEST_ID
+from service.http.headers import KEPT_ID, REQUEST_ID
 from service.http.middleware import RequestRecorder
 from service.http.openapi import describe_api
+from service.http.routes import hugging_face, operation, render, segment
+from service.http.routes.documentation import add_documentation
+from service.http.routes.page import add_page
 from service.http.service import Service
 from service.settings import Settings
 
@@ -45,8 +46,9 @@ def create_app(
     without it, processes do. Raises BundleError, and UserError if there is no model to serve.
     """
     if bundles is None:
-        execution = Execution(settings.device, settings.thread_budget)
-        bundles = [open_bundle(folder, execution) for folder in settings.bundles]
+        bundles = open_bundles(settings, settings.bundles)
+    if bundles:
+        settings = settings.on(bundles[0].execution.device)
     if traces is None and settings.traces:
         traces = _traces()
     service = assemble(settings, bundles, traces, decoder)
@@ -76,8 +78,11 @@ def create_app(
     if traces is not None:
         traces.instrument(app)
     app.include_router(segment.router)
+    app.include_router(render.router)
+    app.include_router(hugging_face.router)
     app.include_router(operation.router)
     add_documentation(app)
+    add_page(app, shown=settings.page)
     app.add_middleware(ForgivingRoutes)
     app.add_middleware(RequestRecorder, metrics=service.metrics, failures=service.failures)
     if settings.cors_origins:
@@ -87,7 +92,7 @@ def create_app(
             allow_origins=settings.cors_origins,
             allow_methods=("GET", "POST"),
             allow_headers=("authorization", "x-api-key", REQUEST_ID),
-            expose_headers=(REQUEST_ID, "server-timing", "retry-after", "www-authenticate"),
+            expose_headers=(REQUEST_ID, KEPT_ID, "server-timing", "retry-after", "www-authenticate"),
         )
     add_error_handlers(app, service.metrics)
     describe_api(app, keys=service.keys.needed)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from export.bundle import Bundle
 from model.errors import UserError
+from model.pointrend.render import GROUP_POINTS, points_that_fit
 from service.budgets import Budgets, plan
 from service.decoding.decoder import Decoder
-from service.decoding.pool import DecodePool
+from service.decoding.pool import DECODER, REDUCING_DECODER, DecodePool
 from service.engine.device.batching import BatchLimits
 from service.engine.engine import Engine
 from service.engine.observer import Observer, Observers
@@ -48,10 +49,12 @@ def assemble(
     budgets = plan(settings, memory())
     workers, metrics = Workers(settings.thread_budget, settings.stuck_seconds), Metrics()
     if decoder is None:
-        decoder = pool = DecodePool(workers.pool_size, budgets.decode)
+        kind = DECODER if settings.exact_pixels else REDUCING_DECODER
+        decoder = pool = DecodePool(workers.pool_size, budgets.decode, kind)
         metrics.state.show_decoders(lambda: pool.alive, lambda: pool.kills + pool.crashes)
-    resources = share(workers, decoder, _limits(settings, budgets))
+    resources = share(workers, decoder, _limits(settings, budgets, bundles), metrics.kept)
     bodies = BodyBudget(budgets.held, settings.max_body_bytes / settings.body_seconds)
+    metrics.kept.show(resources.kept)
     metrics.state.show_build(version(), settings.device, settings.thread_budget)
     metrics.state.show_queue(resources.admission, settings.queue_seconds)
     _show_budgets(metrics.state, budgets, bodies, resources)
@@ -71,17 +74,21 @@ def _show_budgets(state: StateMetrics, budgets: Budgets, bodies: BodyBudget, res
     state.show_budget("decode", budgets.decode, lambda: resources.decoding.memory.held)
     state.show_budget("render", budgets.render, lambda: resources.render_memory.held)
     state.show_budget("encode", budgets.encode, lambda: resources.encoding.memory.held)
+    state.show_budget("keep", budgets.keep, lambda: resources.kept.held)
 
 
-def _limits(settings: Settings, budgets: Budgets) -> Limits:
-    batch = settings.batch_budget
+def _limits(settings: Settings, budgets: Budgets, bundles: Sequence[Bundle]) -> Limits:
+    heads = ((b.predictor.device, b.predictor.head) for b in bundles)
+    fitting = [points_that_fit(device, head.dim) for device, head in heads if head is not None]
+    step = settings.step_points or min(fitting, default=GROUP_POINTS)
     return Limits(
-        batching=BatchLimits(settings.max_wait_ms / 1000, batch, settings.step_points),
+        batching=BatchLimits(settings.max_wait_ms / 1000, settings.batch_budget, step),
         queue_seconds=settings.queue_seconds,
         queue_length=settings.queue_length,
         decode_bytes=budgets.decode,
         render_bytes=budgets.render,
         encode_bytes=budgets.encode,
+        keep_bytes=budgets.keep,
     )
 
 
@@ -95,6 +102,7 @@ def _engine_config(settings: Settings, budgets: Budgets, admission: Admission) -
         decode_bytes=budgets.decode,
         encode_bytes=budgets.encode,
         most_seconds=admission.most_seconds,
+        keep_seconds=settings.keep_seconds,
     )
 
 

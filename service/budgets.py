@@ -2,7 +2,8 @@
 
 What a setting names is used as it is. The others follow from the memory that the service may use: a quarter of it stays
 free, because predictions are not exact and allocators keep some of what was freed; the process itself takes what it
-takes; and the rest is divided in fixed shares. Settings that do not fit each other are refused before anything starts.
+takes; kept pictures may take what their setting says; and the rest is divided in fixed shares. Settings that do not fit
+each other are refused before anything starts.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ USED = 0.75  # share of the memory that the process and all default budgets may 
 # Half is for decoding, so that in 4 GiB a WebP picture of 64 megapixels, which takes 1.05 GB, is not refused.
 SHARES: Mapping[str, float] = {"held": 1 / 8, "decode": 1 / 2, "render": 3 / 16, "encode": 3 / 16}
 # Bytes in which a small picture, such as the golden one, can be decoded, rendered and encoded.
-LEAST: Mapping[str, int] = {"decode": 50_000_000, "render": 20_000_000, "encode": 20_000_000}
+LEAST: Mapping[str, int] = {"decode": 50_000_000, "render": 20_000_000, "encode": 37_000_000}
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Budgets:
     decode: int  # decoding images, in the processes that do it
     render: int  # masks and label maps that are being rendered
     encode: int  # encoding answers
+    keep: int  # what is kept of pictures after their answers
 
 
 def plan(settings: Settings, memory: int) -> Budgets:
@@ -44,8 +46,8 @@ def plan(settings: Settings, memory: int) -> Budgets:
         raise UserError(f"memory_bytes: {_size(total)} is more than the {_size(memory)} that are there")
     given: dict[str, int | None] = {name: getattr(settings, f"{name}_bytes") for name in SHARES}
     least = {"held": settings.max_body_bytes, **LEAST}
-    process = PROCESS[settings.device]
-    room = max(0.0, total * USED - process)
+    process, keep = PROCESS.get(settings.device, PROCESS["cpu"]), settings.keep_bytes
+    room = max(0.0, total * USED - process - keep)
     chosen = {
         name: int(share * room) if (size := given[name]) is None else size for name, share in SHARES.items()
     }
@@ -59,28 +61,29 @@ def plan(settings: Settings, memory: int) -> Budgets:
         rooms = (least[name] / SHARES[name] for name in SHARES if given[name] is None)
         raise UserError(
             f"memory_bytes: {_size(total)} is too little: with these settings, among them max_body_bytes "
-            f"{_size(settings.max_body_bytes)}, it must be at least {_size((max(rooms) + process) / USED)}"
+            f"{_size(settings.max_body_bytes)}, it must be at least {_size((max(rooms) + process + keep) / USED)}"
         )
-    if sum(chosen.values()) + process > total:
+    if sum(chosen.values()) + process + keep > total:
         largest = max((name for name in SHARES if given[name] is not None), key=chosen.__getitem__)
-        fits = total - process - sum(chosen.values()) + chosen[largest]
+        fits = total - process - keep - sum(chosen.values()) + chosen[largest]
         remedy = (
             f"{largest}_bytes may be at most {_size(fits)} with the others as they are"
             if fits >= least[largest]
-            else f"all four may be {_size(max(0, total - process))} together"
+            else f"the first four may be {_size(max(0, total - process - keep))} together"
         )
-        sizes = ", ".join(f"{name} {_size(size)}" for name, size in chosen.items())
+        sizes = ", ".join(f"{name} {_size(size)}" for name, size in (chosen | {"keep": keep}).items())
         raise UserError(
             f"the budgets ({sizes}) and the process itself ({_size(process)}) do not fit into {_size(total)}: {remedy}"
         )
-    return Budgets(total, **chosen)
+    return Budgets(total, **chosen, keep=keep)
 
 
 def describe(budgets: Budgets) -> str:
     """Return one line that says how the memory is divided."""
     sizes = {field.name: _size(getattr(budgets, field.name)) for field in fields(budgets)}
     return (
-        "memory {memory}: up to {held} for bodies, {decode} for decoding, {render} for masks, {encode} for answers"
+        "memory {memory}: up to {held} for bodies, {decode} for decoding, {render} for masks, {encode} for answers, "
+        "{keep} for kept pictures"
     ).format(**sizes)
 
 

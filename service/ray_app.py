@@ -22,9 +22,10 @@ from ray.util.metrics import Gauge
 from service.app import create_app
 from service.settings import check_environment, read_settings
 
-HEALTH_PERIOD = (
-    10.0  # seconds between two health checks of a replica, and so between two samples of its metrics
-)
+HEALTH_PERIOD = 10.0  # s between two health checks of a replica, and so between two samples of its metrics
+HEALTH_TIMEOUT = 15.0  # s; after three of them without an answer Ray replaces the replica
+UPSCALE_DELAY = 5.0  # s of too much load before Ray adds replicas; twice the load fills queues in 20 s
+LOOK_BACK = 15.0  # s over which Ray averages the load, of which it takes a sample every 10 s
 
 
 class Scale(BaseModel):
@@ -35,6 +36,9 @@ class Scale(BaseModel):
     bundles: str | None = Field(default=None, description="As POINTREND_BUNDLES, which it overrides.")
     cpus: int = Field(default=2, ge=1, description="Threads of a replica, which Ray reserves.")
     gpus: float = Field(default=0, ge=0, description="GPUs of a replica; above 0 the device is cuda.")
+    memory_bytes: int | None = Field(
+        default=None, ge=1, description="As POINTREND_MEMORY_BYTES, which it overrides. Ray reserves it."
+    )
     min_replicas: int = Field(default=1, ge=1)
     max_replicas: int = Field(default=4, ge=1)
     target_requests: float = Field(
@@ -46,8 +50,15 @@ def application(scale: Scale) -> Application:
     """Return an autoscaling deployment of the service. Raise ValueError for bad settings, before any replica starts."""
     check_environment()
     settings = read_settings(
-        bundles=scale.bundles, threads=scale.cpus, device="cuda" if scale.gpus else "cpu", access_log=False
+        bundles=scale.bundles,
+        threads=scale.cpus,
+        device="cuda" if scale.gpus else "cpu",
+        memory_bytes=scale.memory_bytes,
+        access_log=False,
     )
+    reserved = {"num_cpus": scale.cpus, "num_gpus": scale.gpus}
+    if settings.memory_bytes is not None:  # otherwise each replica counts on all memory of its host
+        reserved["memory"] = settings.memory_bytes
     deployment = serve.deployment(
         name="pointrend",
         # More than a replica admits: the service itself refuses requests, with the Retry-After that it computed.
@@ -56,11 +67,14 @@ def application(scale: Scale) -> Application:
             min_replicas=scale.min_replicas,
             max_replicas=scale.max_replicas,
             target_ongoing_requests=scale.target_requests,
+            upscale_delay_s=UPSCALE_DELAY,
+            look_back_period_s=LOOK_BACK,
         ),
+        max_surge_percent=25,  # an update starts new replicas, at least one, before it stops old ones
         health_check_period_s=HEALTH_PERIOD,
-        health_check_timeout_s=60,
+        health_check_timeout_s=HEALTH_TIMEOUT,
         graceful_shutdown_timeout_s=settings.grace_seconds + 5,
-        ray_actor_options={"num_cpus": scale.cpus, "num_gpus": scale.gpus},
+        ray_actor_options=reserved,
     )
     # The app is made in the replica, because its sessions and threads cannot be sent there.
     bound: Application = deployment(serve.ingress(lambda: create_app(settings))(Replica)).bind()

@@ -25,6 +25,8 @@ from service.machine import available
 PREFIX = "POINTREND_"
 # An origin as browsers send it: in lower case, without path and slash.
 _ORIGIN = re.compile(r"\*|https?://[a-z0-9.:\[\]-]+")
+# A path that needs no escapes and has no segments such as `..`.
+ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*){1,16}")
 
 
 class Settings(BaseSettings):
@@ -36,9 +38,27 @@ class Settings(BaseSettings):
     bundles: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), description="Folders of exported models, comma-separated; the first is the default."
     )
-    host: str = Field(default="127.0.0.1", description="Address to listen at.")
+    host: str = Field(default="127.0.0.1", description="Address to listen at; :: is all, of IPv6 and IPv4.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen at; 0 picks one.")
-    device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where the coarse network runs.")
+    root_path: str = Field(
+        default="", description="Path below which a proxy has the service, such as /vision. Unset: none."
+    )
+    address_file: Path | None = Field(
+        default=None,
+        description="File to write the address into, such as http://127.0.0.1:8000, once it listens.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where models run; auto: on a GPU that works, else on the CPU."
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto",
+        description="Of the products of the networks; auto: bf16 in the point head on a CPU that has it, else fp32; "
+        "bf16: in the coarse pass, too.",
+    )
+    spin: bool = Field(
+        default=False,
+        description="Whether ONNX Runtime's threads wait for work without sleeping: for a machine with one service.",
+    )
     threads: int = Field(
         default=0, ge=0, description="0: as many as the CPU affinity and the cgroup's quota allow."
     )
@@ -54,10 +74,11 @@ class Settings(BaseSettings):
         description="Padded pixels of a coarse pass; one image is always allowed. "
         "Unset: 600000 on a CPU, where larger batches are no faster, 4500000 on CUDA.",
     )
-    step_points: int = Field(
-        default=8 * 784,
+    step_points: int | None = Field(
+        default=None,
         ge=1,
-        description="Work of a step of the renderer, in points; one mask, or a part of it, is always allowed.",
+        description="Work of a step of the renderer, in points; one mask, or a part of it, is always allowed. "
+        "Unset: 6272 on a CPU, and as many as fit into a quarter of a GPU's free memory.",
     )
 
     queue_seconds: float = Field(
@@ -106,6 +127,14 @@ class Settings(BaseSettings):
         ge=1,
         description="Memory for answers, of all requests, until they are sent; one that needs more is refused.",
     )
+    keep_bytes: int = Field(
+        default=100_000_000,
+        ge=0,
+        description="Memory for what is kept of pictures so that windows of their masks can be rendered; 0: none is.",
+    )
+    keep_seconds: int = Field(
+        default=300, ge=1, le=86_400, description="Seconds for which a request may have its picture kept."
+    )
     max_connections: int | None = Field(
         default=None,
         ge=1,
@@ -124,6 +153,11 @@ class Settings(BaseSettings):
         default=60.0, gt=0, description="Time for a client to take its answer; then its connection is closed."
     )
     max_pixels: int = Field(default=64_000_000, ge=1, description="Pixels of an image, by its header.")
+    exact_pixels: bool = Field(
+        default=False,
+        description="Whether JPEG images at least twice as large as the network's input are decoded at their full "
+        "size, as the evaluation does; that takes twice as long.",
+    )
     decode_seconds: float = Field(
         default=60.0,
         gt=0,
@@ -143,6 +177,10 @@ class Settings(BaseSettings):
         "Unset: none, and no CORS headers.",
     )
 
+    page: bool = Field(
+        default=True,
+        description="Whether / is the page that segments pictures in a browser; else it leads to /docs.",
+    )
     grace_seconds: int = Field(
         default=30, ge=0, description="After SIGTERM, time to finish what was accepted."
     )
@@ -169,6 +207,15 @@ class Settings(BaseSettings):
             raise ValueError("is set, so it must hold at least one key, of ASCII characters")
         return value
 
+    @field_validator("root_path")
+    @classmethod
+    def _path(cls, value: str) -> str:
+        """Return the path without its final slash. Raise ValueError for what is no path."""
+        path = value.rstrip("/")
+        if path and not ROOT_PATH.fullmatch(path):
+            raise ValueError("is a path such as /vision, of letters, digits and . _ ~ -")
+        return path
+
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -191,10 +238,14 @@ class Settings(BaseSettings):
         file = () if path is None else (TomlConfigSettingsSource(settings_cls, path),)
         return (init_settings, env_settings, *file)
 
+    def on(self, device: Literal["cpu", "cuda"]) -> Settings:
+        """Return these settings with the device on which models run, now that it is known."""
+        return self.model_copy(update={"device": device})
+
     @property
     def batch_budget(self) -> int:
         """The padded pixels of a coarse pass."""
-        return self.batch_pixels or {"cpu": 600_000, "cuda": 4_500_000}[self.device]
+        return self.batch_pixels or (4_500_000 if self.device == "cuda" else 600_000)
 
     @property
     def thread_budget(self) -> int:

@@ -17,12 +17,12 @@ def check_address(host: str, port: int) -> None:
         )[0]
     except OSError as error:
         raise UserError(f"host: {host!r} is not an address: {error.strerror}") from error
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-        except OSError as error:
-            raise UserError(_why(error, host, port)) from error
+    except OSError as error:
+        raise UserError(_why(error, host, port)) from error
 
 
 def check_closed(host: str, published_at: str, has_keys: bool) -> str | None:
@@ -56,6 +56,8 @@ def _why(error: OSError, host: str, port: int) -> str:
         return f"port: {port} of {host} is in use: choose another, such as --port {port % 65535 + 1}"
     if error.errno == errno.EACCES:
         return f"port: {port} is for privileged processes: choose one of 1024–65535"
+    if error.errno == errno.EAFNOSUPPORT:
+        return f"host: this machine has no IPv6, so nothing can listen at {host}: 0.0.0.0 is all of its IPv4"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"host: {host} is not an address of this machine"
     return f"host: cannot listen at {host}, port {port}: {error.strerror}"

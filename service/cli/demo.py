@@ -19,9 +19,9 @@ from model.errors import UserError
 from model.masks.overlay import Layer, draw
 from model.masks.paste import Crop
 from model.predict.images import decode
+from pointrend_client.errors import reason
+from pointrend_client.results import parse
 from service.cli.errors import Failed
-from service.client.errors import reason
-from service.client.results import parse
 from service.output.format import Json
 from service.settings import read_settings
 

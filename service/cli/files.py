@@ -46,13 +46,13 @@ def images_in(folder: Path) -> list[Path]:
     return files
 
 
-def with_ids(files: Sequence[Path], annotations: Path | None) -> list[ImageFile]:
-    """Give each file its id: that of the annotations, by file name, else its place in the list, from 1.
+def with_ids(files: Sequence[Path], annotations: Path | None, first: int = 1) -> list[ImageFile]:
+    """Give each file its id: that of the annotations, by file name, else its place in the list, from `first`.
 
     Raises UserError, OSError.
     """
     if annotations is None:
-        return [ImageFile(file, place) for place, file in enumerate(files, 1)]
+        return [ImageFile(file, place) for place, file in enumerate(files, first)]
     ids = image_ids(annotations)
     return [ImageFile(file, ids.get(file.name)) for file in files]
 

@@ -28,7 +28,7 @@ class Offline:
 
     engine: Engine
     options: Any  # of the task: InstanceOptions, LabelMapOptions
-    format: str
+    query: SegmentQuery
 
     @property
     def concurrency(self) -> int:
@@ -46,8 +46,10 @@ class Offline:
         request = Request(
             id=file.name,
             options=self.options,
-            format=self.format,
+            format=self.query.format,
             image_id=file.listed_id(),
+            instance=self.query.instance,
+            crop=self.query.crop,
             image=file.path.read_bytes(),
         )
         return (await self.engine.answer(request)).body
@@ -62,4 +64,4 @@ async def offline(bundle: Bundle, settings: Settings, query: SegmentQuery) -> As
     config = EngineConfig(settings.max_pixels, settings.max_points)
     engine = Engine(bundle, resources, config, Metrics().models.of(bundle.manifest.name))
     async with serving(resources):
-        yield Offline(engine, options, query.format)
+        yield Offline(engine, options, query)

@@ -21,6 +21,7 @@ from model.masks.paste import Crop
 from model.predict.images import decode
 from service.cli.legend import with_legend
 
+_LISTS = ("segments", "instances", "features", "result")  # members of an answer that have what was found
 Bitmap = NDArray[np.bool_]
 
 
@@ -53,7 +54,7 @@ def drawn(pixels: NDArray[np.uint8], answer: bytes, look: Look) -> Image.Image:
 
 
 def count(answer: bytes) -> int | None:
-    """Return how many instances or segments an answer has; None if it is a picture."""
+    """Return how many instances or segments an answer has; None if it is a picture or a text."""
     if not answer.startswith((b"{", b"[")):
         return None
     return len(_entries(json.loads(answer)))
@@ -61,9 +62,9 @@ def count(answer: bytes) -> int | None:
 
 def _entries(content: Any) -> Sequence[Any]:
     """Return the instances or segments of an answer in JSON."""
-    if isinstance(content, list):  # format coco
+    if isinstance(content, list):  # formats coco and cvat
         return content
-    found: Sequence[Any] = content["segments"] if "segments" in content else content["instances"]
+    found: Sequence[Any] = next(content[name] for name in _LISTS if name in content)
     return found
 
 

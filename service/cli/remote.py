@@ -8,18 +8,15 @@ from dataclasses import dataclass
 
 from model.config.categories import Category
 from model.errors import UserError
+from pointrend_client import AsyncClient, ClientError, Refused, ServedModel, Unavailable
+from pointrend_client.client import CONCURRENCY
+from pointrend_client.parameters import Parameters
 from service.cli.errors import Failed, ServerLost
 from service.cli.files import ImageFile
 from service.cli.overlay import Look
-from service.client import AsyncClient, ClientError, Refused, Retries, ServedModel, Unavailable
-from service.client.client import CONCURRENCY
-from service.client.parameters import Parameters
 from service.http.query.options import parse_options
 from service.http.query.parameters import SegmentQuery
 
-PATIENCE = Retries(
-    seconds=120
-)  # a server that is busy with others for longer is not going on with this folder
 GIVEN_UP = CONCURRENCY  # files in a row that it did not answer, after which no other is tried
 
 
@@ -64,7 +61,7 @@ async def remote(
     Failed if it does not answer.
     """
     try:
-        client = AsyncClient(url, api_key=api_key, retries=PATIENCE)
+        client = AsyncClient(url, api_key=api_key)
     except ClientError as error:
         raise UserError(f"--url: {error}") from error
     async with client:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from pydantic import ValidationError
 
-from export.bundle import open_bundle
-from export.session import Execution
 from model.errors import UserError
 from model.masks.overlay import check_suffix
 from service.cli.errors import expected_errors, needs_client
@@ -23,12 +21,13 @@ from service.cli.options import Device, Score, Threads
 from service.cli.overlay import THINGS, Look, Overlays
 from service.cli.results import FileEach, Listed, OneFile, Results
 from service.cli.work import Answerer, FileTally, work
+from service.execution import open_bundles
 from service.http.query.parameters import FormatName, SegmentQuery, explain
 from service.output.formats import DEFAULT, FORMATS, described
 from service.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from service.client.parameters import Parameters
+    from pointrend_client.parameters import Parameters
 
 
 def segment(
@@ -59,9 +58,24 @@ def segment(
             help=f"{described()}. A folder gives one list of all answers, or a file for each image.",
         ),
     ] = DEFAULT,
+    explained: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Also write where each mask comes from: its coarse mask, and the points evaluated.",
+        ),
+    ] = False,
+    instance: Annotated[
+        int | None, typer.Option(help="Of format cutout: the only instance to show; all if absent.")
+    ] = None,
+    crop: Annotated[
+        bool, typer.Option("--crop", help="Of format cutout: show the objects' extent alone.")
+    ] = False,
     annotations: Annotated[
         Path | None,
-        typer.Option(help="COCO file whose image ids to use, by file name; without it they count from 1."),
+        typer.Option(
+            help="COCO file whose image ids to use, by file name; without it they count from 1 (format cvat: 0)."
+        ),
     ] = None,
     overlay: Annotated[
         Path | None,
@@ -86,6 +100,9 @@ def segment(
             "classes": classes,
             "boxes": boxes,
             "format": format,
+            "explain": explained,
+            "instance": instance,
+            "crop": crop,
         }
         _check_combination(bundle, url, model)
         job = SegmentJob(image, out, overlay, annotations, resume, _query(given), given, bundle, url, api_key)
@@ -112,7 +129,7 @@ class SegmentJob:
     def run(self, device: str | None, threads: int | None) -> int:
         """Do it, and return how many files were skipped. Raises what `expected_errors` ends with."""
         paths = images_in(self.image) if self.image.is_dir() else [self.image]
-        files = with_ids(paths, self.annotations)
+        files = with_ids(paths, self.annotations, FORMATS[self.query.format].first_id)
         settings = read_settings(device=device, threads=threads)
         # What would make writing fail shows now, not after an hour's work.
         results, drawings = self._results(files), self._drawings(paths)
@@ -133,7 +150,7 @@ class SegmentJob:
     def _results(self, files: Sequence[ImageFile]) -> Results:
         """Return what keeps the answers, and make its folder. Raises UserError, OSError."""
         kind = FORMATS[self.query.format]
-        if self.image.is_dir() and not kind.is_json:
+        if self.image.is_dir() and not kind.listed:
             targets = targets_in([file.path for file in files], self.out, kind.suffix)
             self.out.mkdir(parents=True, exist_ok=True)
             return FileEach(targets, self.resume)
@@ -150,6 +167,9 @@ class SegmentJob:
         """Return where each image is drawn, and make the folder. Raises UserError, OSError."""
         if self.overlay is None:
             return None
+        if not FORMATS[self.query.format].drawable:
+            allowed = ", ".join(name for name, format in FORMATS.items() if format.drawable)
+            raise UserError(f"--overlay draws answers of format {allowed}, not {self.query.format}")
         if not self.image.is_dir():
             check_suffix(self.overlay)
             self.overlay.parent.mkdir(parents=True, exist_ok=True)
@@ -182,7 +202,7 @@ class SegmentJob:
                 yield server, server.look
             return
         assert self.bundle is not None
-        opened = open_bundle(self.bundle, Execution(settings.device, settings.thread_budget))
+        (opened,) = open_bundles(settings, [self.bundle])
         async with offline(opened, settings, self.query) as engine:
             yield engine, engine.look
 

@@ -22,6 +22,9 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="127.0.0.1 unless set.")] = None,
     port: Annotated[int | None, typer.Option(help="8000 unless set.")] = None,
+    root_path: Annotated[
+        str | None, typer.Option(help="Path below which a proxy has the service, such as /vision.")
+    ] = None,
     device: Device = None,
     threads: Threads = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
@@ -30,7 +33,13 @@ def serve(
     with expected_errors():
         check_environment()
         settings = read_settings(
-            bundles=bundle, host=host, port=port, device=device, threads=threads, config=config
+            bundles=bundle,
+            host=host,
+            port=port,
+            root_path=root_path,
+            device=device,
+            threads=threads,
+            config=config,
         )
         check_address(settings.host, settings.port)
         has_keys = bool(settings.api_keys or settings.api_keys_file)

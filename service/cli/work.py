@@ -45,7 +45,7 @@ class FileTally:
     earlier: int = 0  # answered by an earlier run
     answered: int = 0
     skipped: int = 0
-    found: int | None = None  # instances or segments in all; None: answers are pictures
+    found: int | None = None  # instances or segments in all; None: answers are pictures or texts
 
     def add(self, answer: bytes) -> None:
         """Count an answer."""

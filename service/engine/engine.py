@@ -12,31 +12,29 @@ import io
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from threading import Event
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from export import golden
 from export.bundle import Bundle
 from model.predict.headers import read_header
-from service.decoding.errors import NoMemory, NoWorker
+from model.predict.headers.georeference import georeference
 from service.decoding.job import Job
 from service.engine.device.inference import Inference
-from service.engine.errors import DeadlinePassed, NoDecoder, OutOfMemory
+from service.engine.encoding import Encoding
+from service.engine.errors import DeadlinePassed, ParameterError
+from service.engine.levels import FinishedLevel
 from service.engine.observer import Observer, Observers
 from service.engine.queue.admission import Admission
-from service.engine.queue.cost import CostModel
+from service.engine.queue.cost import CostModel, RequestWork
 from service.engine.queue.gate import Need
 from service.engine.queue.intake import EngineConfig, Intake
 from service.engine.request import Request, Stage
 from service.engine.resources import Resources
 from service.engine.tasks.card import TaskCard
 from service.engine.tasks.table import TASKS
-from service.output.cost import encode_forecast
-from service.output.encode import Answer, encode
-from service.output.format import Found
+from service.output.cost import window_forecast
+from service.output.encode import Answer
 from service.output.formats import FORMATS
 
 _log = logging.getLogger(__name__)
@@ -51,6 +49,7 @@ class Engine:
     ) -> None:
         self.manifest = bundle.manifest
         self.providers = bundle.providers
+        self.execution = bundle.execution
         self.ready = False
         self.failure: str | None = None  # why it will never be ready
         self._config = config
@@ -62,6 +61,10 @@ class Engine:
         self._costs = CostModel(self._task, resources.workers.pool_size)
         self._intake = Intake(config, self._task, self._costs, bundle.manifest.preprocessing)
         self._inference = Inference(bundle)
+        self._windows = self._task.windows()
+        self._encoding = Encoding(
+            self.manifest, self._inference, self._intake, self._windows, self._resources
+        )
         self._observer = Observers(self._costs, observer)
         self._scheduler.add(self.manifest.name, self._inference, self._observer)
 
@@ -76,6 +79,11 @@ class Engine:
         return self._scheduler.alive and self._workers.device.alive
 
     @property
+    def keeps(self) -> bool:
+        """Whether pictures can be kept, so that windows of their masks can be rendered."""
+        return self._windows is not None and self._resources.kept.limit > 0
+
+    @property
     def depth(self) -> dict[Stage, int]:
         """The number of requests in each stage of the scheduler."""
         return self._scheduler.depth(self.manifest.name)
@@ -83,6 +91,19 @@ class Engine:
     def card(self) -> TaskCard:
         """Return what /models says about the model that models of other tasks do not have."""
         return self._task.card()
+
+    def check_keep(self, seconds: float) -> None:
+        """Raise ParameterError if a picture cannot be kept for so long."""
+        if not self._resources.kept.limit:
+            raise ParameterError("keep", "this service keeps no pictures")
+        if self._windows is None:
+            raise ParameterError(
+                "keep", "is for models that render masks of instances at points, see /models"
+            )
+        if seconds > self._config.keep_seconds:
+            raise ParameterError(
+                "keep", f"at most {self._config.keep_seconds} s are allowed, got {seconds:g}"
+            )
 
     def check_room(self) -> None:
         """Raise QueueFull if there is no room even for a request without any mask.
@@ -92,23 +113,32 @@ class Engine:
         self.admission.check(self._costs.coarse(self._intake.largest_input))
 
     async def answer(self, request: Request) -> Answer:
-        """Return the encoded answer of a request.
+        """Return the encoded answer of a request, about an image or about a window of a kept picture.
 
         Raises ImageError, ParameterError, TooCostly, QueueFull, NoDecoder, OutOfMemory, DeadlinePassed, Stopped, or
         what the model raises.
         """
         request.arrived = asyncio.get_running_loop().time()
-        self._task.check(request.options, self._config.max_points)
+        if request.picture is None:
+            self._task.check(request.options, self._config.max_points)
         degrade_at = self._config.degrade_at
         if degrade_at is not None and self.admission.pressure >= degrade_at:
             request.max_side = self._task.degraded_side
         with self._resources.quiet.request():
-            job = await self._plan(request)
+            job = None
+            if request.picture is None:
+                job = await self._plan(request)
+            else:
+                self._plan_window(request)
             self._intake.check_cost(request)
             with self.admission.place(request.cost, large=self._intake.is_large(request)):
                 answer = await self._process(request, job)
         self._observer.answered(request)
         return answer
+
+    async def encode_level(self, request: Request, level: FinishedLevel) -> bytes:
+        """Return a line with a level of a request that is being answered. Raises TooCostly, AnswerTooLarge."""
+        return await self._encoding.level(request, level)
 
     async def warm_up(self) -> None:
         """Become ready: run the largest pass that can occur, and try the golden picture.
@@ -125,12 +155,12 @@ class Engine:
         """Take the golden picture through every stage. Raise as `warm_up` does if that fails."""
         file = io.BytesIO()
         Image.fromarray(golden.picture()).save(file, "PNG")
-        name, task = self.manifest.name, self.manifest.task
-        request = Request("golden", file.getvalue(), golden.GOLDENS[task].OPTIONS)
-        request.arrived = asyncio.get_running_loop().time()
-        # Limits on the images of clients are not for this one.
-        await self._process(request, self._intake.plan(request, read_header(request.image)))
-        golden.check(name, task, self.manifest.model.golden, request.result)
+        for asked, known in self.manifest.goldens.items():
+            request = Request("golden", file.getvalue(), golden.GOLDENS[asked].OPTIONS)
+            request.arrived = asyncio.get_running_loop().time()
+            # Limits on the images of clients are not for this one.
+            await self._process(request, self._intake.plan(request, read_header(request.image)))
+            golden.check(self.manifest.name, asked, known, request.result)
 
     def _warn_of_short_queue(self) -> None:
         least, most = self._costs.coarse(self._intake.largest_input), self._config.most_seconds
@@ -148,20 +178,35 @@ class Engine:
             header = await self._workers.in_pool(lambda _: self._intake.read(request.image))
         else:
             header = self._intake.read(request.image)
+        if FORMATS[request.format].placed:
+            request.georeference = georeference(request.image)
         return self._intake.plan(request, header)
 
-    async def _process(self, request: Request, job: Job) -> Answer:
+    def _plan_window(self, request: Request) -> None:
+        """Set what a window of a kept picture will take, and its render, which is yet to run. Raise ParameterError."""
+        picture, options = request.picture, request.options
+        assert picture is not None and self._windows is not None
+        self._windows.check(picture, options, self._config.max_points)
+        request.width, request.height = options.width, options.height
+        seconds = window_forecast(options.width, options.height).seconds
+        self._intake.set_cost(request, RequestWork(0, self._windows.work(options), encoding=seconds))
+        request.prediction = picture.window(options)
+
+    async def _process(self, request: Request, job: Job | None) -> Answer:
         request.model = self.manifest.name
         request.due = request.arrived + self._resources.stretch * request.cost
         try:
-            await self._decode(request, job)
+            if job is not None:
+                await self._decode(request, job)
             await self._scheduler.submit(request)
             request.stage = "encode"
-            return await self._encode(request)
+            return await self._encoding.answer(request)
         except asyncio.CancelledError:
             self._observer.left(request.stage)
             raise
         finally:
+            if request.levels is not None:
+                request.levels.close()  # what is not a line yet would only delay the answer
             self._scheduler.release(request)
 
     async def _decode(self, request: Request, job: Job) -> None:
@@ -176,62 +221,19 @@ class Engine:
             ):
                 begun = loop.time()
                 with scheduler.expected():
-                    pixels = await self._decoded(job)
+                    pixels = await self._resources.decoded(job)
         except TimeoutError as error:
             raise DeadlinePassed from error
         self._costs.decoded(job.seconds, loop.time() - begun)
         size = request.width, request.height
         request.prepared = self._predictor.prepare_resized(pixels, size, request.options)
 
-    async def _decoded(self, job: Job) -> NDArray[np.uint8]:
-        try:
-            return await self._resources.decoder.decode(job)
-        except NoWorker as error:
-            raise NoDecoder("no process could be started to decode the image") from error
-        except NoMemory as error:
-            raise OutOfMemory("there was too little memory to decode the image") from error
-
-    async def _encode(self, request: Request) -> Answer:
-        """Finish the result and encode it, in the pool."""
-        need = await self._workers.in_pool(lambda _: self._finished(request))
-        found = self._found(request)
-        async with self._resources.encoding.place(request.due, need):
-            return await self._workers.in_pool(lambda abandoned: self._encoded(request, found, abandoned))
-
-    def _finished(self, request: Request) -> Need:
-        """Finish the result. Return what encoding it takes."""
-        request.finish()
-        cost = encode_forecast(
-            request.format, self.manifest.task, request.result, request.width, request.height
-        )
-        self._intake.check_answer(cost)
-        return Need(cost.bytes, cost.seconds)
-
-    def _encoded(self, request: Request, found: Found, abandoned: Event) -> Answer:
-        stages = request.stages
-        request.answer = encode(found, FORMATS[request.format], stages, request.arrived, abandoned)
-        return request.answer
-
-    def _found(self, request: Request) -> Found:
-        return Found(
-            request_id=request.id,
-            model=self.manifest.name,
-            task=self.manifest.task,
-            categories=self.manifest.categories,
-            palette=self.manifest.palette,
-            width=request.width,
-            height=request.height,
-            result=request.result,
-            degraded=request.degraded,
-            image_id=request.image_id,
-        )
-
 
 @asynccontextmanager
 async def serving(resources: Resources) -> AsyncIterator[None]:
     """Let all engines that share these resources work while the context is open. What they share ends with it."""
     await resources.decoder.start()
-    work = (resources.scheduler.serve(), resources.quiet.watch())
+    work = (resources.scheduler.serve(), resources.quiet.watch(), resources.kept.watch())
     tasks = [asyncio.create_task(each) for each in work]
     try:
         yield

@@ -7,6 +7,7 @@ TryLater                  not now, but perhaps later; the answer carries Retry-A
 ├── NoDecoder        503  no process could decode the image in time
 ├── OutOfMemory      503  the machine has less memory than the service was promised
 └── Starting         503  the model is warming up
+NotKept              404  no picture is kept under this id for whoever asks
 TooCostly            413  the request alone would take longer than a request may
 DeadlinePassed       504  not even a coarse mask was ready in time
 Stopped              503  the model's worker has ended
@@ -100,6 +101,12 @@ class TooCostly(UserError):
     """The request alone would take longer than a request may. The message says what makes it cheaper."""
 
     kind: ClassVar[str] = "too-costly"
+
+
+class NotKept(UserError):
+    """No picture is kept under this id for whoever asks: its time is over, it made room, or it never was."""
+
+    kind: ClassVar[str] = "not-kept"
 
 
 class DeadlinePassed(Exception):

@@ -72,17 +72,22 @@ class Keys:
         """Whether requests must have a key."""
         return bool(self.fixed) or self.file is not None
 
-    def check(self, headers: Headers) -> None:
-        """Raise Problem unless a valid key came as `Authorization: Bearer …` or `X-API-Key: …`, or none is needed."""
+    def check(self, headers: Headers) -> bytes:
+        """Return the digest of the key that came as `Authorization: Bearer …` or `X-API-Key: …`.
+
+        It is empty if none is needed. Raise Problem unless the key is valid.
+        """
         digests = self.fixed + (() if self.file is None else self.file.digests())
         if not digests:
-            return
+            return b""
         scheme, _, token = headers.get("authorization", "").partition(" ")
         given = headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
         if not given:
             raise _unauthorized("an API key is needed: send Authorization: Bearer KEY, or X-API-Key: KEY")
-        if not _any_equal(_digest(given), digests):
+        digest = _digest(given)
+        if not _any_equal(digest, digests):
             raise _unauthorized("the API key is not valid")
+        return digest
 
 
 def _unauthorized(detail: str) -> Problem:

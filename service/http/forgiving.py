@@ -22,7 +22,9 @@ class ForgivingRoutes:
             return
         root = scope.get("root_path", "")
         path, method = scope["path"], scope["method"]
-        if path.endswith("/") and path.removeprefix(root) != "/":
+        if root and path == root:
+            path = f"{root}/"
+        elif path.endswith("/") and path.removeprefix(root) != "/":
             path = path[:-1]
         meant = {**scope, "path": path, "method": "GET" if method == "HEAD" else method}
 

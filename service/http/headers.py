@@ -1,4 +1,4 @@
-"""Headers that every answer has."""
+"""Headers of answers: those that every one has, and names of others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import uuid
 from starlette.datastructures import Headers
 
 REQUEST_ID = "x-request-id"
+KEPT_ID = "x-kept-id"  # of an answer whose picture is kept
 # JSON, text and pictures load nothing and need no frame. A page that needs more brings a policy of its own.
 SAFE_HEADERS = (
     ("x-content-type-options", "nosniff"),

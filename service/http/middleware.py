@@ -23,7 +23,8 @@ from service.observe.metrics import Metrics
 
 CLIENT_GONE = 499  # the status in metrics and log of a request whose client left before its answer
 CANCELLED = "cancelled"  # recorded instead of a status if the server gave up on the request while it ended
-WATCHED = "/segment"  # the route whose failures make the service unready
+OUTCOME = "outcome"  # of a request's state: the status that counts, if another one was sent before
+WATCHED = ("/segment", "/hf/image-segmentation")  # the routes whose failures make the service unready
 _log = logging.getLogger(__name__)
 
 
@@ -66,10 +67,12 @@ class RequestRecorder:
         finally:
             route = getattr(scope.get("route"), "path", "other")  # no label for each mistyped address
             seconds = time.perf_counter() - begin
-            self._metrics.requests.ended(route, str(answer.status), seconds)
-            if route == WATCHED:
-                self._failures.ended(answer.status == 200, scope["state"].get("problem"))
-            access_log.write(scope, answer.status, seconds)
+            # A stream may fail after its head, and then counts by its last line's problem.
+            status = scope["state"].get(OUTCOME, answer.status)
+            self._metrics.requests.ended(route, str(status), seconds)
+            if route in WATCHED:
+                self._failures.ended(status == 200, scope["state"].get("problem"))
+            access_log.write(scope, status, seconds)
 
 
 class _Answer:

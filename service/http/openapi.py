@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
 
-from service.http import schemas
 from service.http.body.form import FIELDS
 from service.http.problem_kinds import KINDS
 from service.http.problems import MEDIA_TYPE, example
 from service.http.query.parameters import SegmentQuery
-from service.output.formats import FORMATS
+from service.http.schemas.answers import CocoResult, LabelAnswer, SegmentAnswer
+from service.http.schemas.problems import ProblemDetails
+from service.http.schemas.tools import CvatShape, LabelStudioPrediction, PipelineMask
+from service.http.schemas.window import WindowAnswer
+from service.output.formats import FORMATS, WINDOW_FORMATS
 
 _BINARY = {"type": "string", "format": "binary"}
+_FILES: Mapping[str, Mapping[str, str]] = {
+    "text/plain": {"type": "string"},
+    "application/geo+json": {"type": "object", "description": "A feature collection (RFC 7946)."},
+}
 _REF = "#/components/schemas/{model}"
-_NOT_OF_SEGMENT = ("not-found", "method-not-allowed")
+_NOT_OF_SEGMENT = ("not-found", "not-kept", "method-not-allowed")
+_OF_RENDER = (
+    "unauthorized",
+    "not-kept",
+    "too-costly",
+    "invalid-parameter",
+    "queue-full",
+    "internal-error",
+    "starting",
+    "unhealthy",
+    "out-of-memory",
+    "stopped",
+    "deadline",
+)
 _SECURITY: Mapping[str, Mapping[str, str]] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer KEY`"},
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "`X-API-Key: KEY`"},
@@ -35,25 +56,74 @@ def problem_responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
     return found
 
 
-SEGMENT_RESPONSES = problem_responses(*(kind for kind in KINDS if kind not in _NOT_OF_SEGMENT)) | {
+_LINES = {
+    "levels": {
+        "summary": "A line for each level of the masks, and the answer as the last one",
+        "value": '{"event": "level", "side": 28, "model": "people", "width": 5, "height": 4, "instances": []}\n'
+        '{"event": "done", "id": "4f6c1e9b", "model": "people", "width": 5, "height": 4, "degraded": false, '
+        '"instances": [], "timings_ms": {}}\n',
+    },
+    "failure": {
+        "summary": "It fails after its first line",
+        "value": '{"event": "level", "side": 28, "model": "people", "width": 5, "height": 4, "instances": []}\n'
+        + json.dumps({"event": "error", **example("internal-error")})
+        + "\n",
+    },
+}
+SEGMENT_PROBLEMS = problem_responses(*(kind for kind in KINDS if kind not in _NOT_OF_SEGMENT))
+SEGMENT_RESPONSES = SEGMENT_PROBLEMS | {
     200: {
-        "model": schemas.SegmentAnswer | schemas.LabelAnswer | list[schemas.CocoResult],
+        "model": SegmentAnswer
+        | LabelAnswer
+        | list[CocoResult]
+        | list[CvatShape]
+        | list[PipelineMask]
+        | LabelStudioPrediction,
         "description": "The instances, best first; with given boxes, one for each in their order. Of a semantic "
-        "model a segment for each class present, or its label map.",
+        "model a segment for each class present, or its label map. As `image/png`: a cut-out or a label map.",
         "content": {
-            format.media_type: {"schema": _BINARY} for format in FORMATS.values() if not format.is_json
+            format.media_type: {"schema": _FILES.get(format.media_type, _BINARY)}
+            for format in FORMATS.values()
+            if not format.is_json
+        }
+        | {"application/x-ndjson": {"schema": {"type": "string"}, "examples": _LINES}},
+    }
+}
+RENDER_RESPONSES = problem_responses(*_OF_RENDER) | {
+    200: {
+        "model": WindowAnswer,
+        "description": "The window: a picture of its probabilities, or its foreground.",
+        "content": {
+            format.media_type: {"schema": _BINARY} for format in WINDOW_FORMATS.values() if not format.is_json
         },
     }
 }
+RENDER_DESCRIPTION = """Return a window of the mask of one instance of a kept picture, at any resolution.
+
+The picture was sent to /segment with `keep`. What the network saw in it is read at the points of the window itself, and
+the network does not run again. Beyond the resolution of the network's features contours become smooth curves; no
+details appear that the network did not see.
+
+```sh
+id=$(curl -sF image=@photo.jpg 'http://127.0.0.1:8000/segment?keep=60' | jq -r .kept)
+curl -X POST -o edge.png "http://127.0.0.1:8000/render?id=$id&instance=0&window=100,80,132,104&width=1024&height=768"
+```
+"""
 SEGMENT_DESCRIPTION = """Return crisp masks of what is in an image, or its label map.
 
+With `Accept: application/x-ndjson` the answer is a stream of lines: each level of the masks as soon as it is finished
+(`{"event": "level", "side": 28, …}`, members as in the answer), and then the answer itself (`{"event": "done", …}`). An
+error after the first line is the last one (`{"event": "error", …}`, members of a problem).
+
 Boxes and masks are in pixels of the image as displayed. Parameters may be in the query or, if the image comes in a
-form, fields of the form.
+form or in JSON, fields of the form or members of the object. In JSON the image is base64.
 
 ```sh
 curl -F image=@photo.jpg 'http://127.0.0.1:8000/segment?resolution=224'
 curl -F image=@photo.jpg -F resolution=224 -F 'boxes=[[10, 20, 110, 220]]' http://127.0.0.1:8000/segment
 curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' 'http://127.0.0.1:8000/segment?format=polygon'
+curl -F image=@photo.jpg -o cutout.png 'http://127.0.0.1:8000/segment?format=cutout&crop=true'
+curl --json '{"image": "'$(base64 -w0 small.png)'", "resolution": 224}' http://127.0.0.1:8000/segment
 curl -F image=@street.jpg -o map.png 'http://127.0.0.1:8000/segment?model=street&format=png'
 ```
 """
@@ -69,6 +139,31 @@ def _fields() -> dict[str, Any]:
     return {name: found[name] for name in FIELDS}
 
 
+def _members() -> dict[str, Any]:
+    """Return the schemas of a JSON object's members: the form's, and boxes and classes also as lists."""
+    box = {"type": "array", "minItems": 4, "maxItems": 5, "items": {"type": ["number", "string"]}}
+    found = _fields() | {
+        "image": {"type": "string", "format": "byte", "description": "The image's file in base64."}
+    }
+    for name, items in (("boxes", box), ("classes", {"type": "string"})):
+        found[name] = {
+            **{key: value for key, value in found[name].items() if key not in ("type", "examples")},
+            "anyOf": [{"type": "string"}, {"type": "array", "items": items}],
+        }
+    for name in ("resolution", "points"):
+        schema = dict(found[name])
+        text = {key: schema.pop(key) for key in ("type", "pattern")}
+        found[name] = {**schema, "anyOf": [text, {"type": "integer", "minimum": 1}]}
+    return found
+
+
+_OBJECTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "instances": ("Every instance that the model finds", {}),
+    "boxes": (
+        "Masks of side 224 of what is in two given boxes",
+        {"resolution": 224, "boxes": [[10, 20, 110, 220], [5, 5, 50, 60, "person"]]},
+    ),
+}
 _FORMS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "instances": ("Every instance that the model finds", {}),
     "coarse": ("Masks of side 28, of the surest ten", {"resolution": "28", "max_instances": 10}),
@@ -93,6 +188,18 @@ IMAGE_BODY = {
                 for name, (summary, fields) in _FORMS.items()
             },
         },
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["image"],
+                "additionalProperties": False,
+                "properties": _members(),
+            },
+            "examples": {
+                name: {"summary": summary, "value": {"image": "(the file in base64)", **members}}
+                for name, (summary, members) in _OBJECTS.items()
+            },
+        },
         "image/*": {"schema": _BINARY},
         "application/octet-stream": {"schema": _BINARY},
     },
@@ -109,7 +216,7 @@ def describe_api(app: FastAPI, *, keys: bool) -> None:
         parts = components["schemas"]
         for name in ("HTTPValidationError", "ValidationError"):
             parts.pop(name, None)
-        details = schemas.ProblemDetails.model_json_schema(ref_template=_REF)
+        details = ProblemDetails.model_json_schema(ref_template=_REF)
         parts |= details.pop("$defs", {}) | {"ProblemDetails": details}
         if keys:
             components["securitySchemes"] = _SECURITY

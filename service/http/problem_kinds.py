@@ -39,7 +39,7 @@ KINDS: Mapping[str, ProblemKind] = MappingProxyType(
             400,
             "The body is not an image",
             "No known image format begins like these bytes.",
-            "Send the bytes of an image file themselves, not in base64 or JSON and not its address.",
+            "Send the bytes of an image file themselves, not its address. In base64 it must be in JSON.",
         ),
         "corrupt-image": ProblemKind(
             400,
@@ -59,11 +59,17 @@ KINDS: Mapping[str, ProblemKind] = MappingProxyType(
             "The form's boundary, a part's headers or the number or size of its fields are not what they may be.",
             "Let an HTTP library write the form: `-F image=@FILE` of curl, `files=` of Python's clients.",
         ),
+        "malformed-json": ProblemKind(
+            400,
+            "The JSON body is malformed",
+            "The body is not a JSON object, has too much beside its image, or the image is not base64.",
+            'Send `{"image": "…", "resolution": 224}`, the image as the bytes of its file in standard base64.',
+        ),
         "missing-image": ProblemKind(
             400,
-            "The form has no image",
-            "The form has no field `image`, or it is a text instead of a file.",
-            "Send the file in the field `image`: `-F image=@FILE` of curl, with the `@`.",
+            "The form or the JSON object has no image",
+            "There is no field or member for the image, or what it holds is no file and no base64.",
+            "Send the file in the field `image`: `-F image=@FILE` of curl, with the `@`. In JSON, as base64.",
         ),
         "unauthorized": ProblemKind(
             401,
@@ -77,11 +83,18 @@ KINDS: Mapping[str, ProblemKind] = MappingProxyType(
             "Neither a page nor a model or a problem has this address.",
             "See /docs for all addresses, and /models for the names of models.",
         ),
+        "not-kept": ProblemKind(
+            404,
+            "The picture is not kept",
+            "Its time is over, it made room for others, the service started anew, it belongs to another API key, or "
+            "there never was one of this id.",
+            "Send the picture to /segment again with `keep`, and use the new id.",
+        ),
         "method-not-allowed": ProblemKind(
             405,
             "The method is not allowed here",
             "The address is right, the method is not.",
-            "Use a method that the header Allow lists: POST for /segment, GET or HEAD for all others.",
+            "Use a method that the header Allow lists: POST for /segment and the like, GET or HEAD for pages.",
         ),
         "slow-body": ProblemKind(
             408,
@@ -117,8 +130,8 @@ KINDS: Mapping[str, ProblemKind] = MappingProxyType(
         "unsupported-content-type": ProblemKind(
             415,
             "The content type is not supported",
-            "The header Content-Type names neither an image nor a form with a file.",
-            "Send image/*, application/octet-stream or multipart/form-data.",
+            "The header Content-Type names neither an image nor a form with a file nor JSON.",
+            "Send image/*, application/octet-stream, multipart/form-data or application/json.",
         ),
         "unsupported-encoding": ProblemKind(
             415,
@@ -135,7 +148,7 @@ KINDS: Mapping[str, ProblemKind] = MappingProxyType(
         "invalid-parameter": ProblemKind(
             422,
             "A parameter is not allowed",
-            "A parameter of the query or the form does not exist, has a wrong value or does not fit the model.",
+            "A parameter of the query or the body does not exist, has a wrong value or does not fit the model.",
             "The member `errors` says of each wrong parameter what is allowed.",
         ),
         "bodies-full": ProblemKind(
@@ -155,6 +168,12 @@ KINDS: Mapping[str, ProblemKind] = MappingProxyType(
             "The service failed",
             "Something unexpected happened, which the service's log has under the request's id.",
             "Tell who runs the service the request's id. The same request is likely to fail again.",
+        ),
+        "replica-failed": ProblemKind(
+            502,
+            "A replica failed",
+            "The replica that had the request ended before it answered. The proxy before the replicas answers this.",
+            _LATER,
         ),
         "starting": ProblemKind(
             503,
@@ -191,6 +210,18 @@ KINDS: Mapping[str, ProblemKind] = MappingProxyType(
             "The model's worker has stopped",
             "The model does not work any more until the service starts again.",
             _OPERATOR,
+        ),
+        "no-replica": ProblemKind(
+            503,
+            "No replica could answer",
+            "None is ready, or the one that had the request inside ended. The proxy before the replicas answers this.",
+            _LATER,
+        ),
+        "replica-timeout": ProblemKind(
+            504,
+            "A replica took too long",
+            "No answer came for as long as the proxy before the replicas waits.",
+            "Send the request again after as many seconds as Retry-After says, or ask for less.",
         ),
         "deadline": ProblemKind(
             504,

@@ -34,10 +34,13 @@ class Problem(Exception):
         self.members = members
         self.status, self.title = KINDS[kind].status, KINDS[kind].title
 
-    def content(self, request_id: str) -> dict[str, Any]:
-        """Return the members of the problem that a request of this id is answered with."""
+    def content(self, request_id: str, root_path: str = "") -> dict[str, Any]:
+        """Return the members of the problem that a request of this id is answered with.
+
+        `root_path` is the path below which clients reach the service.
+        """
         return {
-            "type": f"/problems/{self.kind}",
+            "type": f"{root_path}/problems/{self.kind}",
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
@@ -46,7 +49,7 @@ class Problem(Exception):
 
     def response(self, request: Request) -> Response:
         """Return the problem as the answer to a request."""
-        content = self.content(request.state.request_id)
+        content = self.content(request.state.request_id, request.scope.get("root_path", ""))
         return JSONResponse(content, self.status, self.headers, MEDIA_TYPE)
 
 

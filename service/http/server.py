@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from pathlib import Path
 from socket import socket
 from types import FrameType
 from typing import Any
@@ -16,7 +17,9 @@ from service.budgets import describe
 from service.http.wire import open_files
 from service.http.wire.connection import connection
 from service.http.wire.failures import FailureLog
+from service.http.wire.listening import ALL_OF_IPV6, dual_stack, tell_address
 from service.http.wire.open_connections import OpenConnections
+from service.http.wire.proxies import TRUSTED, BehindProxies
 from service.http.wire.refusal import Refusals
 from service.machine import available
 from service.observe import access_log
@@ -27,9 +30,15 @@ _log = logging.getLogger("uvicorn.error")
 
 
 class Server(uvicorn.Server):
-    """On SIGTERM or SIGINT, stops accepting and finishes what was accepted, within the grace time."""
+    """On SIGTERM or SIGINT, stops accepting and finishes what was accepted, within the grace time.
 
-    stuck = False  # whether a request has neither ended nor been cancelled when the server ends
+    `address_file` gets the address of the server once it listens.
+    """
+
+    def __init__(self, config: uvicorn.Config, address_file: Path | None = None) -> None:
+        super().__init__(config)
+        self._address_file = address_file
+        self.stuck = False  # whether a request has neither ended nor been cancelled when the server ends
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         """Begin to accept connections: few at once, while the kernel keeps many."""
@@ -41,6 +50,8 @@ class Server(uvicorn.Server):
                 # there are too many open files.
                 with listening.dup() as same:
                     same.listen(WAITING)
+        if self._address_file is not None:
+            tell_address(self._address_file, self.servers[0].sockets[0])
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Finish requests within the grace time, cancel the others, and note whether one of these has not ended."""
@@ -66,11 +77,16 @@ def configured(app: FastAPI, settings: Settings, **more: Any) -> uvicorn.Config:
         settings.answer_seconds,
         settings.body_seconds,
         OpenConnections(most),
-        Refusals(requests, FailureLog()),
+        Refusals(requests, FailureLog(), settings.root_path),
     )
+    trusted = os.environ.get("FORWARDED_ALLOW_IPS", TRUSTED)  # a variable of uvicorn's
     return uvicorn.Config(
-        app,
+        BehindProxies(app, trusted, settings.root_path),
         http=protocol,
+        # uvloop, which uvicorn would prefer where it is installed, does not ask this protocol for its buffer: it would
+        # read more at once, and hand over what comes after an answer.
+        loop="asyncio",
+        proxy_headers=False,  # BehindProxies has them
         ws="none",
         access_log=False,  # observe/access_log.py writes one as JSON
         server_header=False,
@@ -85,16 +101,23 @@ def run(app: FastAPI, settings: Settings) -> int:
     config = configured(
         app, settings, host=settings.host, port=settings.port, log_config=_logging(settings.access_log)
     )
-    server = Server(config)
+    server = Server(config, settings.address_file)
+    service = app.state.service
+    for note in dict.fromkeys(note for engine in service.engines.values() for note in engine.execution.notes):
+        _log.info("%s", note)
     _log.info(
         "device %s, %d threads for its work (%d allowed by affinity and cgroup)",
-        settings.device,
+        service.settings.device,
         settings.thread_budget,
         available(),
     )
-    service = app.state.service
     _log.info("%s", describe(service.budgets))
-    server.run()
+    if settings.host == ALL_OF_IPV6:
+        with dual_stack(settings.port) as listening:
+            _log.info("listening at port %d, IPv6 and IPv4", listening.getsockname()[1])
+            server.run([listening])
+    else:
+        server.run()
     lost: int = service.metrics.requests.lost
     return 1 if lost or server.stuck else 0
 

@@ -19,6 +19,7 @@ from service.http.body.limits import BodyBudget
 from service.http.health import OwnFailures
 from service.http.problems import Problem
 from service.http.query.echo import cut, listed
+from service.http.query.parameters import check_number
 from service.observe.metrics import Metrics
 from service.settings import Settings
 
@@ -69,6 +70,11 @@ class Service:
             raise Starting(f"model {chosen!r} is warming up")
         return engine
 
+    def deadline_seconds(self, asked_ms: int | None) -> float | None:
+        """Return the seconds that a request may take, if there is a limit: what it asks for, or else the setting."""
+        chosen = self.settings.deadline_ms if asked_ms is None else asked_ms
+        return None if chosen is None else chosen / 1000
+
     def check_health(self) -> None:
         """Raise Problem if a model's worker has ended or is stuck, or if a model failed to warm up."""
         for name, engine in self.engines.items():
@@ -88,8 +94,14 @@ CurrentService = Annotated[Service, Depends(service_of)]
 
 
 async def check_key(request: Request, service: CurrentService) -> None:
-    """Raise Problem unless the request has a valid API key, or none is needed."""
-    service.keys.check(request.headers)
+    """Note whose API key the request has. Raise Problem unless it is valid, or none is needed."""
+    request.state.owner = service.keys.check(request.headers)
+
+
+async def check_number_of_parameters(request: Request) -> None:
+    """Raise ParameterError if the query has many more parameters than there are."""
+    check_number(request.scope["query_string"])
 
 
 NEEDS_KEY = Depends(check_key)
+FEW_PARAMETERS = Depends(check_number_of_parameters)

@@ -9,6 +9,8 @@ import time
 from starlette.types import Scope
 
 LOGGER = "pointrend.access"
+# What asks for these does so every few seconds, for ever: it is counted, and logged only where it failed.
+_PROBED = frozenset(("/healthz", "/readyz", "/metrics"))
 _MEMBERS = ("stages_ms", "instances", "problem")  # of the request's state, where it has them
 MOST = 200  # characters of what the client chose
 _log = logging.getLogger(LOGGER)
@@ -18,9 +20,10 @@ def write(scope: Scope, status: int | str, seconds: float) -> None:
     """Log a request that has ended, unless the log is switched off.
 
     `status` is that of the answer, or the name of the end without one. The values of the query are left out, because
-    boxes may be long, and so are keys.
+    boxes may be long, and so are keys. Probes and scrapes that succeeded have the level DEBUG, everything else INFO.
     """
-    if not _log.isEnabledFor(logging.INFO):
+    level = logging.DEBUG if _is_probe(scope) and status == 200 else logging.INFO
+    if not _log.isEnabledFor(level):
         return
     client, state = scope.get("client"), scope["state"]
     entry = {
@@ -32,4 +35,8 @@ def write(scope: Scope, status: int | str, seconds: float) -> None:
         "status": status,
         "seconds": round(seconds, 4),
     }
-    _log.info(json.dumps(entry | {name: state[name] for name in _MEMBERS if name in state}))
+    _log.log(level, json.dumps(entry | {name: state[name] for name in _MEMBERS if name in state}))
+
+
+def _is_probe(scope: Scope) -> bool:
+    return scope["method"] in ("GET", "HEAD") and getattr(scope.get("route"), "path", None) in _PROBED

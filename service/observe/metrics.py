@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import ProcessCollector, generate_latest
 
+from service.observe.kept_metrics import KeptMetrics
 from service.observe.model_metrics import ModelMetrics
 from service.observe.registry import Registry
 from service.observe.request_metrics import RequestMetrics
@@ -20,6 +21,7 @@ class Metrics:
         self.requests = RequestMetrics(registry)
         self.models = ModelMetrics(registry, self.requests)
         self.state = StateMetrics(registry)
+        self.kept = KeptMetrics(registry)
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' exposition format."""

@@ -22,6 +22,13 @@ class RequestMetrics:
             ("route", "status"),
             buckets=SECONDS,
         )
+        self._first_mask = registry.make(
+            Histogram,
+            "first_mask_seconds",
+            "From a complete request to the first line of its stream, its first masks.",
+            ("model",),
+            buckets=SECONDS,
+        )
         self._in_flight = registry.make(
             Gauge, "requests_in_flight", "Requests that have not been answered yet."
         )
@@ -31,6 +38,10 @@ class RequestMetrics:
         self._cancelled = registry.make(
             Counter, "cancelled", "Requests whose client left, by the stage they were in.", ("stage",)
         )
+
+    def first_mask(self, model: str, seconds: float) -> None:
+        """Count a stream, whose first line is ready so many seconds after the request was complete."""
+        self._first_mask.labels(model).observe(seconds)
 
     def begun(self) -> None:
         """Count a request that has arrived."""

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from prometheus_client import Gauge
 
+from export.execution import Execution
 from export.manifest import Manifest
 from service.engine.queue.admission import Admission
 from service.engine.request import Stage
@@ -21,6 +22,8 @@ class ModelState(Protocol):
     def manifest(self) -> Manifest: ...
     @property
     def providers(self) -> tuple[str, ...]: ...
+    @property
+    def execution(self) -> Execution: ...
     @property
     def alive(self) -> bool: ...
     @property
@@ -37,6 +40,7 @@ class StateMetrics:
         self._build = make(Gauge, "build_info", "Always 1.", ("version", "device"))
         self._threads = make(Gauge, "threads", "Threads that the work on the device may use.")
         self._info = make(Gauge, "model_info", "Always 1.", ("model", "task", "providers", "checkpoint"))
+        self._precision = make(Gauge, "model_precision", "Always 1.", ("model", "coarse_pass", "point_head"))
         self._alive = make(
             Gauge, "model_alive", "Whether the model's worker runs and is not stuck.", ("model",)
         )
@@ -49,7 +53,7 @@ class StateMetrics:
         self._fullness = make(
             Gauge,
             "queue_fullness",
-            "Share of the queue that is taken, by work or by number, whichever is larger.",
+            "Share of the queue that is taken or promised, by work or by number, whichever is larger; 1 at most.",
         )
         self._promised = make(
             Gauge, "queue_promised", "Refused requests that were told to come back and may still do so."
@@ -82,7 +86,7 @@ class StateMetrics:
         """Show the queue of all models from now on; `seconds` is its limit."""
         self._limit.set(seconds)
         self._backlog.set_function(lambda: queue.backlog)
-        self._fullness.set_function(lambda: queue.pressure)
+        self._fullness.set_function(lambda: queue.fullness)
         self._promised.set_function(lambda: queue.promised)
 
     def watch(self, model: ModelState) -> None:
@@ -90,6 +94,7 @@ class StateMetrics:
         name, task = model.manifest.name, model.manifest.task
         checkpoint = model.manifest.source.get("sha256", "")
         self._info.labels(name, task, ",".join(model.providers), checkpoint).set(1)
+        self._precision.labels(name, model.execution.precision, model.execution.head_precision).set(1)
         self._alive.labels(name).set_function(lambda: float(model.alive))
         self._ready.labels(name).set_function(lambda: float(model.ready))
         for stage in model.depth:

@@ -20,7 +20,7 @@ from opentelemetry.trace import Tracer
 from service.engine.device.batching import Reason
 from service.engine.request import Request, Stage
 
-STAGES = ("decode", "queue", "coarse", "refine", "encode")
+STAGES = ("decode", "queue", "detector", "coarse", "refine", "encode")  # "detector": of some models
 
 
 class Traces:
@@ -55,8 +55,9 @@ class StageSpans:
     def answered(self, request: Request) -> None:
         """Make spans that follow each other and end now, inside the request's own span, which is the current one."""
         seconds = request.answer.seconds
-        begin = time.time_ns() - int(1e9 * sum(seconds[stage] for stage in STAGES))
-        for stage in STAGES:
+        stages = [stage for stage in STAGES if stage in seconds]
+        begin = time.time_ns() - int(1e9 * sum(seconds[stage] for stage in stages))
+        for stage in stages:
             end = begin + int(1e9 * seconds[stage])
             self.tracer.start_span(stage, start_time=begin, attributes={"model": self.model}).end(end)
             begin = end

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from model.config.categories import Category
 from model.masks.palette import Colour
@@ -12,6 +15,7 @@ from service.output.limits import Allowance
 from service.output.text import Text
 
 if TYPE_CHECKING:
+    from model.predict.headers.georeference import Georeference
     from model.predict.predictor import Result
 
 Json = dict[str, Any]
@@ -32,6 +36,14 @@ class Found:
     result: Result  # of the task: Instances, LabelMap
     degraded: bool = False  # coarser than asked for because the service is busy
     image_id: int = 0
+    pixels: NDArray[np.uint8] | None = (
+        None  # RGB [height, width, 3], if the format needs them and there are parts
+    )
+    crop: bool = False  # whether a picture shows the objects' extent alone
+    more: Mapping[str, object] = field(default_factory=dict)  # further members of an envelope
+    georeference: Georeference | None = (
+        None  # where it lies on a map, if a format that asks for this can say it
+    )
 
 
 # Returns members of the answer, or the whole answer. Raises CancelledError if the client has left, TooDetailed or
@@ -44,7 +56,7 @@ class Format:
     """One way to write down what was found, with an encoder for each task that it serves.
 
     Encoders of an enveloped format return members, which are put between the answer's common ones: id, model, size of
-    the image, timings. Those of any other format return the whole answer: a JSON list, or the bytes of a file.
+    the image, timings. Those of any other format return the whole answer: a JSON list or object, or a file's bytes.
     """
 
     description: str
@@ -52,6 +64,11 @@ class Format:
     media_type: str = "application/json"
     suffix: str = ".json"  # of a file with one answer
     enveloped: bool = True
+    needs_pixels: bool = False  # whether it encodes the image's own pixels, too
+    listed: bool = True  # whether the answers about a folder's images become one JSON list, not a file each
+    first_id: int = 1  # of a folder's images, where nothing else says their ids
+    drawable: bool = True  # whether the command line can draw an answer on its image
+    placed: bool = False  # whether it makes use of the place of a GeoTIFF on a map
 
     @property
     def tasks(self) -> tuple[str, ...]:

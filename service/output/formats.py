@@ -1,12 +1,14 @@
-"""The table of formats in which answers come. A new format is a module beside this one and a line here."""
+"""The table of formats in which answers come. A new format is a module in this folder and a line here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from service.output import coco, png, polygon, rle, rle_list
+from service.output import coco, polygon, rle, rle_list, window
 from service.output.format import Format
+from service.output.pictures import cutout, label_map
+from service.output.tools import cvat, geojson, hugging_face, label_studio, yolo
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
@@ -14,10 +16,18 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "rle_list": rle_list.FORMAT,
         "polygon": polygon.FORMAT,
         "coco": coco.FORMAT,
-        "png": png.FORMAT,
+        "png": label_map.FORMAT,
+        "cutout": cutout.FORMAT,
+        "yolo": yolo.FORMAT,
+        "geojson": geojson.FORMAT,
+        "label_studio": label_studio.FORMAT,
+        "cvat": cvat.FORMAT,
+        "hugging_face": hugging_face.FORMAT,
     }
 )
 DEFAULT = "rle"
+WINDOW = "window"  # what a window of a kept picture is called where tasks are named
+WINDOW_FORMATS: Mapping[str, Format] = MappingProxyType({"png": window.PNG, "rle": window.RLE})
 
 
 def names(task: str) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from model.masks.paste import crop_size
-from model.masks.runs import Runs, pasted
+from model.masks.runs import Runs
+from service.output.explanation import explanation_text
 from service.output.format import Encoder, Found
 from service.output.limits import Allowance, check_pixels
 from service.output.text import Text, array_text, object_text
@@ -35,31 +36,41 @@ def entries(found: Found, left: Allowance, write: WriteMask) -> Iterator[dict[st
 
     Raises CancelledError, TooDetailed or AnswerTooLarge as encoders do.
     """
+    return (_entry(found, mask, runs, left, write) for mask, runs in with_runs(found, left))
+
+
+def with_runs(found: Found, left: Allowance) -> Iterator[tuple[Mask, Runs]]:
+    """Return each instance with the runs of its mask. A bitmap of its box is never made.
+
+    Raises CancelledError, TooDetailed or AnswerTooLarge as encoders do.
+    """
     masks = cast("Instances", found.result).masks
     check_pixels(sum(math.prod(crop_size(mask.box.tolist(), found.width, found.height)) for mask in masks))
     for mask in masks:
         left.check()
-        yield _entry(found, mask, left, write)
+        runs = mask.runs(found.width, found.height, left.check, left.runs)
+        left.runs -= runs.ends.size // 2
+        yield mask, runs
 
 
-def _entry(found: Found, mask: Mask, left: Allowance, write: WriteMask) -> dict[str, Any]:
-    """Return the members of one instance. Only its runs are kept, never a bitmap of its box."""
+def shortest(value: float | np.floating[Any]) -> float:
+    """Return the shortest decimal that is this float32: nothing is lost, and no digits of noise are added."""
+    return float(str(np.float32(value)))
+
+
+def _entry(found: Found, mask: Mask, runs: Runs, left: Allowance, write: WriteMask) -> dict[str, Any]:
+    """Return the members of one instance."""
     category = found.categories[mask.category]
-    runs = pasted(mask.pasting(found.width, found.height), left.check, left.runs)
-    left.runs -= runs.ends.size // 2
+    explained = {} if mask.explanation is None else {"explain": explanation_text(mask.explanation)}
     return {
         "category_id": category.id,
         "category": category.name,
-        "score": _shortest(np.float32(mask.score)),
-        "bbox": [_shortest(value) for value in (*mask.box[:2], *(mask.box[2:] - mask.box[:2]))],
+        "score": shortest(mask.score),
+        "bbox": [shortest(value) for value in (*mask.box[:2], *(mask.box[2:] - mask.box[:2]))],
         "area": runs.area,
         "segmentation": write(runs, found.width, found.height, left),
         "resolution": mask.side,
         "points": "auto" if mask.points is None else mask.points,
         "truncated": mask.truncated,
+        **explained,
     }
-
-
-def _shortest(value: np.float32) -> float:
-    """Return the shortest decimal that is this float32: nothing is lost, and no digits of noise are added."""
-    return float(str(value))

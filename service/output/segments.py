@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -26,7 +26,6 @@ def encoder(write: WriteRuns) -> Encoder:
 
     def encode(found: Found, left: Allowance) -> Mapping[str, Any]:
         label_map = cast("LabelMap", found.result)
-        runs = rle.encode_labels(_labels(label_map, found, left), left.check, left.runs)
         segments = (
             object_text(
                 {
@@ -36,8 +35,7 @@ def encoder(write: WriteRuns) -> Encoder:
                     "segmentation": write(counts, found.width, found.height),
                 }
             )
-            for label, counts in runs.items()
-            if label != VOID
+            for label, counts in with_counts(found, left)
         )
         return {
             "resolution": label_map.side,
@@ -47,6 +45,16 @@ def encoder(write: WriteRuns) -> Encoder:
         }
 
     return encode
+
+
+def with_counts(found: Found, left: Allowance) -> Iterator[tuple[int, rle.Counts]]:
+    """Return each class that occurs, as its index, with the run lengths of its pixels.
+
+    Raises CancelledError or TooDetailed as encoders do.
+    """
+    labels = _labels(cast("LabelMap", found.result), found, left)
+    runs = rle.encode_labels(labels, left.check, left.runs)
+    return ((label, counts) for label, counts in runs.items() if label != VOID)
 
 
 def _labels(label_map: LabelMap, found: Found, left: Allowance) -> NDArray[np.uint8]:

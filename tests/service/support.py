@@ -159,22 +159,22 @@ def metrics(url: str) -> str:
     return get(f"{url}/metrics").text
 
 
-def wait_for(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
-    """Return as soon as the condition holds; how long that takes is of no importance."""
+def wait_for(condition: Callable[[], object], seconds: float = PATIENCE, pause: float = 0.005) -> None:
+    """Return as soon as the condition holds, which is looked at again after each pause; time is of no importance."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
+        time.sleep(pause)
 
 
 @contextmanager
-def beginning(url: str, length: int, query: str = "") -> Iterator[socket.socket]:
+def beginning(url: str, length: int, query: str = "", key: str = "") -> Iterator[socket.socket]:
     """A connection on which a POST /segment has begun: its head is sent, of its `length` bytes of PNG none."""
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
         connection.sendall(
             f"POST /segment{query} HTTP/1.1\r\nHost: {host}\r\nContent-Type: image/png\r\n"
-            f"Content-Length: {length}\r\n\r\n".encode()
+            f"Content-Length: {length}\r\nX-API-Key: {key}\r\n\r\n".encode()
         )
         yield connection
 

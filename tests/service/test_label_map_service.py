@@ -20,13 +20,13 @@ import service.cli.commands as cli
 from export.bundle import Bundle
 from model.masks.palette import default_palette
 from model.predict.label_map import LabelMapOptions
+from pointrend_client import Client, Refused
+from pointrend_client.results import read_label_map
+from service import execution
 from service.app import create_app
-from service.cli import segment
 from service.cli.files import ImageFile
 from service.cli.offline import offline
 from service.cli.overlay import drawn
-from service.client import Client, Refused
-from service.client.results import read_label_map
 from service.http.query.parameters import SegmentQuery
 from tests.service.label_maps import BODY, CATEGORIES, PICTURE, labels_of, post
 from tests.service.support import Discs, disc_bundle, get, running, settings, wait_for
@@ -101,7 +101,7 @@ def test_fewer_points_and_rle_lists(client: TestClient, label_maps: Bundle) -> N
         (
             {"format": "polygon"},
             "format",
-            "of semantic models must be one of rle, rle_list, png, got 'polygon'",
+            "of semantic models must be one of rle, rle_list, png, geojson, label_studio, cvat, hugging_face, got ",
         ),
         ({"score": 0.3}, "score", "is for masks of instances; this is a semantic model"),
         ({"boxes": "[[1, 2, 30, 40]]"}, "boxes", "is for masks of instances; this is a semantic model"),
@@ -113,7 +113,7 @@ def test_fewer_points_and_rle_lists(client: TestClient, label_maps: Bundle) -> N
         (
             {"model": "discs", "format": "png"},
             "format",
-            "of instance models must be one of rle, rle_list, polygon, coco, got 'png'",
+            "of instance models must be one of rle, rle_list, polygon, coco, cutout, yolo, geojson, label_studio, ",
         ),
         ({"model": "discs", "resolution": 70}, "resolution", "must be native or one of 28, 56"),
     ],
@@ -179,7 +179,7 @@ def test_files_without_a_server(label_maps: Bundle, tmp_path: Path) -> None:
 def test_the_command_writes_a_picture(
     label_maps: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(segment, "open_bundle", lambda folder, execution: label_maps)
+    monkeypatch.setattr(execution, "open_bundle", lambda folder, execution: label_maps)
     (tmp_path / "a.png").write_bytes(BODY)
     given = ["segment", "--bundle", "street", "--threads", "1", "--format", "png"]
 
@@ -194,7 +194,7 @@ def test_the_command_writes_a_picture(
 def test_the_command_writes_a_picture_for_each_image_of_a_folder(
     label_maps: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(segment, "open_bundle", lambda folder, execution: label_maps)
+    monkeypatch.setattr(execution, "open_bundle", lambda folder, execution: label_maps)
     images, out = tmp_path / "images", tmp_path / "new" / "maps"
     images.mkdir()
     for name, body in (("a.PNG", BODY), ("b.jpg", BODY), ("c.png", b"no image")):

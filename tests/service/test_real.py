@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from export.bundle import open_bundle
-from export.session import Execution
+from export.execution import Execution
 from model.masks import rle
 from model.predict.instance import InstanceOptions
 from service.cli import demo

@@ -47,6 +47,19 @@ def test_an_unknown_setting_of_the_file_is_a_mistake(tmp_path: Path) -> None:
         read_settings(config=file)
 
 
+@pytest.mark.parametrize(
+    ("given", "path"), [("/vision/", "/vision"), ("/a/b-1.2", "/a/b-1.2"), ("", ""), ("/", "")]
+)
+def test_the_path_of_a_proxy(given: str, path: str) -> None:
+    assert read_settings(root_path=given).root_path == path
+
+
+@pytest.mark.parametrize("given", ["vision", "//host", "/a/..", "/a b", "https://host/vision"])
+def test_what_is_no_path(given: str) -> None:
+    with pytest.raises(ValueError, match="root_path: .*is a path such as /vision.*, got '"):
+        read_settings(root_path=given)
+
+
 def test_every_setting_is_described() -> None:
     text = described()
     for name, field in Settings.model_fields.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,10 @@ from service.engine.request import Request
 
 class DeviceModel(Protocol):
     """What a model computes on the device's thread."""
+
+    def detect(self, requests: Sequence[Request]) -> bool:
+        """Find boxes with the model's own detector, which the coarse pass is given. Return whether it has one."""
+        ...
 
     def begin(self, requests: Sequence[Request]) -> Sequence[Prediction]:
         """Run a coarse pass over requests of equal padded size. Return the prediction of each."""
@@ -42,6 +47,13 @@ def fail(request: Request, error: Exception) -> None:
 def unfinished(request: Request) -> list[Render]:
     """Return the renders of a request that are not done, after its coarse pass."""
     return [render for render in request.prediction.renders if not render.done]
+
+
+def limit_sides(request: Request) -> None:
+    """Limit the renders of a request, before they run, to the side that masks may have while the service is busy."""
+    if request.max_side is not None:
+        for render in request.prediction.renders:
+            render.limit(request.max_side)
 
 
 @dataclass(eq=False)
@@ -81,15 +93,14 @@ class ModelWorker:
                 fail(requests[0], found)
             return
         end = loop.time()
-        for request, prediction in zip(requests, found, strict=True):
-            request.prediction, request.passed = prediction, end
+        predictions, detected = found
+        for request, prediction in zip(requests, predictions, strict=True):
+            request.prediction, request.detected, request.passed = prediction, detected, end
         self.observer.passed(requests, reason, end - start)
         for request in requests:
             if not request.future.done():  # its client may have left meanwhile
                 request.stage = "refine"
-                if request.max_side is not None:
-                    for render in request.prediction.renders:
-                        render.limit(request.max_side)
+                limit_sides(request)
 
     async def refine(self, requests: Sequence[Request], limits: BatchLimits) -> None:
         """Run one step of the renderer for the first of these requests, as many as a step may hold.
@@ -110,11 +121,13 @@ class ModelWorker:
                     fail(request, failure)
                     break
 
-    def _begin(self, requests: Sequence[Request]) -> Sequence[Prediction]:
+    def _begin(self, requests: Sequence[Request]) -> tuple[Sequence[Prediction], float | None]:
+        """Return the prediction of each request, and when the detector was done, if the model has one."""
+        detected = time.monotonic() if self.model.detect(requests) else None
         found = self.model.begin(requests)
         if len(found) != len(requests):
             raise RuntimeError(f"a batch of {len(requests)} has {len(found)} results")
-        return found
+        return found, detected
 
     async def _advance(self, renders: Sequence[Render]) -> Exception | None:
         loop = asyncio.get_running_loop()

@@ -38,7 +38,7 @@ class RenderMemory:
 
     def check(self, request: Request) -> None:
         """Raise TooCostly if the masks that a coarse pass found take more memory than those of all requests may."""
-        masks = sum(render.memory for render in request.prediction.renders)
+        masks = request.masks_bytes
         if masks > self._budget.limit:
             raise TooCostly(
                 f"its {len(request.prediction.renders)} masks would take {masks} bytes, and {self._budget.limit:g} are "
@@ -53,7 +53,7 @@ class RenderMemory:
         chosen: list[Request] = []
         for request in requests:
             if not request.rendering:
-                needed = sum(render.memory for render in request.prediction.renders)
+                needed = request.masks_bytes
                 if self._with_masks and not self._budget.fits(needed):
                     continue
                 self._hold(request, needed)

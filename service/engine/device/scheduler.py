@@ -17,7 +17,7 @@ from model.pointrend.levels import COARSEST
 from service.decoding.job import LARGE_SECONDS
 from service.engine.device.batching import Batch, BatchLimits, batch_deadline, form_batch
 from service.engine.device.device import Device
-from service.engine.device.model_worker import DeviceModel, ModelWorker, fail, unfinished
+from service.engine.device.model_worker import DeviceModel, ModelWorker, fail, limit_sides, unfinished
 from service.engine.device.render_memory import RenderMemory
 from service.engine.errors import DeadlinePassed, Stopped, TooCostly
 from service.engine.observer import Observer
@@ -103,7 +103,10 @@ class Scheduler:
         request.stage, request.since, request.future = "queue", loop.time(), loop.create_future()
         if request.deadline is not None and request.deadline <= request.since:
             raise DeadlinePassed
-        self._waiting.append(request)
+        if request.picture is None:
+            self._waiting.append(request)
+        else:
+            self._begin_window(request)
         self._changed.set()
         timer = (
             None
@@ -119,6 +122,15 @@ class Scheduler:
                 if request in stage:
                     stage.remove(request)
             self._taken()
+
+    def _begin_window(self, request: Request) -> None:
+        """Let a window of a kept picture be rendered. It needs no coarse pass. Raise TooCostly."""
+        self._memory.check(request)
+        request.stage = "refine"
+        request.begun = request.passed = request.since
+        limit_sides(request)
+        self._refining.append(request)
+        self._finish_if_done(request, request.since)
 
     def release(self, request: Request) -> None:
         """Give back the memory of a request's maps and masks."""
@@ -183,6 +195,7 @@ class Scheduler:
             await self._refine_urgent()
             await self._pass(batch)
         self._end_late(loop.time())
+        self._offer_levels()
         await self._refine_urgent()
 
     def _next_batch(self, now: float) -> Batch | None:
@@ -227,6 +240,12 @@ class Scheduler:
         while (order := self._order()) and order[0].due == URGENT:
             await self._refine(order)
             self._end_late(-math.inf)
+
+    def _offer_levels(self) -> None:
+        """Offer what is finished to those who are shown it. The device must be idle, because it writes to renders."""
+        for request in self._refining:
+            if request.levels is not None:
+                request.levels.offer(request.prediction)
 
     def _end_late(self, until: float) -> None:
         """End the refinement of requests whose deadline comes before `until`, and finish those that are done."""

@@ -97,6 +97,18 @@ class Admission:
         """The share of the queue that is taken, by cost or by number, whichever is more."""
         return max(self.backlog / self._limit, self.inside / self._length)
 
+    @property
+    def fullness(self) -> float:
+        """The share of the queue that is taken or promised, by cost or by number, whichever is more; 1 at most.
+
+        While requests are refused it is near 1, though `pressure` may be half: the other half is kept for those who
+        were told to come back.
+        """
+        self._expire()
+        promised = sum(work.cost for work in self._promises)
+        by_cost = (self.backlog + promised) / self._limit
+        return min(1.0, max(by_cost, (self.inside + len(self._promises)) / self._length))
+
     def check(self, cost: float, *, large: bool = False) -> None:
         """Raise QueueFull if a request of `cost` seconds could not come in now. It then has a promise."""
         if not self._admits(cost, large):

@@ -33,18 +33,27 @@ class Rate:
     guess: float
     seconds: float = 0.0
     units: float = 0.0
-    least: float = math.inf  # the lowest average so far: the rate on a machine with nothing else to do
+    lowest: float = math.inf  # average so far
 
     @property
     def value(self) -> float:
         return self.seconds / self.units if self.units else self.guess
+
+    @property
+    def least(self) -> float:
+        """Return the rate on a machine that has nothing else to do: the lowest average so far.
+
+        It is never more than the initial guess. After a start on a busy machine it would otherwise be so high that all
+        requests are refused, and nothing more is learned.
+        """
+        return min(self.guess, self.lowest)
 
     def add(self, units: float, seconds: float) -> None:
         """Take some work and its time into account."""
         self.seconds = 0.95 * self.seconds + seconds
         self.units = 0.95 * self.units + units
         if self.units:
-            self.least = min(self.least, self.value)
+            self.lowest = min(self.lowest, self.value)
 
 
 @dataclass(frozen=True)
@@ -94,9 +103,8 @@ class CostModel:
 
     def least(self, work: RequestWork) -> float:
         """Return the predicted seconds of a request on a machine that has nothing else to do."""
-        decode, pixel, point = (min(rate.value, rate.least) for rate in (self.decode, self.pixel, self.point))
-        around = work.decoding * decode + work.encoding
-        return around / self.threads + work.pixels * pixel + work.points * point
+        around = work.decoding * self.decode.least + work.encoding
+        return around / self.threads + work.pixels * self.pixel.least + work.points * self.point.least
 
     def decoded(self, usual: float, seconds: float) -> None:
         """Learn how long decoding takes that usually takes `usual` seconds.

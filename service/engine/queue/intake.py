@@ -15,11 +15,16 @@ from model.predict.image_errors import TooMuchMemory
 from model.predict.images import check_pixels
 from model.predict.resize import input_size, padded_size
 from service.decoding.job import Job
+from service.decoding.limits import MOST_RESULT
 from service.engine.errors import TooCostly
+from service.engine.levels import USUAL_LEVELS
 from service.engine.queue.cost import CostModel, RequestWork
 from service.engine.request import Request
 from service.engine.tasks.table import Task
 from service.output.cost import EncodeCost
+from service.output.formats import FORMATS as OUTPUTS
+
+_CHANNELS = 3  # bytes of a pixel
 
 # A request that takes longer than both is large.
 LARGE_PASSES = 4  # coarse passes over the largest input
@@ -38,6 +43,7 @@ class EngineConfig:
     decode_bytes: float = math.inf  # memory that it may take
     encode_bytes: float = math.inf  # memory that encoding its answer may take
     most_seconds: float = math.inf  # predicted seconds of a request
+    keep_seconds: float = 0  # for which a picture may be kept
 
 
 @dataclass(frozen=True)
@@ -62,25 +68,47 @@ class Intake:
         """
         config, pixels = self.config, self.preprocessing
         self.task.check_size(request.options, header.width, header.height, config.max_points)
-        size = input_size(header.height, header.width, pixels)
-        expected = forecast(header, size)
-        if expected.bytes > config.decode_bytes:
-            raise TooMuchMemory(
-                f"decoding the {header.format} image may take {expected.bytes} bytes, and {config.decode_bytes} are "
-                "allowed: send a smaller image, or one that is stored more simply, such as baseline JPEG"
-            )
+        job = self._job(request.image, header, input_size(header.height, header.width, pixels))
+        if OUTPUTS[request.format].needs_pixels:
+            self._check_pixels(header)
+            request.whole = self._job(request.image, header, (header.height, header.width))
         request.width, request.height = header.width, header.height
-        request.padded = padded_size(*size, pixels.stride)
+        request.padded = padded_size(*job.size, pixels.stride)
         request.maps_bytes = self.task.maps_bytes(request.padded)
         request.coarse_cost = self.costs.coarse(math.prod(request.padded))
+        encodings = 1 if request.levels is None else 1 + USUAL_LEVELS
         work = RequestWork(
             math.prod(request.padded),
             self.task.expected_work(request.options, request.max_side),
-            expected.seconds,
-            self.task.encode_seconds(request.options, request.format, header.width, header.height),
+            job.seconds + (0.0 if request.whole is None else request.whole.seconds),
+            encodings
+            * self.task.encode_seconds(request.options, request.format, header.width, header.height),
         )
+        self.set_cost(request, work)
+        return job
+
+    def _job(self, image: bytes, header: Header, size: tuple[int, int]) -> Job:
+        """Return how an image is decoded at a size (height, width). Raise TooMuchMemory if that takes too much."""
+        expected, most = forecast(header, size), self.config.decode_bytes
+        if expected.bytes > most:
+            raise TooMuchMemory(
+                f"decoding the {header.format} image may take {expected.bytes} bytes, and {most} are "
+                "allowed: send a smaller image, or one that is stored more simply, such as baseline JPEG"
+            )
+        return Job(image, header, size, expected.bytes, expected.seconds, wall=self.config.decode_seconds)
+
+    def _check_pixels(self, header: Header) -> None:
+        """Raise TooCostly if an answer that shows the image's own pixels would take more memory than one may."""
+        size, most = _CHANNELS * header.pixels, min(self.config.encode_bytes, MOST_RESULT)
+        if size > most:
+            raise TooCostly(
+                f"the image's {header.pixels} pixels, which such an answer shows, take {size} bytes, and {most:g} are "
+                "allowed: send a smaller image, or ask for another format"
+            )
+
+    def set_cost(self, request: Request, work: RequestWork) -> None:
+        """Set the predicted seconds of a request that asks for this work."""
         request.cost, request.least_cost = self.costs.total(work), self.costs.least(work)
-        return Job(request.image, header, size, expected.bytes, expected.seconds, wall=config.decode_seconds)
 
     def check_answer(self, cost: EncodeCost) -> None:
         """Raise TooCostly if encoding an answer takes more memory than all answers may. After its renders."""

@@ -11,6 +11,7 @@ from model.predict.instance import InstanceOptions
 from service.engine.request import Request
 from service.engine.tasks.card import TaskCard
 from service.engine.tasks.instance_work import InstanceWork, check_boxes, check_work
+from service.engine.tasks.windows import InstanceWindows
 from service.output.cost import shapes_forecast
 
 DEGRADED_SIDE = 112  # the paper's AP is the same there as at 224 (Table 3)
@@ -55,6 +56,10 @@ class InstanceTask:
     def encode_seconds(self, options: InstanceOptions, format: str, width: int, height: int) -> float:
         """Return the usual seconds of encoding the masks of the given boxes, or of as many as are usually found."""
         return shapes_forecast(format, self._work.shapes(options, width, height), width, height).seconds
+
+    def windows(self) -> InstanceWindows | None:
+        """Return how windows are rendered, if there is a point head."""
+        return None if self._model.point_head is None else InstanceWindows()
 
     def card(self) -> TaskCard:
         """Return the sides that may be asked for, and the limits of detection."""

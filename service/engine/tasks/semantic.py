@@ -89,6 +89,9 @@ class SemanticTask:
         shape = LabelMapShape(target_size(height, width, options.resolution), self._classes)
         return label_map_forecast(format, shape, width, height).seconds
 
+    def windows(self) -> None:
+        """Return nothing: label maps are rendered whole, from their coarse size on."""
+
     def card(self) -> TaskCard:
         """Return the colours of the classes."""
         return TaskCard(palette=list(self._model.palette))

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from export.bundle import Bundle
+from model.predict.kept import KeptPicture
+from model.predict.predictor import Prediction
 from service.engine.queue.cost import WorkEstimate
 from service.engine.tasks.card import TaskCard
 from service.engine.tasks.instance import InstanceTask
@@ -39,8 +41,32 @@ class Task(WorkEstimate, Protocol):
         """Return the usual seconds of encoding what is found in an image of this size."""
         ...
 
+    def windows(self) -> Windows | None:
+        """Return how windows of kept pictures are rendered. None: the model renders nothing at points of choice."""
+        ...
+
     def card(self) -> TaskCard:
         """Return what /models says about the model that other tasks do not have."""
+        ...
+
+
+class Windows(Protocol):
+    """What is special about keeping the pictures of one model, and about windows of them."""
+
+    def kept_bytes(self, prediction: Prediction) -> int:
+        """Return the bytes that `keep` takes."""
+        ...
+
+    def keep(self, prediction: Prediction) -> KeptPicture:
+        """Return copies of what a prediction is rendered from. Runs where results are finished."""
+        ...
+
+    def check(self, picture: KeptPicture, options: Any, max_points: int) -> None:
+        """Raise ParameterError if there is no such window, or it needs more work than `max_points`."""
+        ...
+
+    def work(self, options: Any) -> int:
+        """Return the most work of a window in points."""
         ...
 
 

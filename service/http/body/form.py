@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from service.http.body.part_header import FormPart, malformed, parse_part, read_boundary
 from service.http.problems import Problem
@@ -23,10 +24,10 @@ FIELDS = ("image", *SegmentQuery.model_fields)
 
 @dataclass(frozen=True)
 class Upload:
-    """What a request's body holds: an image, and the parameters of the request that are fields of a form."""
+    """What a request's body holds: an image, and the parameters of the request that are in a form or in JSON."""
 
     image: bytes = field(repr=False)
-    parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
+    parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 async def read_form(content_type: str, chunks: AsyncIterator[bytes]) -> Upload:
@@ -50,7 +51,6 @@ class FormReader:
         self._part: FormPart | None = None
         self._data = io.BytesIO()
         self._found: dict[str, bytes] = {}
-        self._file: str | None = None  # a parameter that came as a file
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes. Raises Problem as soon as they cannot belong to a form that is wanted."""
@@ -66,10 +66,8 @@ class FormReader:
             raise malformed(f"it ends within the field {self._part.name}")
         if "image" not in self._found:
             raise _missing_image()
-        if self._file is not None:
-            raise malformed(f"the field {self._file} must be text, not a file")
         image = self._found.pop("image")
-        return Upload(image, {name: text.decode("utf-8", "replace") for name, text in self._found.items()})
+        return Upload(image, {name: _text(data) for name, data in self._found.items()})
 
     # Each step returns whether it got what it needed, so that the next one can begin with the rest.
 
@@ -141,8 +139,6 @@ class FormReader:
             raise malformed(f"the field {part.name} comes several times")
         if part.name == "image" and not part.is_file:
             raise _missing_image()
-        if part.name != "image" and part.is_file:
-            self._file = self._file or part.name
         return part
 
     def _search(self, wanted: bytes) -> int:
@@ -153,6 +149,11 @@ class FormReader:
         if len(self._rest) > MAX_HEAD:
             raise malformed(f"there may be at most {MAX_HEAD} bytes {where}")
         return False
+
+
+def _text(data: bytes) -> str:
+    """Return a parameter's value. It may come as a file (`curl -F boxes=@boxes.json`), so with a BOM and a line end."""
+    return data.decode("utf-8-sig", "replace").strip()
 
 
 def _missing_image() -> Problem:

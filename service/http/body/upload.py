@@ -4,21 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
 from service.http.body.form import Upload, read_form
+from service.http.body.json_reader import read_json, text_parameters
 from service.http.body.limits import Body
 from service.http.problems import Problem
 
 FORM = "multipart/form-data"
+JSON = "application/json"
+WITH_PARAMETERS = (FORM, JSON)  # types of bodies that may name parameters
 T = TypeVar("T")
+# Reads the parts of a request's body. Raises Problem.
+Reader = Callable[[Request, AsyncIterator[bytes]], Awaitable[Upload]]
 
 
-async def read_upload(request: Request, limit: int, seconds: float, body: Body) -> Upload:
-    """Read a raw image, or a form with the field `image` and perhaps parameters of the request.
+async def read_body(request: Request, chunks: AsyncIterator[bytes]) -> Upload:
+    """Read a raw image, or a form or a JSON object with the image and perhaps parameters of the request.
+
+    Raises Problem for a body of another type.
+    """
+    content_type = content_type_of(request)
+    if content_type == FORM:
+        return await read_form(request.headers["content-type"], chunks)
+    if content_type == JSON:
+        read = await read_json(chunks, "image")
+        return Upload(read.image, text_parameters(read.parameters))
+    if content_type.startswith("image/") or content_type == "application/octet-stream":
+        return Upload(await joined(chunks))
+    raise Problem(
+        "unsupported-content-type",
+        f"the content type is {content_type[:80]!r}; send image/*, application/octet-stream, "
+        "multipart/form-data with the field image, or application/json with the member image in base64",
+    )
+
+
+async def read_upload(
+    request: Request, limit: int, seconds: float, body: Body, reader: Reader = read_body
+) -> Upload:
+    """Read what a request has sent, with `reader`.
 
     The body may have `limit` bytes and must be complete after `seconds`; its share in the memory for bodies grows
     before each part is kept, and it is in memory once. Raises Problem, BodiesFull, ClientDisconnect if the client
@@ -34,7 +61,7 @@ async def read_upload(request: Request, limit: int, seconds: float, body: Body) 
         async with asyncio.timeout(seconds) as timer:
             body.receive(drop)
             try:
-                return await _read(request, limit, body.take)
+                return await _read(request, limit, body.take, reader)
             finally:
                 body.complete()
     except TimeoutError as error:
@@ -48,22 +75,12 @@ def content_type_of(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def _read(request: Request, limit: int, take: Callable[[int], None]) -> Upload:
+async def _read(request: Request, limit: int, take: Callable[[int], None], reader: Reader) -> Upload:
     _check_encoding(request)
-    content_type = content_type_of(request)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         raise _too_many_bytes(limit)
-    chunks = _limited(request, limit, take)
-    if content_type == FORM:
-        return await read_form(request.headers["content-type"], chunks)
-    if content_type.startswith("image/") or content_type == "application/octet-stream":
-        return Upload(await _joined(chunks))
-    raise Problem(
-        "unsupported-content-type",
-        f"the content type is {content_type[:80]!r}; send image/*, application/octet-stream "
-        "or multipart/form-data with the field image",
-    )
+    return await reader(request, _limited(request, limit, take))
 
 
 def _check_encoding(request: Request) -> None:
@@ -87,7 +104,8 @@ async def _limited(request: Request, limit: int, take: Callable[[int], None]) ->
         yield chunk
 
 
-async def _joined(chunks: AsyncIterator[bytes]) -> bytes:
+async def joined(chunks: AsyncIterator[bytes]) -> bytes:
+    """Return all parts as one."""
     buffer = io.BytesIO()
     async for chunk in chunks:
         buffer.write(chunk)

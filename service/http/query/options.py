@@ -24,10 +24,24 @@ def parse_options(query: SegmentQuery, task: str, categories: Sequence[Category]
     if task not in FORMATS[query.format].tasks:
         allowed = ", ".join(names(task))
         raise ParameterError("format", f"of {task} models must be one of {allowed}, got {query.format!r}")
+    if not FORMATS[query.format].needs_pixels:
+        for name in ("instance", "crop"):
+            _check_default(query, name, "is for format cutout")
     return _PARSERS[task](query, categories)
 
 
+def _check_default(query: SegmentQuery, name: str, why: str) -> None:
+    """Raise ParameterError if a parameter is given where it means nothing."""
+    if getattr(query, name) != SegmentQuery.model_fields[name].default:
+        raise ParameterError(name, why)
+
+
 def _instance_options(query: SegmentQuery, categories: Sequence[Category]) -> InstanceOptions:
+    if query.explain and not FORMATS[query.format].enveloped:
+        allowed = ", ".join(name for name, format in FORMATS.items() if format.enveloped)
+        raise ParameterError(
+            "explain", f"has a place only in answers of format {allowed}, not {query.format}"
+        )
     return InstanceOptions(
         resolution=_parsed("resolution", parse_resolution, query.resolution),
         points=query.points,
@@ -35,13 +49,13 @@ def _instance_options(query: SegmentQuery, categories: Sequence[Category]) -> In
         max_instances=query.max_instances,
         classes=_classes(query.classes, categories),
         prompts=None if query.boxes is None else parse_boxes(query.boxes, categories),
+        explain=query.explain,
     )
 
 
 def _label_map_options(query: SegmentQuery, categories: Sequence[Category]) -> LabelMapOptions:
-    for name in ("boxes", "score", "max_instances"):
-        if getattr(query, name) != SegmentQuery.model_fields[name].default:
-            raise ParameterError(name, "is for masks of instances; this is a semantic model")
+    for name in ("boxes", "score", "max_instances", "explain"):
+        _check_default(query, name, "is for masks of instances; this is a semantic model")
     resolution = _parsed("resolution", parse_height, query.resolution)
     return LabelMapOptions(resolution, query.points, _classes(query.classes, categories))
 

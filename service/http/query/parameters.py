@@ -5,7 +5,7 @@ What depends on the model's task is parsed in `options.py`, once the model is kn
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -80,31 +80,61 @@ class SegmentQuery(BaseModel):
         description="Milliseconds from the complete request, after which the finest finished masks are the answer, "
         "marked `truncated`.",
     )
+    explain: bool = Field(
+        False,
+        description="Also say where each mask comes from: the coarse mask that it was rendered from, and the points "
+        "that were evaluated at each level. Only for instance models and formats whose answer has an envelope.",
+    )
+    keep: int = Field(
+        0,
+        ge=0,
+        le=86_400,
+        description="Seconds for which the service keeps what it computed of the picture, so that POST /render can "
+        "render windows of its masks; at most `limits.keep_seconds` of /models. The answer has the id as `kept` and in "
+        "the header X-Kept-Id: null, and no header, if there was no room. Only for models with `keeps` in /models.",
+    )
     format: FormatName = Field(DEFAULT, description=f"How masks are written. {described()}.")
     image_id: int = Field(
-        0, ge=0, le=2**63 - 1, description="Id of the image in the entries of format `coco`."
+        0,
+        ge=0,
+        le=2**63 - 1,
+        description="Id of the image in the entries of format `coco`, and number of its frame in those of `cvat`.",
+    )
+    instance: int | None = Field(
+        None,
+        ge=0,
+        le=999,
+        description="Of format `cutout`: the only instance to show, counted from 0 as the other formats list them; all "
+        "if absent.",
+    )
+    crop: bool = Field(
+        False,
+        description="Of format `cutout`: show the objects' extent alone, not the whole image. The PNG chunk `oFFs` has "
+        "its place in the image. Without anything to show, the whole image is shown, transparent.",
     )
 
 
-def with_form(query: Mapping[str, str], form: Mapping[str, str]) -> SegmentQuery:
-    """Return the parameters that came in a query and in a form.
+def with_form(query: Mapping[str, str], form: Mapping[str, Any]) -> SegmentQuery:
+    """Return the parameters that came in a query and in a form, or in JSON.
 
     Raises ParameterError for one that is in both, ValidationError for values that are not allowed.
     """
     for name in form:
         if name in query:
-            raise ParameterError(name, "given twice, in the query and in the form; send one")
+            raise ParameterError(name, "given twice, in the query and in the body; send one")
     return SegmentQuery.model_validate({**query, **form})
 
 
-def explain(errors: Sequence[Any]) -> list[ParameterError]:
-    """Return pydantic's findings in the words of this service."""
+def explain(errors: Sequence[Any], known: Iterable[str] = SegmentQuery.model_fields) -> list[ParameterError]:
+    """Return pydantic's findings, about parameters of which these are known, in the words of this service."""
     found = []
     for error in errors:
         name = str(error["loc"][-1])
         if error["type"] == "extra_forbidden":
-            allowed = ", ".join(SegmentQuery.model_fields)
+            allowed = ", ".join(known)
             found.append(ParameterError(name, f"there is no such parameter; allowed: {allowed}"))
+        elif error["type"] == "missing":
+            found.append(ParameterError(name, "is needed, in the query"))
         elif error["type"] == "value_error":
             found.append(ParameterError(name, str(error["ctx"]["error"]).removeprefix(f"{name} ")))
         else:

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from service.http.headers import new_request_id
 from service.http.problems import Problem
 from service.http.wire.lingering import Lingering
+from service.http.wire.listening import plain
 from service.http.wire.open_connections import OpenConnections
 from service.http.wire.parser import READ, Parser
 from service.http.wire.refusal import Refusals
@@ -53,6 +54,7 @@ def connection(
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
             super().connection_made(transport)
+            self.client = plain(self.client)
             self._lingering = Lingering(transport, self._is_sending)
             self.transport = cast(asyncio.Transport, self._lingering)
             self.conn = self._parser = Parser()

@@ -19,6 +19,7 @@ class Refusals:
 
     metrics: RequestMetrics
     log: FailureLog
+    root_path: str  # of the addresses of problems
 
     def connection_refused(self) -> None:
         """Count a connection that finds no place, and log at most one such a second."""
@@ -27,7 +28,7 @@ class Refusals:
 
     def answer(self, problem: Problem, request_id: str) -> bytes:
         """Return the whole answer that says what is wrong, after which the connection is closed."""
-        body = json.dumps(problem.content(request_id)).encode()
+        body = json.dumps(problem.content(request_id, self.root_path)).encode()
         headers = (
             *problem.headers.items(),
             *SAFE_HEADERS,

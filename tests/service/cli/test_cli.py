@@ -19,14 +19,14 @@ from export.errors import BundleError
 from service.cli.demo import table
 from service.cli.files import ImageFile, image_ids
 from service.cli.offline import Offline
-from service.http.schemas import CocoResult, SegmentAnswer
+from service.http.schemas.answers import CocoResult, SegmentAnswer
 from service.settings import Settings
 from tests.service.support import POISON, Discs, disc_bundle, encoded, picture
 
 
 @pytest.fixture(autouse=True)
 def _stub_bundle(monkeypatch: pytest.MonkeyPatch, discs: Discs) -> None:
-    monkeypatch.setattr(segment_module, "open_bundle", lambda folder, execution: disc_bundle(discs))
+    monkeypatch.setattr(segment_module, "open_bundles", lambda settings, folders: [disc_bundle(discs)])
 
 
 @pytest.fixture
@@ -68,6 +68,27 @@ def test_one_image_as_coco(folder: Path) -> None:
     assert [CocoResult.model_validate(result).image_id for result in results] == [1, 1]
 
 
+def test_cut_outs_are_pictures(folder: Path) -> None:
+    """One file, or one for each image of a folder."""
+    out = folder.parent / "cut.png"
+    result = segment(folder / "c.png", out, "--format", "cutout", "--crop", "--instance", "0")
+    assert result.exit_code == 0, result.output
+    with Image.open(out) as crop:
+        assert crop.mode == "RGBA" and crop.size < (120, 80)
+    result = segment(folder, folder.parent / "cuts", "--format", "cutout")
+    assert result.exit_code == 0, result.output
+    sizes = {}
+    for file in sorted((folder.parent / "cuts").iterdir()):
+        with Image.open(file) as picture_of:
+            sizes[file.name] = picture_of.width
+    assert sizes == {"a.png": 60, "b.png": 90, "c.png": 120}
+    result = segment(folder / "c.png", out, "--format", "cutout", "--instance", "5")
+    assert result.exit_code == 2 and "0 to 1 are allowed, got 5" in result.stderr
+    drawn = str(folder.parent / "drawn.jpg")
+    result = segment(folder / "c.png", out, "--format", "cutout", "--overlay", drawn)
+    assert result.exit_code == 2 and "--overlay draws answers of format rle" in result.stderr
+
+
 def test_a_folder_in_name_order(folder: Path) -> None:
     answers = written(folder, "--resolution", "224", "--points", "784", "--format", "polygon")
     assert [(each["id"], each["width"]) for each in answers] == [("a.PNG", 60), ("b.png", 90), ("c.png", 120)]
@@ -75,6 +96,32 @@ def test_a_folder_in_name_order(folder: Path) -> None:
 
 def test_a_folder_as_one_coco_list(folder: Path) -> None:
     assert [r["image_id"] for r in written(folder, "--format", "coco")] == [1, 1, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("format", "suffix", "begin"),
+    [("yolo", ".txt", "0 0."), ("geojson", ".geojson", "{"), ("label_studio", ".json", "{")],
+)
+def test_a_folder_in_formats_with_a_file_for_each(folder: Path, format: str, suffix: str, begin: str) -> None:
+    out = folder.parent / "answers"
+    result = segment(folder, out, "--format", format)
+    assert result.exit_code == 0, result.output
+    assert sorted(file.name for file in out.iterdir()) == [f"{name}{suffix}" for name in "abc"]
+    assert (out / f"b{suffix}").read_text().startswith(begin)
+
+
+def test_frames_of_cvat_count_from_nought(folder: Path) -> None:
+    shapes = written(folder, "--format", "cvat")
+    assert [shape["frame"] for shape in shapes] == [0, 0, 1, 1, 2, 2]
+
+
+def test_what_cannot_be_drawn_is_refused_before_any_work(folder: Path, discs: Discs) -> None:
+    result = segment(
+        folder, folder.parent / "out", "--format", "yolo", "--overlay", str(folder.parent / "drawn")
+    )
+    assert result.exit_code == 2
+    assert "--overlay draws answers of format rle, rle_list, polygon, coco, png, not yolo" in result.stderr
+    assert not discs.batches
 
 
 def test_ids_of_annotations(folder: Path) -> None:
@@ -99,7 +146,7 @@ def test_a_bad_image_is_named_and_skipped(folder: Path) -> None:
     out = folder.parent / "out.json"
     result = segment(folder, out, "--format", "coco")
     assert result.exit_code == 1
-    assert "skipped b.png: the body is not an image" in result.stderr
+    assert "skipped b.png: the content is not an image" in result.stderr
     assert [r["image_id"] for r in json.loads(out.read_text())] == [1, 1, 3, 3]
 
 
@@ -185,7 +232,7 @@ def test_wrong_files_end_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPat
     (folder / "bad.png").write_bytes(b"text")
     for image, part in (
         (folder / "missing.png", "missing.png"),
-        (folder / "bad.png", "bad.png: the body is not an image"),
+        (folder / "bad.png", "bad.png: the content is not an image"),
         (empty, "has no images"),
     ):
         result = segment(image, out)
@@ -195,7 +242,7 @@ def test_wrong_files_end_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPat
     def damaged(*_: object) -> None:
         raise BundleError("bundle is damaged: coarse.onnx is missing")
 
-    monkeypatch.setattr(segment_module, "open_bundle", damaged)
+    monkeypatch.setattr(segment_module, "open_bundles", damaged)
     assert segment(folder / "c.png", out).stderr == "error: bundle is damaged: coarse.onnx is missing\n"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -14,9 +15,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import service.cli.commands as cli
+from pointrend_client import Retries
+from pointrend_client.client import AsyncClient
 from service.cli import remote as remote_module
-from service.client import Retries
-from service.client.client import AsyncClient
 from tests.service.support import Discs, disc_bundle, encoded, get, picture, running, wait_for
 
 QUICK = Retries(seconds=0.05, connect_seconds=0.05, first_wait=0.01)
@@ -78,7 +79,7 @@ def test_a_wrong_key_is_told_once(url: str, folder: Path) -> None:
 
 
 def test_nobody_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_module, "PATIENCE", QUICK)
+    monkeypatch.setattr(remote_module, "AsyncClient", partial(AsyncClient, retries=QUICK))
     done = segment("http://127.0.0.1:9", folder, folder.parent / "out.json")
     assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("error: no connection to http://127.0.0.1:9: connection refused")
@@ -96,7 +97,7 @@ def test_a_server_that_goes_away_ends_the_folder_and_a_later_run_goes_on(
 ) -> None:
     """From the third image on nobody answers."""
     out = folder.parent / "out.json"
-    monkeypatch.setattr(remote_module, "PATIENCE", QUICK)
+    monkeypatch.setattr(remote_module, "AsyncClient", partial(AsyncClient, retries=QUICK))
     monkeypatch.setattr(remote_module, "CONCURRENCY", 1)
     real, posted = AsyncClient.post, list[str]()
 

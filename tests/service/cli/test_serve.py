@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import socket
 import subprocess
@@ -45,7 +46,16 @@ def test_an_address_of_somebody_else(host: str, said: str) -> None:
         check_address(host, 0)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
+def test_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(UserError, match=r"no IPv6, so nothing can listen at ::: 0\.0\.0\.0 is all"):
+        check_address("::", 0)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "::"])
 def test_a_free_address(host: str) -> None:
     check_address(host, 0)
 

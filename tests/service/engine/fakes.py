@@ -7,7 +7,7 @@ import math
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from service.engine.device.batching import BatchLimits, Reason
@@ -61,6 +61,9 @@ class FakePrediction:
     def finish(self) -> Any:
         raise AssertionError("the scheduler leaves it to the engine to finish a prediction")
 
+    def snapshot(self) -> FakePrediction:
+        return FakePrediction([replace(render) for render in self.renders])
+
 
 @dataclass(eq=False)
 class FakeModel:
@@ -78,6 +81,9 @@ class FakeModel:
     points: list[Mapping[int, int]] = field(default_factory=list)
     released: int = 0
     most: int = 99  # images that fit into memory
+
+    def detect(self, requests: Sequence[Request]) -> bool:
+        return False
 
     def begin(self, requests: Sequence[Request]) -> list[Any]:
         self.passes.append("".join(request.id[0] for request in requests))

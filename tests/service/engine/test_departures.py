@@ -22,7 +22,7 @@ from service.decoding import threads
 from service.decoding.errors import NoMemory, NoWorker
 from service.decoding.job import Job
 from service.decoding.threads import DecodeThreads
-from service.engine import engine
+from service.engine import encoding
 from service.engine.device import inference
 from service.output import instances
 from tests.service.engine.test_pressure import COFFEE, PNG
@@ -78,7 +78,7 @@ def url(tiny: Bundle) -> Iterator[str]:
         ("decode", threads, "decode_resized"),
         ("refine", inference, "advance"),
         ("encode", InstancePrediction, "finish"),
-        ("encode", engine, "encode"),
+        ("encode", encoding, "encode"),
     ],
     ids=["decode", "refine", "finish", "encode"],
 )

@@ -38,8 +38,8 @@ def test_a_late_map_is_the_finest_finished_one(client: TestClient, monkeypatch: 
         begun.extend(requests)
         return begin(self, requests)
 
-    def late(renders: Sequence[Render], head: PointHead) -> None:
-        advance(renders, head)
+    def late(renders: Sequence[Render], head: PointHead, group_points: int) -> None:
+        advance(renders, head, group_points)
         if renders[0].level >= 64:
             begun[0].deadline_seconds = 0.0  # the deadline comes now
 
@@ -63,11 +63,11 @@ def test_a_large_map_lets_others_pass(client: TestClient, monkeypatch: pytest.Mo
     steps: list[set[int]] = []  # the heights that are rendered
     small_waits = threading.Event()
 
-    def counted(renders: Sequence[Render], head: PointHead) -> None:
+    def counted(renders: Sequence[Render], head: PointHead, group_points: int) -> None:
         steps.append({render.target for render in renders})
         if len(steps) == 1:
             assert small_waits.wait(PATIENCE)
-        advance(renders, head)
+        advance(renders, head, group_points)
 
     def cost(self: CostModel, work: RequestWork) -> float:
         return 100 * work.points

@@ -13,8 +13,8 @@ from export.bundle import Bundle
 from service.app import create_app
 from service.engine.device.inference import Inference
 from service.engine.request import Request
-from service.http import segment
 from service.http.body import upload
+from service.http.routes import segment
 from service.http.wire import lingering
 from tests.parity.goldens import FOLDER
 from tests.service.http.test_server import post, ready, waiting
@@ -116,8 +116,8 @@ def test_a_slow_client_delays_no_other(discs: Discs) -> None:
 def test_a_client_that_is_too_slow_is_told(discs: Discs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once the time for its body is over, which begins with the body."""
 
-    async def impatient(request: Any, limit: int, seconds: float, take: Any) -> upload.Upload:
-        return await upload.read_upload(request, limit, 0.1, take)
+    async def impatient(request: Any, limit: int, seconds: float, *more: Any) -> upload.Upload:
+        return await upload.read_upload(request, limit, 0.1, *more)
 
     monkeypatch.setattr(segment, "read_upload", impatient)
     monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.1)

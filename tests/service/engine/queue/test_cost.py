@@ -90,13 +90,22 @@ def test_one_image_says_little_of_decoding(costs: CostModel) -> None:
 
 
 def test_the_least_cost_is_that_of_the_best_times(costs: CostModel) -> None:
-    passed(costs, 1000, 0.1)
+    passed(costs, 10**6, 0.1)
     costs.decoded(usual=1.0, seconds=1.0)
     for _ in range(20):  # the machine has other things to do
-        passed(costs, 1000, 5.0)
+        passed(costs, 10**6, 5.0)
         costs.decoded(usual=1.0, seconds=9.0)
-    assert costs.total(RequestWork(1000, decoding=1.0)) > 4
-    assert costs.least(RequestWork(1000, decoding=1.0)) == pytest.approx(1.1)
+    assert costs.total(RequestWork(10**6, decoding=1.0)) > 4
+    assert costs.least(RequestWork(10**6, decoding=1.0)) == pytest.approx(1.1)
+
+
+def test_a_start_on_a_busy_machine_does_not_raise_the_least_cost(costs: CostModel) -> None:
+    """Otherwise all requests would be refused as too costly, and nothing more would be learned."""
+    before = costs.least(RequestWork(1000, points=100.0, decoding=1.0))
+    passed(costs, 1000, 60.0)
+    costs.advanced({28: 10}, 60.0)
+    costs.decoded(usual=1.0, seconds=4.0)
+    assert costs.least(RequestWork(1000, points=100.0, decoding=1.0)) == pytest.approx(before)
 
 
 def test_boxes_cost_what_they_are(work: InstanceWork) -> None:

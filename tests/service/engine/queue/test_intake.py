@@ -49,7 +49,7 @@ def test_a_plan_says_what_a_request_will_take(discs: Discs) -> None:
 def test_what_may_not_be_decoded_is_refused_by_its_header(discs: Discs) -> None:
     with pytest.raises(TooManyPixels, match="400 × 200 = 80000 pixels; at most 79999"):
         intake(discs, max_pixels=79_999).read(PNG)
-    with pytest.raises(UnsupportedFormat, match="send a JPEG or GIF image"):
+    with pytest.raises(UnsupportedFormat, match="use a JPEG or GIF image"):
         intake(discs, formats=("JPEG", "GIF")).read(PNG)
     made = intake(discs, decode_bytes=1_000_000)
     with pytest.raises(TooMuchMemory, match="PNG image may take .* and 1000000 are allowed"):
@@ -65,10 +65,8 @@ def test_a_request_that_takes_too_long_is_refused_even_if_it_is_alone(discs: Dis
 
 def test_a_request_is_large_by_its_image_or_by_its_masks(discs: Discs) -> None:
     made = intake(discs, max_pixels=10**8, most_seconds=10.0)
-    made.costs.pixel.add(64 * 128, 0.1)
-    made.costs.point.add(1, 2e-5)
-    large_image, many_masks = asked(encoded(picture(4000, 4000))), asked()
-    many_masks.options = InstanceOptions(896, prompts=(Prompt((0, 0, 9, 9)),) * 100)
+    large_image, many_masks = asked(encoded(picture(6000, 5000))), asked()
+    many_masks.options = InstanceOptions(896, prompts=(Prompt((0, 0, 9, 9)),) * 500)
     for request, large in ((asked(), False), (large_image, True), (many_masks, True)):
         made.plan(request, made.read(request.image))
         assert made.is_large(request) is large

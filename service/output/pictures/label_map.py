@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from model.masks.palette import Colour
 from service.output.format import Format, Found
 from service.output.limits import Allowance
+from service.output.pictures.png_file import NO_FILTER, PALETTE, PngFile
 from service.output.text import Text
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 _LEVEL = 3  # takes half the time of the usual 6; label maps are small either way
 _BYTES = 1 << 20  # of labels that are packed at a time
-_EIGHT_BITS, _PALETTE = 8, 3  # of a pixel; the colour type
 
 
 def encode(found: Found, left: Allowance) -> Text:
@@ -30,34 +28,25 @@ def encode(found: Found, left: Allowance) -> Text:
     """
     label_map = cast("LabelMap", found.result)
     height, width = label_map.asked
-    head = struct.pack(">IIBBBBB", width, height, _EIGHT_BITS, _PALETTE, 0, 0, 0)
-    pieces = [b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", head), _chunk(b"PLTE", _colours(found.palette))]
-    packer = zlib.compressobj(_LEVEL)
+    file = PngFile(width, height, PALETTE, _LEVEL)
+    file.chunk(b"PLTE", _colours(found.palette))
     for band in label_map.bands(height, width):
         for rows in _lines(band):
             left.check()
-            pieces.append(_chunk(b"IDAT", packer.compress(rows.tobytes())))
-    pieces += [_chunk(b"IDAT", packer.flush()), _chunk(b"IEND", b"")]
-    return Text([piece for piece in pieces if piece])
+            file.add(rows)
+    return Text([file.finished()])
 
 
 def _lines(band: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """Return the lines of a band as PNG has them, in parts: each begins with 0, for no filter."""
+    """Return the lines of a band as PNG has them, in parts: each begins with its filter, which is none."""
     step = max(1, _BYTES // (band.shape[1] + 1))
     for start in range(0, len(band), step):
-        yield np.pad(band[start : start + step], ((0, 0), (1, 0)))
+        yield np.pad(band[start : start + step], ((0, 0), (1, 0)), constant_values=NO_FILTER)
 
 
 def _colours(palette: Sequence[Colour]) -> bytes:
     parts = bytes(part for colour in palette for part in colour)
     return parts + bytes(3 * 256 - len(parts))
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    """Return a chunk of the file; none for an empty part of the pixels."""
-    if kind == b"IDAT" and not content:
-        return b""
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 FORMAT = Format(
@@ -66,4 +55,5 @@ FORMAT = Format(
     media_type="image/png",
     suffix=".png",
     enveloped=False,
+    listed=False,
 )

@@ -38,6 +38,33 @@ class Rle(BaseModel):
     )
 
 
+class CoarseMask(BaseModel):
+    """The coarse mask that a mask was rendered from."""
+
+    side: int = Field(examples=[7])
+    probabilities: list[float] = Field(
+        description="side² probabilities of the foreground, row by row of the box, with 3 decimals."
+    )
+
+
+class EvaluatedPoints(BaseModel):
+    """The points of a level that the point head was evaluated at: the centres of cells."""
+
+    side: int = Field(examples=[56])
+    points: int = Field(description="How many.", examples=[784])
+    cells: str | None = Field(
+        description="Base64 of their cells as 32-bit numbers, the least significant byte first, in ascending order. "
+        "Cell c has its centre at ((c % side + ½) / side, (c // side + ½) / side) of the box. null: all cells."
+    )
+
+
+class ExplanationEntry(BaseModel):
+    """Where a mask comes from."""
+
+    coarse: CoarseMask
+    levels: list[EvaluatedPoints] = Field(description="The finished levels, the coarsest first.")
+
+
 class InstanceEntry(BaseModel):
     """One instance and its mask."""
 
@@ -56,15 +83,22 @@ class InstanceEntry(BaseModel):
     truncated: bool = Field(
         description="Whether the mask is coarser than asked for, because the deadline came or the service is busy."
     )
+    explain: ExplanationEntry | None = Field(
+        default=None, description="Where the mask comes from, if that was asked for."
+    )
 
 
 class Timings(BaseModel):
-    """Milliseconds in each stage. `coarse` is that of the whole batch; `refine` goes from there to the last level."""
+    """Milliseconds in each stage.
+
+    `detector` and `coarse` are those of the whole batch; `refine` goes from there to the last level.
+    """
 
     model_config = ConfigDict(json_schema_extra={"example": _TIMINGS})
 
     decode: float
     queue: float
+    detector: float | None = Field(default=None, description="Only of models with a detector of their own.")
     coarse: float
     refine: float
     encode: float
@@ -84,6 +118,10 @@ class SegmentAnswer(BaseModel):
         description="Whether masks are coarser than asked for because the service is busy.", examples=[False]
     )
     instances: list[InstanceEntry]
+    kept: str | None = Field(
+        default=None,
+        description="The id of the kept picture, if `keep` asked for it; null if there was no room.",
+    )
     timings_ms: Timings
 
 
@@ -126,116 +164,3 @@ class CocoResult(BaseModel):
     bbox: tuple[float, float, float, float] = Field(examples=[_INSTANCE["bbox"]])
     score: float = Field(description=SCORE, examples=[0.98])
     segmentation: Rle = Field(examples=[_RLE])
-
-
-class Finding(BaseModel):
-    """One parameter that is not allowed."""
-
-    parameter: str
-    detail: str
-
-
-class ProblemDetails(BaseModel):
-    """What went wrong, according to RFC 9457."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "type": "/problems/not-an-image",
-                "title": "The body is not an image",
-                "status": 400,
-                "detail": "the body is not an image; send a JPEG, PNG, WebP, GIF, TIFF or BMP image",
-                "request_id": "4f6c1e9b",
-            }
-        }
-    )
-
-    type: str = Field(description="Stable: /problems/<kind>, where GET tells what it means.")
-    title: str
-    status: int
-    detail: str = Field(description="What was wrong and what is allowed.")
-    request_id: str
-    errors: list[Finding] | None = Field(
-        default=None, description="Each wrong parameter, of a problem of type /problems/invalid-parameter."
-    )
-
-
-class CategoryCard(BaseModel):
-    """A class that a model knows."""
-
-    id: int = Field(examples=[1])
-    name: str = Field(examples=["person"])
-
-
-class PreprocessingCard(BaseModel):
-    """The size to which a model's images are resized."""
-
-    short_edge: int = Field(
-        description="Pixels of the short edge; fewer if the long edge would exceed its own.", examples=[800]
-    )
-    long_edge: int = Field(examples=[1333])
-
-
-class LimitsCard(BaseModel):
-    """What one request may have at most, the memory of all requests included; the same for all models."""
-
-    max_pixels: int = Field(description="Pixels of an image, by its header.", examples=[64_000_000])
-    max_body_bytes: int = Field(description="Bytes of a request's body.", examples=[25_000_000])
-    formats: list[str] = Field(description="Image formats that are read.", examples=[["JPEG", "PNG"]])
-    decode_bytes: int = Field(
-        description="Memory for decoding all requests' images, by their formats and kinds.",
-        examples=[1_110_000_000],
-    )
-    held_bytes: int = Field(description="Memory for all requests' bodies.", examples=[278_000_000])
-    render_bytes: int = Field(description="Memory for all requests' masks.", examples=[416_000_000])
-    encode_bytes: int = Field(description="Memory for all requests' answers.", examples=[416_000_000])
-    max_points: int = Field(description="Work that its masks may need, in points.", examples=[4_000_000])
-    max_seconds: float = Field(description="Predicted seconds that it may take.", examples=[10.0])
-
-
-class ModelCard(BaseModel):
-    """A loaded model."""
-
-    name: str = Field(examples=["people"])
-    task: Literal["instance", "semantic"]
-    ready: bool
-    categories: list[CategoryCard]
-    preprocessing: PreprocessingCard
-    sides: list[int] | None = Field(
-        description="What `resolution` may be, besides `native`; null: any height of a label map.",
-        examples=[[28, 56, 112]],
-    )
-    score_threshold: float | None = Field(
-        description="Least confidence of a box that the model finds; null: a semantic model.",
-        examples=[0.05],
-    )
-    max_detections: int | None = Field(examples=[100])
-    palette: list[tuple[int, int, int]] | None = Field(
-        description="The classes' colours of a semantic model's label maps.", examples=[None]
-    )
-    providers: list[str] = Field(
-        description="ONNX Runtime's execution providers that run its graph.",
-        examples=[["CPUExecutionProvider"]],
-    )
-    threads: int = Field(description="Threads that its work may use.", examples=[2])
-    limits: LimitsCard
-    parity: dict[str, Any] | None = Field(
-        default=None,
-        description="How far the exported model is from the trained one; only GET /models/{name} has it.",
-    )
-
-
-class ProblemExplanation(BaseModel):
-    """What a type of problem means."""
-
-    type: str = Field(description="The `type` of such a problem.", examples=["/problems/not-an-image"])
-    title: str = Field(examples=["The body is not an image"])
-    status: int = Field(examples=[400])
-    meaning: str
-    remedy: str = Field(description="What to do about it.")
-
-
-class Status(BaseModel):
-    """How the service is."""
-
-    status: Literal["ok", "ready"]

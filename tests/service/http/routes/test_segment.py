@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from model.masks import rle
-from service.http.schemas import CocoResult, SegmentAnswer
+from service.http.schemas.answers import CocoResult, SegmentAnswer
 from tests.parity.goldens import FOLDER
 from tests.service.support import Discs, encoded, picture
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from export.golden import golden
 from service.app import create_app
 from service.http.problem_kinds import KINDS
-from service.http.schemas import ModelCard
+from service.http.schemas.cards import ModelCard
 from service.observe.access_log import LOGGER as ACCESS
 from tests.service.support import Discs, disc_bundle, encoded, kill_device, picture, settings, wait_for
 
@@ -192,9 +192,44 @@ def test_the_access_log_is_json(client: TestClient, caplog: pytest.LogCaptureFix
     assert "secret" not in caplog.text
 
 
-def test_home_leads_to_the_documentation(client: TestClient) -> None:
-    assert client.get("/").status_code == 200
-    assert "swagger" in client.get("/").text
+def test_probes_and_scrapes_are_counted_and_not_logged(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, ACCESS)
+    pages = ("/healthz", "/readyz", "/metrics")
+
+    def counted() -> list[float]:
+        text = client.get("/metrics").text
+        name = 'pointrend_request_seconds_count{{route="{}",status="200"}} '.format
+        return [float(text.partition(name(page))[2].partition("\n")[0] or 0) for page in pages]
+
+    before = counted()
+    for page in pages:
+        for ask in (client.get, client.head):
+            assert ask(page).is_success and ask(f"{page}/").is_success
+    assert client.post("/readyz").status_code == 405
+    assert client.get("/models").is_success
+    lines = [json.loads(record.message) for record in caplog.records if record.name == ACCESS]
+    assert [(line["method"], line["path"]) for line in lines] == [("POST", "/readyz"), ("GET", "/models")]
+    assert [after - each for after, each in zip(counted(), before, strict=True)] == [4, 4, 5]
+
+
+def test_probes_that_fail_are_logged(discs: Discs, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, ACCESS)
+    client = TestClient(create_app(settings(), [disc_bundle(discs)]))  # not started: nothing serves
+    for page in ("/healthz", "/readyz"):
+        assert client.get(page).status_code == 503
+    lines = [json.loads(record.message) for record in caplog.records if record.name == ACCESS]
+    assert [(line["path"], line["problem"]) for line in lines] == [
+        ("/healthz", "unhealthy"),
+        ("/readyz", "unhealthy"),
+    ]
+
+
+def test_home_is_the_page(client: TestClient) -> None:
+    home = client.get("/")
+    assert home.status_code == 200 and "<title>PointRend, served</title>" in home.text
+    assert home.headers["cache-control"] == "no-cache"
 
 
 def test_the_documentation_may_do_what_it_needs_and_no_more(client: TestClient) -> None:
@@ -202,8 +237,14 @@ def test_the_documentation_may_do_what_it_needs_and_no_more(client: TestClient) 
     policy = dict(part.split(" ", 1) for part in page.headers["content-security-policy"].split("; "))
     files = re.findall(r'<(?:script src|link type="text/css" rel="stylesheet" href)="([^"]+)"', page.text)
     assert len(files) == 2
-    for url in files:
-        assert url in (policy["style-src"] if url.endswith(".css") else policy["script-src"]).split()
+    assert files == ["/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"]
+    assert policy["script-src"].startswith("'self' 'sha256-") and policy["style-src"] == "'self'"
+    for url, kind in zip(files, ("text/css", "text/javascript"), strict=True):
+        for ask in (client.get, client.head):
+            file = ask(url)
+            assert file.headers["content-type"].startswith(kind)
+            assert int(file.headers["content-length"]) > 100_000
+    assert "://" not in page.text.replace("http://127.0.0.1", "")
     (script,) = re.findall("<script>(.*?)</script>", page.text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"'sha256-{digest}'" in policy["script-src"].split()
@@ -218,7 +259,7 @@ def test_openapi_is_complete(client: TestClient) -> None:
     operation = document["paths"]["/segment"]["post"]
     assert {p["name"] for p in operation["parameters"]} == {
         "model", "resolution", "points", "score", "max_instances", "classes", "boxes", "deadline_ms", "format",
-        "image_id",
+        "image_id", "explain", "keep", "instance", "crop",
     }  # fmt: skip
     assert all(p["description"] for p in operation["parameters"])
     assert set(operation["requestBody"]["content"]) >= {"multipart/form-data", "image/*"}

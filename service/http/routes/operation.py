@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path
-from fastapi.responses import RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
 from starlette.responses import Response
 
 from service.engine.errors import Starting
@@ -15,7 +15,8 @@ from service.http.openapi import problem_responses
 from service.http.problem_kinds import KINDS
 from service.http.problems import Problem
 from service.http.query.echo import listed
-from service.http.schemas import ModelCard, ProblemExplanation, Status
+from service.http.schemas.cards import ModelCard
+from service.http.schemas.problems import ProblemExplanation, Status
 from service.http.service import NEEDS_KEY, CurrentService
 
 router = APIRouter()
@@ -50,13 +51,13 @@ async def get_model(name: str, service: CurrentService) -> ModelCard:
 
 
 @router.get("/problems/{name}", responses=problem_responses("not-found"), tags=["operation"])
-async def explain_problem(name: ProblemName) -> ProblemExplanation:
+async def explain_problem(name: ProblemName, request: Request) -> ProblemExplanation:
     """Return what a type of problem means and what to do about it."""
     if name not in KINDS:
         raise Problem("not-found", f"there is no problem {name[:80]!r}; there are: {', '.join(KINDS)}")
     about = KINDS[name]
     return ProblemExplanation(
-        type=f"/problems/{name}",
+        type=f"{request.scope['root_path']}/problems/{name}",
         title=about.title,
         status=about.status,
         meaning=about.meaning,
@@ -85,9 +86,3 @@ async def readyz(service: CurrentService) -> Status:
 async def metrics(service: CurrentService) -> Response:
     """Return the metrics for Prometheus."""
     return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
-
-
-@router.get("/", include_in_schema=False)
-async def home() -> Response:
-    """Redirect to the documentation."""
-    return RedirectResponse("docs")

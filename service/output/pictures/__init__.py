@@ -1,0 +1,1 @@
+"""Formats whose answers are pictures: PNG files, written band by band."""
