@@ -13,7 +13,13 @@ import pytest
 
 from tests.paths import ROOT
 
-PACKAGES = ("model", "export", "service", "bench")
+PACKAGES = {
+    "model": ROOT / "model",
+    "export": ROOT / "export",
+    "service": ROOT / "service",
+    "pointrend_client": ROOT / "clients/python/pointrend_client",
+    "bench": ROOT / "bench",
+}
 MOST_FILES = 16  # in a folder
 MOST_LINES = 300  # of a file; most have fewer than 250
 
@@ -34,28 +40,32 @@ MODEL = (
 SERVICE = (
     "machine",
     "settings",
+    "execution",
     "budgets",
     "output",
     "decoding",
     "engine",
     "observe",
+    "page",
     "http",
     "assembly",
     "app",
+    "ray_proxy",
     "ray_app",
+    "ray_proxy",
 )
-CLIENT = {"service.output", "model.masks"}  # all that the client may import besides itself
 
 
 @cache
 def imports() -> dict[str, set[str]]:
     """Every module of the packages, with the modules of the packages that it imports anywhere."""
-    files = {_name(path): path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))}
+    files = {_name(path): path for folder in PACKAGES.values() for path in sorted(folder.rglob("*.py"))}
     return {name: set(_imported(path, name, set(files))) - {name} for name, path in files.items()}
 
 
 def _name(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
+    folder = next(folder for folder in PACKAGES.values() if path.is_relative_to(folder))
+    parts = path.relative_to(folder.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -86,7 +96,8 @@ def test_packages_depend_in_one_direction() -> None:
     allowed = {
         "model": {"model"},
         "export": {"model", "export"},
-        "service": {"model", "export", "service"},
+        "service": {"model", "export", "service", "pointrend_client"},
+        "pointrend_client": {"pointrend_client"},
         "bench": set(PACKAGES),
     }
     for module, imported in imports().items():
@@ -107,21 +118,25 @@ def test_rooms_depend_in_one_direction(package: str, order: tuple[str, ...]) -> 
 def test_every_room_has_a_place_in_the_order() -> None:
     for package, order, tops in (
         ("model", MODEL, {"command_line", "weights", "cli", "__main__"}),
-        ("service", SERVICE, {"client", "cli", "page", "__main__"}),
+        ("service", SERVICE, {"cli", "page", "__main__"}),
     ):
         found = {room(module).partition(".")[2] for module in imports() if module.startswith(f"{package}.")}
         assert found <= {*order, *tops}, found - {*order, *tops}
 
 
-def test_the_client_needs_nothing_of_the_server() -> None:
-    for module, imported in imports().items():
-        if room(module) == "service.client":
-            assert {room(m) for m in imported} <= {*CLIENT, "service.client"}, module
+def test_only_the_command_line_uses_the_client() -> None:
+    users = {
+        room(module)
+        for module, imported in imports().items()
+        if any(m.startswith("pointrend_client") for m in imported)
+    }
+    assert {user for user in users if user.startswith("service")} == {"service.cli"}
 
 
 def test_only_predictions_reach_a_server() -> None:
     """What serves imports no network, no checkpoint and no training, not even inside a function."""
     serving = {"model.config", "model.masks", "model.pointrend", "model.predict", "export", "service"}
+    serving |= {"pointrend_client"}
     for module, imported in imports().items():
         if module.startswith("service."):
             rooms = {room(m) if m.startswith("model.") else m.split(".")[0] for m in imported}
@@ -130,7 +145,7 @@ def test_only_predictions_reach_a_server() -> None:
 
 
 def test_folders_and_files_stay_small() -> None:
-    files = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    files = [path for folder in PACKAGES.values() for path in folder.rglob("*.py")]
     folders = Counter(path.parent for path in files if path.name != "__init__.py")
     assert {str(folder): count for folder, count in folders.items() if count > MOST_FILES} == {}
     lengths = {str(path): len(path.read_text().splitlines()) for path in files}
@@ -139,8 +154,8 @@ def test_folders_and_files_stay_small() -> None:
 
 def test_classes_of_two_rooms_have_two_names() -> None:
     owners: dict[str, set[str]] = {}
-    for package in PACKAGES:
-        for path in (ROOT / package).rglob("*.py"):
+    for folder in PACKAGES.values():
+        for path in folder.rglob("*.py"):
             for node in ast.parse(path.read_text()).body:
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     owners.setdefault(node.name, set()).add(room(_name(path)))

@@ -97,17 +97,27 @@ def test_settings_exist(page: Path) -> None:
 
 
 def commands(page: Path) -> list[tuple[str, list[str]]]:
-    """Return the modules that a page's blocks of shell code run, with their arguments."""
-    blocks = re.findall(r"```sh\n(.*?)```", text_of(page), re.S)
+    """Return the modules that a page runs, in blocks of shell code and within text, with their arguments."""
+    text = text_of(page)
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines += _INLINE.findall(_CODE.sub("", text))
     found = [(match[1], line[match.end() :]) for line in lines for match in _MODULE.finditer(line)]
     return [(module, shlex.split(rest, comments=True)) for module, rest in found]
+
+
+@EVERY_PAGE
+def test_commands_of_make_exist(page: Path) -> None:
+    known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = re.findall(r"^ *make ([a-z-]+)|`make ([a-z-]+)", text_of(page), re.M)
+    assert {first or second for first, second in named} <= known
 
 
 @cache
 def command_of(module: str) -> Any:
     """Return the command line of a module: its `app`, or its one function."""
-    main = f"{module}.__main__" if importlib.util.find_spec(f"{module}.__main__") else module
+    found = importlib.util.find_spec(module)
+    main = f"{module}.__main__" if found and found.submodule_search_locations is not None else module
     loaded = importlib.import_module(main)
     # Where the imports take a while, `main` makes them, so that Ctrl-C is quiet from the first moment.
     for place in (f"{module}.cli", f"{module}.cli.commands"):
@@ -124,7 +134,7 @@ def command_of(module: str) -> Any:
 @CURRENT_PAGES
 def test_options_of_commands_exist(page: Path) -> None:
     for module, arguments in commands(page):
-        if module in ("bench.scale", "tests.parity", "tests.export.full_size"):  # Ray, or no options
+        if module == "bench.scale" or not arguments:  # of Ray
             continue
         command = command_of(module)
         if commands_below := getattr(command, "commands", None):

@@ -16,6 +16,7 @@ from model.networks.build import build_network
 from model.networks.mask_heads import PointRendMaskHead
 from model.networks.mask_rcnn import MaskRCNN
 from model.pointrend.instance import InstanceRender
+from model.pointrend.regions import RegionMaps, Source
 from model.pointrend.render import advance, render
 from model.predict.instance import InstanceOptions, InstancePredictor
 from model.predict.predictor import fine_map
@@ -155,9 +156,10 @@ def renders(golden: Golden, net: MaskRCNN) -> list[InstanceRender]:
     point = _head(net).point
     fine = fine_map(point.project_fine(golden["features_p2"][None]), 0, 4)
     cells = point.project_coarse(golden["coarse_logits"], golden["raw_classes"])
+    maps = RegionMaps(cells, golden["raw_boxes"], golden["raw_classes"])
     return [
-        InstanceRender(fine, own, box, int(category), 224, points=784)
-        for own, box, category in zip(cells, golden["raw_boxes"], golden["raw_classes"], strict=True)
+        InstanceRender(Source(maps, row, fine), int(category), 224, points=784)
+        for row, category in enumerate(maps.classes)
     ]
 
 

@@ -11,6 +11,7 @@ from model.config.instance import PointRendConfig
 from model.networks.mask_heads import CoarseHead, own_class
 from model.pointrend import points
 from model.pointrend.point_head import PointHead
+from model.pointrend.regions import CoarseTerms
 from model.training.losses.masks import mean_bce
 from tests.parity.goldens import FOLDER, units
 
@@ -127,7 +128,10 @@ def test_point_head(case: str, each_layer: bool, agnostic: bool) -> None:
         classes = torch.tensor([2, 0, 6])
         projected = head.project_fine(fine[..., None])[:, :, 0]
         cells = head.project_coarse(coarse[..., None], classes)
-        hidden = head.hidden(projected.flatten(0, 1), cells.flatten(0, 1))
+        # Each point reads its own row.
+        places = torch.arange(33)[:, None].expand(-1, 4)
+        terms = CoarseTerms(cells.flatten(0, 1), places, torch.tensor([1.0, 0, 0, 0]).expand(33, -1))
+        hidden = head.hidden(projected.flatten(0, 1), lambda layer: terms.term(head, layer))
         own = head.own_logits(hidden.view(3, 11, -1), cells[..., -1], classes)
     rows = classes * 0 if agnostic else classes
     check(own, u[f"{case}_out"].gather(1, rows[:, None, None].expand(-1, 1, 11))[:, 0])
