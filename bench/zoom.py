@@ -10,7 +10,6 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,14 +42,10 @@ def seconds(call: Callable[[], object]) -> float:
     return median(found)
 
 
-def panel(corners: Sequence[float], mask: NDArray[np.bool_]) -> Image.Image:
+def panel(corners: tuple[float, float, float, float], mask: NDArray[np.bool_]) -> Image.Image:
     """Return a part of the picture in PANEL pixels with a mask of as many drawn over it."""
     with Image.open(PICTURE) as image:
-        part = image.convert("RGB").resize(
-            (PANEL, PANEL),
-            Image.Resampling.BICUBIC,
-            cast("tuple[float, float, float, float]", tuple(corners)),
-        )
+        part = image.convert("RGB").resize((PANEL, PANEL), Image.Resampling.BICUBIC, corners)
     tint = Image.new("RGB", part.size, INK)
     return Image.composite(Image.blend(part, tint, 0.5), part, Image.fromarray(mask))
 

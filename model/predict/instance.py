@@ -35,9 +35,8 @@ from model.predict.preprocess import network_input
 from model.predict.resize import resize
 
 Resolution = int | Literal["native"]
-MOST_RUNS = (
-    2_000_000  # of all masks of an image, if they are found on an accelerator; no answer may have more
-)
+# Ends of runs of all masks of an image that are found on an accelerator: no answer may have more.
+MOST_RUNS = 2_000_000
 _NUMBER = re.compile("[0-9]{1,6}")
 
 

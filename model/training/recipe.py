@@ -30,9 +30,8 @@ class Sampling:
     points: int = 196  # per box
     oversample: float = 3.0
     importance: float = 0.75
-    coarse_samples: int = (
-        0  # along a side of a coarse cell, of the true mask; 0: one a pixel, slow in large boxes
-    )
+    # Samples of the true mask along a side of a coarse cell; 0: one for each pixel, which is slow in large boxes.
+    coarse_samples: int = 0
     predicted_boxes: bool = True  # masks train inside the boxes that the box head predicts
     jitter: float = 0.1  # masks that train in true boxes: half of these are moved by up to this share
 

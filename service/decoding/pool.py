@@ -24,9 +24,8 @@ from service.decoding.worker_link import WorkerDied, WorkerLink, WrongReply
 from service.decoding.zygote_link import ZygoteLink
 
 DECODER = "model.predict.images:decode_resized"
-REDUCING_DECODER = (
-    "model.predict.images:decode_reduced"  # faster for large JPEG images, whose pixels differ a little
-)
+# Faster for large JPEG images, whose pixels differ a little.
+REDUCING_DECODER = "model.predict.images:decode_reduced"
 MOST_TASKS = 256  # of one worker; nothing that a picture left behind in it lasts
 SLICE = 2**20  # bytes of a body that are copied before the event loop has its turn
 _ERRORS: dict[str, type[ImageError]] = {

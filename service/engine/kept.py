@@ -17,9 +17,8 @@ from typing import Literal, Protocol
 from model.predict.kept import KeptPicture
 from service.engine.errors import NotKept
 
-ENTRY_BYTES = (
-    10_000  # that an entry counts for beside its tensors, so that the number of entries is bounded, too
-)
+# Bytes that each entry counts for beside its tensors, so that the number of entries is bounded, too.
+ENTRY_BYTES = 10_000
 ID_BYTES = 24  # random ones of an id: it cannot be guessed
 CHECK_SECONDS = 1.0  # between two looks for pictures whose time is over
 

@@ -37,9 +37,8 @@ class Request:
     # What was asked: by service/http/routes or service/cli/offline.py.
     id: str
     image: bytes = field(repr=False)
-    options: Any = (
-        None  # of the chosen model's task: InstanceOptions, LabelMapOptions; of a window: WindowOptions
-    )
+    # InstanceOptions or LabelMapOptions, by the model's task; WindowOptions for a window.
+    options: Any = None
     format: str = "rle"  # a name in service/output's table
     image_id: int = 0  # of format coco
     instance: int | None = None  # of format cutout: the only one that is shown; None: all
@@ -71,9 +70,8 @@ class Request:
     stage: Stage = "decode"
     since: float = 0.0  # when it began to wait for a coarse pass
     begun: float = 0.0  # when its coarse pass began
-    detected: float | None = (
-        None  # when its model's own detector was done, on time.monotonic's clock as all times
-    )
+    # When the separate detector was done, on time.monotonic's clock as all times.
+    detected: float | None = None
     passed: float = 0.0  # when its coarse pass ended
     rendered: float = 0.0  # when its last level was finished
     held_bytes: int = 0  # of the budget for rendering

@@ -40,9 +40,8 @@ _VALUE = 5e-9  # seconds for a class at a pixel of a label map, levels below inc
 _LABEL = 4e-9  # seconds for a pixel of a label map whose runs are found, or that is packed
 # Of a cut-out:
 _IMAGE_BYTES = 3  # of a pixel of the image
-_PACKED_BYTES = (
-    4.6  # of a pixel that is not transparent, if it is noise, with what the file's buffer has in reserve
-)
+# Of a pixel that is not transparent, if it is noise, with what the file's buffer has in reserve.
+_PACKED_BYTES = 4.6
 _BAND_PIXEL_BYTES = 40  # of a pixel of a band
 _EDGE_PIXELS = 3  # at the edge for each end of a run
 _USUAL_SHARE = 0.5  # of a box that its mask covers
@@ -69,6 +68,7 @@ class _Rate:
     rows: bool = False  # whether the ends of runs along the rows count as well as those down the columns
     whole_seconds: float = 0.0  # for each pixel of the image, and each mask
     whole_characters: float = 0.0
+    cut_out: bool = False  # whether the pixels of the image are shown through the masks
 
 
 _RATES: Mapping[str, _Rate] = MappingProxyType(
@@ -78,7 +78,7 @@ _RATES: Mapping[str, _Rate] = MappingProxyType(
         "rle_list": _Rate(38, lambda width, height: len(str(height)) + 1.0, 1.1e-7),
         "polygon": _Rate(56, lambda width, height: 2.4 * len(str(max(width, height))) + 2.4, 4e-7),
         "png": _Rate(0, lambda width, height: 3.0, 2e-8),
-        "cutout": _Rate(0, lambda width, height: 0.0, 0.0),
+        "cutout": _Rate(0, lambda width, height: 0.0, 0.0, cut_out=True),
         "yolo": _Rate(65, lambda width, height: 2.3 * max(9, len(str(max(width, height))) + 5), 5.2e-7),
         "geojson": _Rate(60, lambda width, height: 2.4 * len(str(max(width, height))) + 3.4, 5e-7),
         _MAP: _Rate(75, lambda width, height: 30.0, 6e-7),
@@ -129,7 +129,7 @@ def shapes_forecast(format: str, masks: Iterable[MaskShape], width: int, height:
     usual_ends = [_USUAL_ENDS * (w + rows * h) for _, w, h in sizes]
     usual = _masks(format, sizes, usual_ends, width, height)
     noise = _masks(format, sizes, most, width, height)
-    if format == "cutout":
+    if _RATES[format].cut_out:
         pixels = sum(w * h for _, w, h in sizes)
         usual = _cut_out(usual, sum(usual_ends), _USUAL_SHARE * pixels, pixels, width, height)
         noise = _cut_out(noise, sum(most), pixels, pixels, width, height)
@@ -157,7 +157,7 @@ def _of_instances(format: str, result: Instances, width: int, height: int) -> En
             in_a_row = _changes_across(mask) / mask.side
             ends[-1] += int(rows * (2 + min(_MARGIN * in_a_row, columns + 1)))
     cost = _masks(format, sizes, ends, width, height)
-    if format == "cutout":
+    if _RATES[format].cut_out:
         inside = sum(
             int((mask.logits >= 0).sum()) / mask.side**2 * w * h
             for mask, (_, w, h) in zip(result.masks, sizes, strict=True)
@@ -220,9 +220,8 @@ def _masks(
     cells = max((side**2 for side, _, _ in sizes), default=0)
     whole = len(sizes) * width * height
     text = total * rate.characters(width, height) + whole * rate.whole_characters
-    most = (
-        _FIXED + _CELL_BYTES * cells + text + max(largest * rate.bytes, text)
-    )  # the text is put together at last
+    # The text is put together at last, when what the runs needed is free.
+    most = _FIXED + _CELL_BYTES * cells + text + max(largest * rate.bytes, text)
     pixels = sum(w * h for _, w, h in sizes)
     seconds = len(sizes) * _MASK + sum(side**2 for side, _, _ in sizes) * _CELL
     seconds += pixels * _PIXEL + total * rate.seconds + whole * rate.whole_seconds

@@ -36,14 +36,12 @@ class Found:
     result: Result  # of the task: Instances, LabelMap
     degraded: bool = False  # coarser than asked for because the service is busy
     image_id: int = 0
-    pixels: NDArray[np.uint8] | None = (
-        None  # RGB [height, width, 3], if the format needs them and there are parts
-    )
+    # RGB [height, width, 3]; None unless the format shows them.
+    pixels: NDArray[np.uint8] | None = None
     crop: bool = False  # whether a picture shows the objects' extent alone
     more: Mapping[str, object] = field(default_factory=dict)  # further members of an envelope
-    georeference: Georeference | None = (
-        None  # where it lies on a map, if a format that asks for this can say it
-    )
+    # Where the picture lies on a map; None unless the format writes map coordinates.
+    georeference: Georeference | None = None
 
 
 # Returns members of the answer, or the whole answer. Raises CancelledError if the client has left, TooDetailed or

@@ -25,9 +25,8 @@ from service.engine.queue.budget import Budget
 from service.engine.request import Request, Stage
 
 RESTARTS = 1
-EARLY = (
-    4.0  # times its seconds that an image which takes long is decoded before its turn: its priority is low
-)
+# An image that takes long to decode begins this many times its predicted seconds before its turn, at a low priority.
+EARLY = 4.0
 URGENT = -math.inf  # due before all other requests
 _log = logging.getLogger(__name__)
 

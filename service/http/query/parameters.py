@@ -22,6 +22,13 @@ else:
 
 MAX_PARAMETERS = 32  # of a query, unknown ones included
 
+# Points evaluated per level: a number, or None for `auto`.
+Points = Annotated[
+    int | None,
+    BeforeValidator(lambda value: parse_points(str(value))),
+    WithJsonSchema({"type": "string", "pattern": "^(auto|[1-9][0-9]*)$"}),
+]
+
 
 class SegmentQuery(BaseModel):
     """The parameters of POST /segment as they were sent, checked as far as that is possible without a model."""
@@ -40,11 +47,7 @@ class SegmentQuery(BaseModel):
         "a point head answers 28. Of a semantic model: the height of the label map, 1–8192; `native` is the height "
         "of the image.",
     )
-    points: Annotated[
-        int | None,
-        BeforeValidator(lambda value: parse_points(str(value))),
-        WithJsonSchema({"type": "string", "pattern": "^(auto|[1-9][0-9]*)$"}),
-    ] = Field(
+    points: Points = Field(
         "auto",
         validate_default=True,
         description=f"Points evaluated per level of subdivision, 1–{SIDES[-1] ** 2}; `auto` grows with the level.",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from model.pointrend.levels import SIDES
 from model.predict.kept import WindowOptions
-from model.predict.predictor import parse_points
 from service.engine.tasks.windows import MAX_WINDOW_SIDE
+from service.http.query.parameters import Points
 from service.output.formats import WINDOW_FORMATS
 
 if TYPE_CHECKING:
@@ -56,11 +56,7 @@ class RenderQuery(BaseModel):
     )
     width: int = Field(ge=1, le=MAX_WINDOW_SIDE, description="Pixels across of what is rendered.")
     height: int = Field(ge=1, le=MAX_WINDOW_SIDE, description="Pixels down of what is rendered.")
-    points: Annotated[
-        int | None,
-        BeforeValidator(lambda value: parse_points(str(value))),
-        WithJsonSchema({"type": "string", "pattern": "^(auto|[1-9][0-9]*)$"}),
-    ] = Field(
+    points: Points = Field(
         "auto",
         validate_default=True,
         description=f"Points evaluated per level of subdivision, 1–{SIDES[-1] ** 2}, or `auto`. With as many as the "

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from model.predict.instance import Instances, Mask
 
 BAND = 2**19  # pixels of a band, unless a row has more
-_LEVEL = (
-    1  # with run lengths alone: after the filter, photographs have no repetitions that are worth the search
-)
+# zlib's level 1, with run lengths alone: photographs that are filtered have no repetitions that are worth a search.
+_LEVEL = 1
 _PIXEL = 4  # bytes
 _IN_PIXELS = 0  # the unit of an offset
 
