@@ -71,14 +71,17 @@ def choose_execution(
     if not has_bf16(cpuinfo):
         notes.append("precision fp32: this processor has no instructions for bf16")
         return Execution(device, threads, spin=spin, notes=tuple(notes))
-    if precision == "auto":
-        notes.append("precision bf16: of the point head alone; the coarse pass is in fp32, as boxes need it")
-        return Execution(device, threads, "fp32", "bf16", spin, tuple(notes))
     if not has_openvino():
-        raise UserError(
-            "precision bf16 needs OpenVINO: pip install openvino (extra `bf16`), or choose auto or fp32"
+        if precision == "bf16":
+            raise UserError(
+                "precision bf16 needs OpenVINO: pip install openvino (extra `bf16`), or choose auto or fp32"
+            )
+        notes.append(
+            "precision bf16: of the point head alone; the coarse pass is in fp32, because OpenVINO (extra `bf16`) is "
+            "not installed"
         )
-    notes.append("precision bf16: the coarse pass by OpenVINO, and the point head; boxes move by some pixels")
+        return Execution(device, threads, "fp32", "bf16", spin, tuple(notes))
+    notes.append("precision bf16: the coarse pass by OpenVINO, and the point head; `fp32` is exact")
     return Execution(device, threads, "bf16", "bf16", spin, tuple(notes))
 
 

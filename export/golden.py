@@ -1,6 +1,6 @@
 """The golden picture: a bundle records what its network sees in it, and a server is ready once it sees the same.
 
-Tolerances allow for other processors, which round differently; a wrong graph is far beyond them.
+Tolerances allow for other processors, which round differently, and are wider in bf16; a wrong graph is far beyond them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from export.execution import Precision
 from model.masks import rle
 from model.predict.instance import InstanceOptions, Instances
 from model.predict.label_map import LabelMap, LabelMapOptions
@@ -30,8 +31,8 @@ class Golden(Protocol):
         """Return the record of a result for OPTIONS. Raise ValueError if the result is no usable one."""
         ...
 
-    def difference(self, seen: Self) -> str:
-        """Return what is different in `seen`, or "" if both are equal within tolerance."""
+    def difference(self, seen: Self, slack: float = 1.0) -> str:
+        """Return what is different in `seen`, or "" if both are equal within `slack` times the tolerance."""
         ...
 
 
@@ -54,11 +55,11 @@ class InstanceGolden:
         mask = result.masks[0]
         return cls(mask.score, rle.compress(rle.encode(mask.crop(WIDTH, HEIGHT), WIDTH, HEIGHT)))
 
-    def difference(self, seen: InstanceGolden) -> str:
+    def difference(self, seen: InstanceGolden, slack: float = 1.0) -> str:
         """Return what is different in `seen`, or "" if scores and masks are equal within tolerance."""
         a, b = (rle.decode(rle.decompress(g.counts), WIDTH, HEIGHT) for g in (self, seen))
         iou = float((a & b).sum() / max((a | b).sum(), 1)) if (a | b).any() else 1.0
-        if abs(self.score - seen.score) <= self.SCORE and iou >= self.IOU:
+        if abs(self.score - seen.score) <= slack * self.SCORE and iou >= 1 - slack * (1 - self.IOU):
             return ""
         return f"score {seen.score:.4f} instead of {self.score:.4f}, or another mask (IoU {iou:.3f})"
 
@@ -85,10 +86,11 @@ class SemanticGolden:
         counts = tuple(rle.compress(runs) for runs in found.values())
         return cls(float(base.softmax(0).amax(0).mean()), tuple(found), counts)
 
-    def difference(self, seen: SemanticGolden) -> str:
+    def difference(self, seen: SemanticGolden, slack: float = 1.0) -> str:
         """Return what is different in `seen`, or "" if confidence and labels are equal within tolerance."""
         equal = float((self._labels() == seen._labels()).mean())
-        if abs(self.confidence - seen.confidence) <= self.CONFIDENCE and equal >= self.EQUAL:
+        as_sure = abs(self.confidence - seen.confidence) <= slack * self.CONFIDENCE
+        if as_sure and equal >= 1 - slack * (1 - self.EQUAL):
             return ""
         return f"another label map ({equal:.1%} of the labels are equal)"
 
@@ -126,21 +128,20 @@ class DetectorGolden:
         """The record of the few best, which a bundle keeps."""
         return DetectorGolden(self.classes[: self.KEPT], self.scores[: self.KEPT], self.boxes[: self.KEPT])
 
-    def difference(self, seen: DetectorGolden) -> str:
+    def difference(self, seen: DetectorGolden, slack: float = 1.0) -> str:
         """Return what is different in `seen`, or "" if each known detection is among those that were seen."""
         for known in zip(self.classes, self.scores, self.boxes, strict=True):
-            if not any(
-                self._same(known, other) for other in zip(seen.classes, seen.scores, seen.boxes, strict=True)
-            ):
+            others = zip(seen.classes, seen.scores, seen.boxes, strict=True)
+            if not any(self._same(known, other, slack) for other in others):
                 place = ", ".join(f"{value:.0f}" for value in known[2])
                 return f"its detector does not find class {known[0]} with score {known[1]:.3f} at [{place}]"
-        if not self.classes and any(score > self.SCORE for score in seen.scores):
+        if not self.classes and any(score > slack * self.SCORE for score in seen.scores):
             return f"its detector finds {len(seen.classes)} things where there were none"
         return ""
 
-    def _same(self, one: Any, other: Any) -> bool:
-        near = all(abs(a - b) <= self.PIXELS for a, b in zip(one[2], other[2], strict=True))
-        return bool(one[0] == other[0] and abs(one[1] - other[1]) <= self.SCORE and near)
+    def _same(self, one: Any, other: Any, slack: float) -> bool:
+        near = all(abs(a - b) <= slack * self.PIXELS for a, b in zip(one[2], other[2], strict=True))
+        return bool(one[0] == other[0] and abs(one[1] - other[1]) <= slack * self.SCORE and near)
 
 
 # By task; and "detector", for models that have one.
@@ -150,6 +151,9 @@ GOLDENS: Mapping[str, type[InstanceGolden] | type[SemanticGolden] | type[Detecto
     "detector": DetectorGolden,
 }
 
+# By the precision of the coarse pass: how many times the tolerance it may differ from its export, which ran in fp32.
+SLACK: Mapping[Precision, float] = {"fp32": 1.0, "bf16": 3.0}
+
 
 def golden(asked: str, predictor: Predictor) -> Any:
     """Return the record of what a predictor sees, of the class that GOLDENS has for what is asked."""
@@ -157,13 +161,16 @@ def golden(asked: str, predictor: Predictor) -> Any:
     return kind.seen(predictor(picture(), kind.OPTIONS).finish())
 
 
-def check(name: str, asked: str, known: Golden | None, result: Any) -> None:
-    """Raise RuntimeError unless a result for the golden picture is usable and agrees with what is known of it."""
+def check(name: str, asked: str, known: Golden | None, result: Any, precision: Precision = "fp32") -> None:
+    """Raise RuntimeError unless a result for the golden picture is usable and agrees with what is known of it.
+
+    precision: of the coarse pass.
+    """
     try:
         seen = GOLDENS[asked].seen(result)
     except ValueError as error:
         raise RuntimeError(f"model {name!r} {error}") from error
-    if known is not None and (difference := known.difference(seen)):
+    if known is not None and (difference := known.difference(seen, SLACK[precision])):
         raise RuntimeError(
             f"model {name!r} does not see what its export saw in the golden picture: {difference}"
         )

@@ -52,8 +52,8 @@ class Settings(BaseSettings):
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto",
-        description="Of the products of the networks; auto: bf16 in the point head on a CPU that has it, else fp32; "
-        "bf16: in the coarse pass, too.",
+        description="auto: bf16 on a CPU that has it, in the coarse pass only if OpenVINO is installed, else fp32; "
+        "bf16: the same, but OpenVINO must be installed.",
     )
     spin: bool = Field(
         default=False,

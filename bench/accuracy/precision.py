@@ -18,14 +18,17 @@ from export.execution import Execution, Precision, has_bf16, has_openvino
 from model.command_line import one_line_errors
 from model.data.coco import load_coco
 from model.data.label_maps import load_label_maps
+from model.errors import UserError
 from model.evaluation.coco_ap import average_precision
 from model.evaluation.instance import coco_results
 from model.evaluation.label_maps import measure
+from model.evaluation.true_boxes import measure_in_true_boxes
 from model.predict.instance import InstanceOptions, InstancePredictor
 from model.predict.label_map import LabelMapOptions, LabelMapPredictor
 from service.machine import available
 
 SHOWN = {"instance": ("box/AP", "mask/AP", "boundary/AP"), "semantic": ("mIoU", "boundary mIoU")}
+IN_TRUE_BOXES = ("iou/all", "boundary_iou/all")
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,20 @@ def executions() -> list[Execution]:
     return found
 
 
-def metrics(bundle: Bundle, data: Path, images: Path, limit: int | None) -> dict[str, float]:
-    """Return the metrics of a bundle of any task on the first images (None: all)."""
+def metrics(
+    bundle: Bundle, data: Path, images: Path, limit: int | None, *, true_boxes: bool = False
+) -> dict[str, float]:
+    """Return the metrics of a bundle of any task on the first images (None: all).
+
+    With `true_boxes` masks are predicted in the annotated boxes of all categories, by the only class of the bundle.
+    """
+    if true_boxes:
+        if len(bundle.manifest.categories) != 1:
+            raise UserError("--true-boxes is for a bundle of one class")
+        predictor, dataset = cast(InstancePredictor, bundle.predictor), load_coco(data, images)
+        classes = dict.fromkeys(dataset.categories, 0)
+        found, _ = measure_in_true_boxes(predictor, data, dataset, classes, InstanceOptions(), limit)
+        return {name: found[name] for name in IN_TRUE_BOXES}
     if bundle.manifest.task == "instance":
         dataset = load_coco(data, images)
         options = InstanceOptions(score=0.0)
@@ -69,12 +84,15 @@ def main(
     ],
     images: Annotated[Path, typer.Option(help="Folder of the images, or of the pairs of label maps.")],
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images.")] = None,
+    true_boxes: Annotated[
+        bool, typer.Option("--true-boxes", help="Masks in the annotated boxes, by a bundle of one class.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
 ) -> None:
     """Print the metrics at each precision."""
     rows = []
     for execution in executions():
-        found = metrics(open_bundle(bundle, execution), data, images, limit)
+        found = metrics(open_bundle(bundle, execution), data, images, limit, true_boxes=true_boxes)
         rows.append(Accuracy(execution.precision, execution.head_precision, found))
     names = list(rows[0].metrics)
     cells = [(r.coarse_pass, r.point_head, *(f"{r.metrics[name]:.4f}" for name in names)) for r in rows]

@@ -160,7 +160,7 @@ class Engine:
             request.arrived = asyncio.get_running_loop().time()
             # Limits on the images of clients are not for this one.
             await self._process(request, self._intake.plan(request, read_header(request.image)))
-            golden.check(self.manifest.name, asked, known, request.result)
+            golden.check(self.manifest.name, asked, known, request.result, self.execution.precision)
 
     def _warn_of_short_queue(self) -> None:
         least, most = self._costs.coarse(self._intake.largest_input), self._config.most_seconds

@@ -38,7 +38,7 @@ def test_auto_takes_the_cpu_and_says_why() -> None:
 @pytest.mark.parametrize(
     ("asked", "text", "expected", "note"),
     [
-        ("auto", WITH, ("fp32", "bf16"), "the coarse pass is in fp32"),
+        ("auto", WITH, ("bf16", "bf16"), "the coarse pass by OpenVINO"),
         ("bf16", WITH, ("bf16", "bf16"), "the coarse pass by OpenVINO"),
         ("auto", WITHOUT, ("fp32", "fp32"), "no instructions for bf16"),
     ],
@@ -63,6 +63,13 @@ def test_bf16_that_is_asked_for_needs_its_package(tmp_path: Path, monkeypatch: p
         choose_execution("cpu", "bf16", cpuinfo=cpuinfo(tmp_path, WITH))
     found = choose_execution("cpu", "bf16", cpuinfo=cpuinfo(tmp_path, WITHOUT))
     assert found.precision == "fp32" and "no instructions" in found.notes[0]
+
+
+def test_auto_takes_bf16_for_what_can_run_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "has_openvino", lambda: False)
+    found = choose_execution("cpu", "auto", cpuinfo=cpuinfo(tmp_path, WITH))
+    assert (found.precision, found.head_precision) == ("fp32", "bf16")
+    assert "OpenVINO (extra `bf16`) is not installed" in found.notes[0]
 
 
 def test_the_flags_of_the_processor_are_read(tmp_path: Path) -> None:

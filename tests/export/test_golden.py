@@ -40,6 +40,18 @@ def test_another_score_or_mask_is_a_difference() -> None:
     assert "another mask" in known.difference(InstanceGolden(known.score, nothing))
 
 
+def test_bf16_may_differ_more_but_not_see_something_else() -> None:
+    predictor: Any = eager_predictor(load_any("tiny_r50"))
+    found = predictor(picture(), InstanceGolden.OPTIONS).finish()
+    known = golden("instance", predictor)
+    near = dataclasses.replace(known, score=known.score - 0.05)
+    check("tiny", "instance", near, found, "bf16")
+    with pytest.raises(RuntimeError, match="does not see what its export saw"):
+        check("tiny", "instance", near, found, "fp32")
+    with pytest.raises(RuntimeError, match="does not see what its export saw"):
+        check("tiny", "instance", dataclasses.replace(known, score=known.score - 0.1), found, "bf16")
+
+
 def test_another_confidence_or_label_map_is_a_difference() -> None:
     known = golden("semantic", eager_predictor(load_any("tiny_semantic")))
     assert isinstance(known, SemanticGolden) and len(known.classes) > 1
