@@ -28,7 +28,7 @@ def check(file: Path) -> tuple[int, str]:
 
 def test_ready_or_not(tmp_path: Path) -> None:
     discs, file = Discs(), tmp_path / "address"
-    with running(disc_bundle(discs)) as url:
+    with running(disc_bundle(discs), warm=False) as url:
         file.write_text(f"{url}\n")
         code, said = check(file)
         assert code == 1 and "503 Service Unavailable" in said and "not warmed up yet: discs" in said

@@ -127,11 +127,19 @@ def encoded(image: Image.Image | NDArray[np.uint8], format: str = "PNG", **optio
 
 @contextmanager
 def running(
-    *bundles: Bundle, send_buffer: int | None = None, decoder: Decoder | None = None, **changes: Any
+    *bundles: Bundle,
+    send_buffer: int | None = None,
+    decoder: Decoder | None = None,
+    warm: bool = True,
+    **changes: Any,
 ) -> Iterator[str]:
-    """The address of a real server with these bundles, ready. `send_buffer`: bytes the kernel keeps, about."""
+    """The address of a real server with these bundles, ready, unless a test wants to see it before that (`warm`).
+
+    send_buffer: bytes the kernel keeps, about.
+    """
     chosen = settings(**changes)
-    server = Server(configured(create_app(chosen, bundles, decoder=decoder), chosen, log_level="warning"))
+    app = create_app(chosen, bundles, decoder=decoder)
+    server = Server(configured(app, chosen, log_level="warning"))
     # With the protocol named, asyncio switches Nagle's algorithm off, as for the sockets that uvicorn makes itself.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
@@ -143,6 +151,9 @@ def running(
     thread.start()
     try:
         wait_for(lambda: server.started)
+        if warm:
+            engines = app.state.service.engines.values()
+            wait_for(lambda: all(engine.ready or engine.failure is not None for engine in engines))
         yield address
     finally:
         server.should_exit = True

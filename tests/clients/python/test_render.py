@@ -17,7 +17,6 @@ from service.engine import encoding
 from service.engine.device import inference
 from tests.service.engine.test_departures import Held, cancelled
 from tests.service.engine.test_pressure import COFFEE
-from tests.service.http.test_server import ready
 from tests.service.support import PATIENCE, beginning, metrics, running, wait_for
 
 FEW = {"score": 0.05, "max_instances": 2, "resolution": 28}
@@ -27,7 +26,6 @@ KEPT = "pointrend_kept_pictures"
 @pytest.fixture(scope="module")
 def url(tiny: Bundle) -> Iterator[str]:
     with running(tiny, decoder=DecodeThreads(2)) as found:
-        wait_for(lambda: ready(found))
         yield found
 
 

@@ -13,7 +13,6 @@ import pytest
 from export.bundle import Bundle
 from pointrend_client import AsyncClient, Client, Refused, Retries, Segmentation, Unavailable
 from tests.service.engine.test_departures import cancelled
-from tests.service.http.test_server import ready
 from tests.service.http.test_stream import COFFEE, ONE, Steps, steps
 from tests.service.support import running, wait_for
 
@@ -28,7 +27,6 @@ DONE = (
 @pytest.fixture(scope="module")
 def url(tiny: Bundle, label_maps: Bundle) -> Iterator[str]:
     with running(tiny, label_maps) as found:
-        wait_for(lambda: ready(found))
         yield found
 
 

@@ -26,7 +26,7 @@ from service.engine import encoding
 from service.engine.device import inference
 from service.output import instances
 from tests.service.engine.test_pressure import COFFEE, PNG
-from tests.service.http.test_server import post, ready, waiting
+from tests.service.http.test_server import post, waiting
 from tests.service.support import (
     PATIENCE,
     Discs,
@@ -68,7 +68,6 @@ class Held:
 @pytest.fixture(scope="module")
 def url(tiny: Bundle) -> Iterator[str]:
     with running(tiny, decoder=DecodeThreads(2)) as found:
-        wait_for(lambda: ready(found))
         yield found
 
 
@@ -103,7 +102,6 @@ def test_no_further_mask_is_encoded_for_a_client_that_left(
 ) -> None:
     held = Held(instances._entry)
     with running(disc_bundle(discs)) as url:
-        wait_for(lambda: ready(url))
         monkeypatch.setattr(instances, "_entry", held)
         image, boxes = encoded(picture()), "[" + ",".join(["[0,0,50,50]"] * 20) + "]"
         with beginning(url, len(image), f"?boxes={boxes}") as connection:
@@ -117,7 +115,6 @@ def test_no_further_mask_is_encoded_for_a_client_that_left(
 
 def test_a_departure_while_sending_is_counted_as_such(discs: Discs) -> None:
     with running(disc_bundle(discs)) as url:
-        wait_for(lambda: ready(url))
         with beginning(url, 5000) as connection:
             connection.sendall(b"x")
         wait_for(lambda: cancelled(url) == {"body": 1})
@@ -158,7 +155,6 @@ def test_departures_are_counted_where_they_happen(discs: Discs) -> None:
     """While the first is on the device and the second waits for it; nothing is answered before both are counted."""
     image = encoded(picture())
     with running(disc_bundle(discs)) as url:
-        wait_for(lambda: ready(url))
         discs.gate.clear()
         with ExitStack() as connections:
             for stage in ("coarse", "queue"):

@@ -17,7 +17,7 @@ from service.http.body import upload
 from service.http.routes import segment
 from service.http.wire import lingering
 from tests.parity.goldens import FOLDER
-from tests.service.http.test_server import post, ready, waiting
+from tests.service.http.test_server import post, waiting
 from tests.service.support import Discs, beginning, disc_bundle, encoded, picture, running, settings, wait_for
 
 COFFEE = (FOLDER / "coffee.png").read_bytes()
@@ -68,7 +68,6 @@ def test_a_server_may_have_a_deadline_for_all(tiny: Bundle) -> None:
 
 def test_nothing_by_the_deadline_is_a_504(discs: Discs) -> None:
     with running(disc_bundle(discs)) as url:
-        wait_for(lambda: ready(url))
         discs.gate.clear()
         blocked = threading.Thread(target=post, args=(url, encoded(picture())))
         blocked.start()
@@ -93,7 +92,6 @@ def test_under_pressure_masks_are_coarser_and_say_so(tiny: Bundle) -> None:
 
 def test_the_queue_is_bounded(discs: Discs) -> None:
     with running(disc_bundle(discs), queue_length=1) as url:
-        wait_for(lambda: ready(url))
         discs.gate.clear()
         inside = threading.Thread(target=post, args=(url, encoded(picture())))
         inside.start()
@@ -105,12 +103,10 @@ def test_the_queue_is_bounded(discs: Discs) -> None:
 
 
 def test_a_slow_client_delays_no_other(discs: Discs) -> None:
-    with running(disc_bundle(discs)) as url:
-        wait_for(lambda: ready(url))
-        with beginning(url, 5000) as connection:
-            for _ in range(3):
-                connection.sendall(b"x")
-                assert post(url, encoded(picture())).status_code == 200
+    with running(disc_bundle(discs)) as url, beginning(url, 5000) as connection:
+        for _ in range(3):
+            connection.sendall(b"x")
+            assert post(url, encoded(picture())).status_code == 200
 
 
 def test_a_client_that_is_too_slow_is_told(discs: Discs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,13 +117,11 @@ def test_a_client_that_is_too_slow_is_told(discs: Discs, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(segment, "read_upload", impatient)
     monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.1)
-    with running(disc_bundle(discs)) as url:
-        wait_for(lambda: ready(url))
-        with beginning(url, 5000) as connection:
-            answered = ""
-            while not answered.endswith("}"):
-                part = connection.recv(4096).decode()
-                assert part, answered
-                answered += part
+    with running(disc_bundle(discs)) as url, beginning(url, 5000) as connection:
+        answered = ""
+        while not answered.endswith("}"):
+            part = connection.recv(4096).decode()
+            assert part, answered
+            answered += part
     assert answered.startswith("HTTP/1.1 408 ")
     assert "/problems/slow-body" in answered

@@ -10,7 +10,7 @@ from service.engine.errors import LONGEST_WAIT, BodiesFull
 from service.http.body import limits
 from service.http.body.limits import Body, BodyBudget
 from service.http.problems import Problem
-from tests.service.http.test_server import post, ready
+from tests.service.http.test_server import post
 from tests.service.support import (
     PATIENCE,
     Discs,
@@ -150,7 +150,6 @@ def test_a_body_that_finds_no_room_is_refused_and_others_go_on(
     monkeypatch.setattr(limits, "GRACE", PATIENCE)  # so nobody is slow yet
     good = encoded(picture())
     with running(disc_bundle(discs), held_bytes=30_000, max_body_bytes=30_000) as url:
-        wait_for(lambda: ready(url))
         with beginning(url, 30_000) as connection:
             connection.sendall(bytes(29_990))
             wait_for(lambda: 'budget_used_bytes{budget="held"} 29990.0' in metrics(url))

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.service.http.test_server import post, ready, waiting
+from tests.service.http.test_server import post, waiting
 from tests.service.support import (
     PATIENCE,
     Discs,
@@ -93,7 +93,6 @@ def test_an_unread_answer_holds_nothing_and_is_dropped(
     discs: Discs, caplog: pytest.LogCaptureFixture
 ) -> None:
     with running(disc_bundle(discs), send_buffer=SMALL, answer_seconds=1.0) as url:
-        wait_for(lambda: ready(url))
         begin = time.monotonic()
         with asking(url) as lazy:
             wait_for(lambda: answered(url))
@@ -108,18 +107,21 @@ def test_an_unread_answer_holds_nothing_and_is_dropped(
 
 def test_reading_a_little_now_and_then_is_not_enough(discs: Discs) -> None:
     """At this pace it would take ten seconds at least."""
-    with running(disc_bundle(discs), send_buffer=SMALL, answer_seconds=0.3) as url:
-        wait_for(lambda: ready(url))
-        with asking(url) as slow, pytest.raises(ConnectionResetError):
-            whole(slow, pause=0.05, size=500)
+    with (
+        running(disc_bundle(discs), send_buffer=SMALL, answer_seconds=0.3) as url,
+        asking(url) as slow,
+        pytest.raises(ConnectionResetError),
+    ):
+        whole(slow, pause=0.05, size=500)
 
 
 def test_a_client_that_takes_it_in_time_gets_it_whole(discs: Discs, caplog: pytest.LogCaptureFixture) -> None:
-    with running(disc_bundle(discs), send_buffer=SMALL, answer_seconds=2 * PATIENCE) as url:
-        wait_for(lambda: ready(url))
-        with asking(url) as lazy:
-            wait_for(lambda: answered(url))
-            head, _, body = whole(lazy).partition(b"\r\n\r\n")
+    with (
+        running(disc_bundle(discs), send_buffer=SMALL, answer_seconds=2 * PATIENCE) as url,
+        asking(url) as lazy,
+    ):
+        wait_for(lambda: answered(url))
+        head, _, body = whole(lazy).partition(b"\r\n\r\n")
     assert head.startswith(GOOD)
     assert len(body) > 20 * SMALL
     assert len(json.loads(body)["instances"]) == 150
@@ -128,26 +130,26 @@ def test_a_client_that_takes_it_in_time_gets_it_whole(discs: Discs, caplog: pyte
 
 def test_an_answer_that_is_being_taken_is_not_cut_off_for_a_newcomer(discs: Discs) -> None:
     """Its connection has been without a request for longer than any other."""
-    with running(disc_bundle(discs), send_buffer=SMALL, max_connections=2) as url:
-        wait_for(lambda: ready(url))
-        with asking(url) as slow:
-            wait_for(lambda: answered(url))
-            for _ in range(5):
-                with idle(url):
-                    assert get(f"{url}/healthz").is_success
-            assert len(taken(slow)) == 150
+    with running(disc_bundle(discs), send_buffer=SMALL, max_connections=2) as url, asking(url) as slow:
+        wait_for(lambda: answered(url))
+        for _ in range(5):
+            with idle(url):
+                assert get(f"{url}/healthz").is_success
+        assert len(taken(slow)) == 150
 
 
 def test_a_connection_whose_answer_is_taken_makes_room(discs: Discs) -> None:
-    with running(disc_bundle(discs), send_buffer=SMALL, max_connections=2, body_seconds=10 * PATIENCE) as url:
-        wait_for(lambda: ready(url))
-        with asking(url, "keep-alive") as slow:
-            assert len(taken(slow)) == 150
-            slow.sendall(HEALTH[:9])  # which ends uvicorn's own limit
-            with beginning(url, 100):
-                wait_for(lambda: get(f"{url}/healthz").is_success)
-                with suppress(ConnectionResetError):  # if the last bytes were not read
-                    assert slow.recv(1) == b""
+    limits: dict[str, Any] = {"max_connections": 2, "body_seconds": 10 * PATIENCE}
+    with (
+        running(disc_bundle(discs), send_buffer=SMALL, **limits) as url,
+        asking(url, "keep-alive") as slow,
+    ):
+        assert len(taken(slow)) == 150
+        slow.sendall(HEALTH[:9])  # which ends uvicorn's own limit
+        with beginning(url, 100):
+            wait_for(lambda: get(f"{url}/healthz").is_success)
+            with suppress(ConnectionResetError):  # if the last bytes were not read
+                assert slow.recv(1) == b""
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,6 @@ def test_a_head_in_time_is_all_that_is_asked_for(discs: Discs) -> None:
     """Neither an answer nor a connection with several requests is cut off for taking longer."""
     limit = 1.0
     with running(disc_bundle(discs), body_seconds=limit) as url:
-        wait_for(lambda: ready(url))
         discs.gate.clear()
         image = encoded(picture())
         with beginning(url, len(image)) as patient:

@@ -10,8 +10,7 @@ import pytest
 
 from service.http.problem_kinds import KINDS
 from tests.service.damage import damaged, seeds
-from tests.service.http.test_server import ready
-from tests.service.support import PATIENCE, Discs, disc_bundle, get, metrics, running, wait_for
+from tests.service.support import PATIENCE, Discs, disc_bundle, get, metrics, running
 
 OCTETS = {"content-type": "application/octet-stream"}
 ALLOWED = {
@@ -45,14 +44,12 @@ def bombard(url: str, count: int, seed: int = 0) -> Counter[str]:
 
 def test_the_undamaged_files_are_fine(discs: Discs) -> None:
     with running(disc_bundle(discs)) as url:
-        wait_for(lambda: ready(url))
         for body in seeds():
             assert httpx.post(f"{url}/segment", content=body, headers=OCTETS, verify=False).is_success
 
 
 def test_damaged_images_get_an_answer(discs: Discs) -> None:
     with running(disc_bundle(discs)) as url:
-        wait_for(lambda: ready(url))
         seen = bombard(url, 600)
         assert get(f"{url}/healthz").is_success
     assert seen["corrupt-image"] > 50
@@ -62,7 +59,6 @@ def test_damaged_images_get_an_answer(discs: Discs) -> None:
 @pytest.mark.slow
 def test_ten_thousand_damaged_images_leave_nothing_behind(discs: Discs) -> None:
     with running(disc_bundle(discs)) as url:
-        wait_for(lambda: ready(url))
         bombard(url, 2_000, seed=1)
         before = memory()
         bombard(url, 10_000, seed=2)

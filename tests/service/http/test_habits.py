@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from tests.service.http.test_problems import check
-from tests.service.http.test_server import ready
 from tests.service.support import (
     PATIENCE,
     Discs,
@@ -25,7 +24,6 @@ from tests.service.support import (
     metrics,
     picture,
     running,
-    wait_for,
 )
 
 GOOD = encoded(picture())
@@ -39,7 +37,6 @@ def url() -> Iterator[str]:
     for each in found:
         each.gate.set()
     with running(disc_bundle(found[0]), disc_bundle(found[1], "second"), max_body_bytes=200_000) as address:
-        wait_for(lambda: ready(address))
         yield address
 
 

@@ -77,7 +77,6 @@ def masks(response: httpx.Response) -> list[Any]:
 def test_clients_share_a_batch_and_get_their_own_masks(discs: Discs) -> None:
     images = [encoded(picture(brightness=value)) for value in (40, 120, 220)]
     with running(disc_bundle(discs)) as url:
-        wait_for(lambda: ready(url))
         discs.batches.clear()
         together = [masks(response) for response in post_together(url, discs.gate, images)]
         assert discs.batches == [1, 3]
@@ -89,7 +88,6 @@ def test_clients_share_a_batch_and_get_their_own_masks(discs: Discs) -> None:
 def test_different_sizes_do_not_share(discs: Discs) -> None:
     wide, tall = encoded(picture(120, 80)), encoded(picture(80, 120))
     with running(disc_bundle(discs)) as url:
-        wait_for(lambda: ready(url))
         discs.batches.clear()
         for response in post_together(url, discs.gate, [wide, tall, wide, tall]):
             assert len(masks(response)) == 2
@@ -112,12 +110,10 @@ def test_a_batch_gives_what_single_requests_give(tiny: Bundle) -> None:
     images = [encoded(noise.integers(0, 255, (128, 128, 3), np.uint8)) for _ in range(2)]
     asked = {"score": 0.0, "max_instances": 4, "resolution": 112}
     with running(bundle) as url:
-        wait_for(lambda: ready(url))
         runs.clear()
         together = [masks(response) for response in post_together(url, gate, images, **asked)]
         assert runs == [1, 2]
     with running(bundle, batch_pixels=1) as url:
-        wait_for(lambda: ready(url))
         alone = [masks(post(url, image, **asked)) for image in images]
     for pair, single in zip(together, alone, strict=True):
         assert len(pair) == len(single) == 4
@@ -132,7 +128,6 @@ def test_a_bad_image_fails_alone(discs: Discs) -> None:
     poison = np.full((80, 120, 3), POISON, np.uint8)
     images = [encoded(picture()), encoded(poison), encoded(picture())]
     with running(disc_bundle(discs)) as url:
-        wait_for(lambda: ready(url))
         discs.batches.clear()
         answers = post_together(url, discs.gate, images)
         assert sorted(response.status_code for response in answers) == [200, 200, 500]
@@ -142,7 +137,6 @@ def test_a_bad_image_fails_alone(discs: Discs) -> None:
 
 def test_a_full_queue_says_when_to_come_back(discs: Discs) -> None:
     with running(disc_bundle(discs), queue_length=2, batch_pixels=1) as url:
-        wait_for(lambda: ready(url))
         discs.gate.clear()
         with ThreadPoolExecutor(4) as clients:
             asked = [clients.submit(post, url, encoded(picture())) for _ in range(4)]
@@ -171,7 +165,6 @@ def test_a_refused_body_does_not_hide_the_answer(
 ) -> None:
     """Clients that send everything before they read would otherwise see a reset connection."""
     with running(disc_bundle(discs), max_body_bytes=limit) as url:
-        wait_for(lambda: ready(url))
         headers = {"content-type": kind}
         for _ in range(3):
             request = urllib.request.Request(url + "/segment" + query, bytes(20_000_000), headers)
@@ -185,7 +178,6 @@ def test_a_refused_body_does_not_hide_the_answer(
 def test_a_client_that_leaves_is_dropped(discs: Discs) -> None:
     """Of three requests the second leaves while the first is on the device: it never gets there."""
     with running(disc_bundle(discs), batch_pixels=1) as url:
-        wait_for(lambda: ready(url))
         discs.batches.clear()
         discs.gate.clear()
         with ThreadPoolExecutor(2) as clients:

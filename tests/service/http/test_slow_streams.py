@@ -13,7 +13,7 @@ import pytest
 
 from export.bundle import Bundle
 from tests.service.http.test_connection import SMALL, whole
-from tests.service.http.test_server import post, ready, waiting
+from tests.service.http.test_server import post, waiting
 from tests.service.http.test_stream import COFFEE, NDJSON
 from tests.service.support import PATIENCE, metrics, running, wait_for
 
@@ -48,7 +48,6 @@ def answered(url: str) -> bool:
 
 def test_a_client_that_does_not_read_gets_no_backlog_and_holds_up_nobody(tiny: Bundle) -> None:
     with running(tiny, send_buffer=SMALL, answer_seconds=2 * PATIENCE) as url:
-        wait_for(lambda: ready(url))
         with asking(url) as lazy:
             wait_for(lambda: answered(url))
             assert [waiting(url, stage) for stage in ("queue", "coarse", "refine")] == [0, 0, 0]
@@ -62,10 +61,8 @@ def test_a_client_that_does_not_read_gets_no_backlog_and_holds_up_nobody(tiny: B
 
 
 def test_a_client_that_never_reads_is_dropped(tiny: Bundle, caplog: pytest.LogCaptureFixture) -> None:
-    with running(tiny, send_buffer=SMALL, answer_seconds=0.5) as url:
-        wait_for(lambda: ready(url))
-        with asking(url) as lazy:
-            wait_for(lambda: "has not taken its answer" in caplog.text)
-            wait_for(lambda: "pointrend_requests_in_flight 1.0" in metrics(url))
-            with pytest.raises(ConnectionResetError):
-                whole(lazy)
+    with running(tiny, send_buffer=SMALL, answer_seconds=0.5) as url, asking(url) as lazy:
+        wait_for(lambda: "has not taken its answer" in caplog.text)
+        wait_for(lambda: "pointrend_requests_in_flight 1.0" in metrics(url))
+        with pytest.raises(ConnectionResetError):
+            whole(lazy)

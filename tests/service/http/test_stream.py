@@ -80,7 +80,6 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
 @pytest.fixture(scope="module")
 def url(tiny: Bundle, label_maps: Bundle) -> Iterator[str]:
     with running(tiny, label_maps) as found:
-        wait_for(lambda: ready(found))
         yield found
 
 
@@ -190,7 +189,6 @@ def test_only_enveloped_formats_have_lines(url: str, form: bool) -> None:
 )
 def test_a_stream_is_for_those_who_ask_for_one(discs: Discs, accept: str, streams: bool) -> None:
     with running(disc_bundle(discs)) as url:
-        wait_for(lambda: ready(url))
         headers = {"content-type": "image/png", "accept": accept}
         answer = httpx.post(f"{url}/segment", content=encoded(picture()), headers=headers, verify=False)
     assert answer.headers["content-type"] == (NDJSON if streams else "application/json")
@@ -203,7 +201,6 @@ def test_a_stream_is_for_those_who_ask_for_one(discs: Discs, accept: str, stream
 
 def test_masks_that_are_ready_with_the_coarse_pass_are_one_line(discs: Discs) -> None:
     with running(disc_bundle(discs)) as url:
-        wait_for(lambda: ready(url))
         (done,) = everything(url, encoded(picture()))
         assert done["event"] == "done" and len(done["instances"]) == 2
         (nothing,) = everything(url, encoded(picture(brightness=0)))
@@ -211,9 +208,8 @@ def test_masks_that_are_ready_with_the_coarse_pass_are_one_line(discs: Discs) ->
 
 
 def test_the_time_to_the_first_line_is_counted(tiny: Bundle, steps: Steps) -> None:
+    steps.allow(100)
     with running(tiny) as url:
-        steps.allow(100)
-        wait_for(lambda: ready(url))
         with streaming(url, **ONE) as response:
             next(lines(response))
             assert 'pointrend_first_mask_seconds_count{model="tiny"} 1.0' in metrics(url)
@@ -236,9 +232,8 @@ def test_what_fails_later_is_the_last_line(
     tiny: Bundle, steps: Steps, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, access_log.LOGGER)
+    steps.allow(100)
     with running(tiny) as url:
-        steps.allow(100)
-        wait_for(lambda: ready(url))
         steps.forbid()
         steps.allow()
         with streaming(url, **ONE) as response:
@@ -305,10 +300,9 @@ def test_at_a_deadline_the_finest_finished_masks_are_the_last_line(
 
 
 def test_a_server_that_ends_finishes_its_streams(tiny: Bundle, steps: Steps) -> None:
+    steps.allow(100)
     with ExitStack() as server:
         url = server.enter_context(running(tiny))
-        steps.allow(100)
-        wait_for(lambda: ready(url))
         steps.forbid()
         steps.allow()
         with streaming(url, **ONE) as response:
