@@ -15,7 +15,9 @@ from tests.service.support import Discs, disc_bundle, encoded, get, picture, run
 
 IMAGE = encoded(picture())
 http = pytest.importorskip("tritonclient.http", reason="tritonclient[http] is not installed")
-KEY = {"authorization": "Bearer secret"}  # copied for each request, because the client adds to what it is given
+KEY = {
+    "authorization": "Bearer secret"
+}  # copied for each request, because the client adds to what it is given
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,12 @@ def test_an_inference_is_a_segment_request(
     wanted = [http.InferRequestedOutput(name, binary_data=binary) for name in names]
     parameters = {"score": 0.7, "resolution": "56"}
     found = triton.infer(
-        "discs", image(binary=binary), outputs=wanted, headers={**KEY}, parameters=parameters, timeout=60_000_000
+        "discs",
+        image(binary=binary),
+        outputs=wanted,
+        headers={**KEY},
+        parameters=parameters,
+        timeout=60_000_000,
     )
     check(found, expected(url, "score=0.7&resolution=56"))
 
