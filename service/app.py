@@ -19,10 +19,10 @@ from service.engine.engine import serving
 from service.execution import open_bundles
 from service.http.error_handlers import add_error_handlers
 from service.http.forgiving import ForgivingRoutes
-from service.http.headers import KEPT_ID, REQUEST_ID
+from service.http.headers import JSON_LENGTH, KEPT_ID, REQUEST_ID
 from service.http.middleware import RequestRecorder
 from service.http.openapi import describe_api
-from service.http.routes import hugging_face, operation, render, segment
+from service.http.routes import hugging_face, open_inference, operation, render, segment
 from service.http.routes.documentation import add_documentation
 from service.http.routes.page import add_page
 from service.http.service import Service
@@ -80,6 +80,7 @@ def create_app(
     app.include_router(segment.router)
     app.include_router(render.router)
     app.include_router(hugging_face.router)
+    app.include_router(open_inference.router)
     app.include_router(operation.router)
     add_documentation(app)
     add_page(app, shown=settings.page)
@@ -91,8 +92,15 @@ def create_app(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=("GET", "POST"),
-            allow_headers=("authorization", "x-api-key", REQUEST_ID),
-            expose_headers=(REQUEST_ID, KEPT_ID, "server-timing", "retry-after", "www-authenticate"),
+            allow_headers=("authorization", "x-api-key", REQUEST_ID, JSON_LENGTH),
+            expose_headers=(
+                REQUEST_ID,
+                KEPT_ID,
+                JSON_LENGTH,
+                "server-timing",
+                "retry-after",
+                "www-authenticate",
+            ),
         )
     add_error_handlers(app, service.metrics)
     describe_api(app, keys=service.keys.needed)

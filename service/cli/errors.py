@@ -23,16 +23,25 @@ class ServerLost(Failed):
     """A server answers no more, so there is no use in asking it about other files."""
 
 
+def needs_client() -> AbstractContextManager[None]:
+    """Return a context that raises UserError if an import in it fails because httpx is missing."""
+    return _needs("client", "httpx")
+
+
+def needs_video() -> AbstractContextManager[None]:
+    """Return a context that raises UserError if an import in it fails because PyAV is missing."""
+    return _needs("video", "av")
+
+
 @contextmanager
-def needs_client() -> Iterator[None]:
-    """Raise UserError if an import in this context fails because httpx is missing, which a server does not need."""
+def _needs(extra: str, package: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name != "httpx":
+        if error.name != package:
             raise
         raise UserError(
-            "this needs the extra `client`: in the repository, .venv/bin/pip install -e '.[client]'"
+            f"this needs the extra `{extra}`: in the repository, .venv/bin/pip install -e '.[{extra}]'"
         ) from error
 
 

@@ -6,13 +6,30 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from PIL import Image
 
 from model.errors import UserError
 from model.predict.suffixes import IMAGE_SUFFIXES, is_listed
 from service.output.format import Format
+
+
+class ImageSource(Protocol):
+    """What an answer is asked about: a file, or a frame of a video."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages and answers."""
+        ...
+
+    def listed_id(self) -> int:
+        """Return its id for COCO's results. Raises NotListed if it has none."""
+        ...
+
+    def read(self) -> bytes:
+        """Return the bytes of its file. Raises OSError."""
+        ...
 
 
 class NotListed(UserError):
@@ -36,6 +53,10 @@ class ImageFile:
         if self.image_id is None:
             raise NotListed(f"{self.name} is not in the annotations")
         return self.image_id
+
+    def read(self) -> bytes:
+        """Return its bytes. Raises OSError."""
+        return self.path.read_bytes()
 
 
 def images_in(folder: Path) -> list[Path]:

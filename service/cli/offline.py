@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from export.bundle import Bundle
-from service.cli.files import ImageFile
+from service.cli.files import ImageSource
 from service.cli.overlay import Look
 from service.decoding.threads import DecodeThreads
 from service.engine.engine import Engine, serving
@@ -21,6 +22,8 @@ from service.http.query.parameters import SegmentQuery
 from service.observe.metrics import Metrics
 from service.settings import Settings
 
+IN_FLIGHT = 4  # one is computed, one is encoded, and two are ready or being decoded
+
 
 @dataclass(frozen=True)
 class Offline:
@@ -32,8 +35,8 @@ class Offline:
 
     @property
     def concurrency(self) -> int:
-        """One file at a time: the engine uses every thread for it."""
-        return 1
+        """While one file is computed, others are decoded, encoded and drawn. Each has a coarse pass of its own."""
+        return IN_FLIGHT
 
     @property
     def look(self) -> Look:
@@ -41,7 +44,7 @@ class Offline:
         manifest = self.engine.manifest
         return Look(manifest.task, manifest.categories, manifest.palette)
 
-    async def answer(self, file: ImageFile) -> bytes:
+    async def answer(self, file: ImageSource) -> bytes:
         """Return the answer about a file. Raises ImageError, ParameterError, NotListed, OSError."""
         request = Request(
             id=file.name,
@@ -50,17 +53,18 @@ class Offline:
             image_id=file.listed_id(),
             instance=self.query.instance,
             crop=self.query.crop,
-            image=file.path.read_bytes(),
+            image=await asyncio.to_thread(file.read),
         )
         return (await self.engine.answer(request)).body
 
 
 @asynccontextmanager
 async def offline(bundle: Bundle, settings: Settings, query: SegmentQuery) -> AsyncIterator[Offline]:
-    """Yield an engine that takes one request at a time. Raises ParameterError if the model does not allow the query."""
+    """Yield an engine that takes some requests at once. Raises ParameterError if its model does not allow the query."""
     options = parse_options(query, bundle.manifest.task, bundle.manifest.categories)
     workers = Workers(settings.thread_budget)
-    resources = share(workers, DecodeThreads(1), Limits())
+    # Large requests have half of the queue, and none may be refused.
+    resources = share(workers, DecodeThreads(workers.pool_size), Limits(queue_length=4 * IN_FLIGHT))
     config = EngineConfig(settings.max_pixels, settings.max_points)
     engine = Engine(bundle, resources, config, Metrics().models.of(bundle.manifest.name))
     async with serving(resources):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pointrend_client import AsyncClient, ClientError, Refused, ServedModel, Una
 from pointrend_client.client import CONCURRENCY
 from pointrend_client.parameters import Parameters
 from service.cli.errors import Failed, ServerLost
-from service.cli.files import ImageFile
+from service.cli.files import ImageSource
 from service.cli.overlay import Look
 from service.http.query.options import parse_options
 from service.http.query.parameters import SegmentQuery
@@ -34,11 +35,11 @@ class Remote:
         """As many as the client sends at once."""
         return CONCURRENCY
 
-    async def answer(self, file: ImageFile) -> bytes:
+    async def answer(self, file: ImageSource) -> bytes:
         """Return the body of the server's answer. Raises UserError, NotListed, Failed, OSError."""
         parameters: Parameters = {**self.parameters, "image_id": file.listed_id()}
         try:
-            response = await self.client.post(file.path, **parameters)
+            response = await self.client.post(await asyncio.to_thread(file.read), **parameters)
         except Unavailable as error:
             self._unanswered += 1
             if self._unanswered >= GIVEN_UP:

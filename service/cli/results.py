@@ -115,6 +115,12 @@ class Listed:
             journal.write(_line(entry))
             self._end = journal.tell()
 
+    def kept(self, file: ImageFile) -> bytes:
+        """Return the answer that the journal has about this file."""
+        with self._opened("rb") as journal:
+            journal.seek(self._places[file.name])
+            return json.dumps(json.loads(journal.readline())["answer"]).encode()
+
     def finish(self) -> None:
         """Make the list of the journal, which ends with that. One answer at a time is in memory."""
         if self._memory is not None:

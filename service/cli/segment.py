@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from model.errors import UserError
 from model.masks.overlay import check_suffix
-from service.cli.errors import expected_errors, needs_client
+from service.cli.errors import expected_errors, needs_client, needs_video
 from service.cli.files import ImageFile, check_out, images_in, targets_in, with_ids
 from service.cli.offline import offline
 from service.cli.options import Device, Score, Threads
@@ -23,6 +23,7 @@ from service.cli.results import FileEach, Listed, OneFile, Results
 from service.cli.work import Answerer, FileTally, work
 from service.execution import open_bundles
 from service.http.query.parameters import FormatName, SegmentQuery, explain
+from service.output.format import Format
 from service.output.formats import DEFAULT, FORMATS, described
 from service.settings import Settings, read_settings
 
@@ -31,13 +32,19 @@ if TYPE_CHECKING:
 
 
 def segment(
-    image: Annotated[Path, typer.Option(help="An image, or a folder: every image in it, in name order.")],
     out: Annotated[
         Path,
         typer.Option(
             help="File to write; for a folder and a format that is not JSON, a folder of one file for each image."
         ),
     ],
+    image: Annotated[
+        Path | None, typer.Option(help="An image, or a folder: every image in it, in name order.")
+    ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(help="A video instead: one list of the answers about its frames, which count from 0."),
+    ] = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder of an exported model.")] = None,
     url: Annotated[str | None, typer.Option(help="The address of a running server, instead.")] = None,
     api_key: Annotated[
@@ -80,16 +87,16 @@ def segment(
     overlay: Annotated[
         Path | None,
         typer.Option(
-            help="Also draw the masks: a file, or for a folder of images a folder of NAME.jpg each."
+            help="Also draw the masks: a file, of a video a video, or for a folder of images a folder of NAME.jpg each."
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a folder after an interruption.")
+        bool, typer.Option("--resume", help="Go on with a folder or video after an interruption.")
     ] = False,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
-    """Segment an image or a folder, here (--bundle) or through a server (--url)."""
+    """Segment an image, a folder or a video, here (--bundle) or through a server (--url)."""
     with expected_errors():
         given = {
             "model": model,
@@ -105,95 +112,51 @@ def segment(
             "crop": crop,
         }
         _check_combination(bundle, url, model)
-        job = SegmentJob(image, out, overlay, annotations, resume, _query(given), given, bundle, url, api_key)
-        skipped = job.run(device, threads)
+        asked = Segmenter(_query(given), given, bundle, url, api_key)
+        settings = read_settings(device=device, threads=threads)
+        if (image is None) == (video is None):
+            raise UserError("give either --image or --video")
+        if image is not None:
+            skipped = SegmentJob(image, out, overlay, annotations, resume, asked).run(settings)
+        else:
+            assert video is not None
+            if annotations is not None:
+                raise UserError("--annotations has the ids of images; frames of a video have their numbers")
+            skipped = VideoJob(video, out, overlay, resume, asked).run(settings)
     if skipped:
         raise typer.Exit(1)
 
 
 @dataclass(frozen=True)
-class SegmentJob:
-    """What one command was given."""
+class Segmenter:
+    """Who is asked, and for what."""
 
-    image: Path
-    out: Path
-    overlay: Path | None
-    annotations: Path | None
-    resume: bool
     query: SegmentQuery
     given: Mapping[str, object]
     bundle: Path | None
     url: str | None
     api_key: str | None
 
-    def run(self, device: str | None, threads: int | None) -> int:
-        """Do it, and return how many files were skipped. Raises what `expected_errors` ends with."""
-        paths = images_in(self.image) if self.image.is_dir() else [self.image]
-        files = with_ids(paths, self.annotations, FORMATS[self.query.format].first_id)
-        settings = read_settings(device=device, threads=threads)
-        # What would make writing fail shows now, not after an hour's work.
-        results, drawings = self._results(files), self._drawings(paths)
-        tally = FileTally(len(files))
-        try:
-            what = asyncio.run(self._work(settings, files, results, drawings, tally))
-        except BaseException:
-            if tally.answered and self.image.is_dir():
-                done = tally.answered + tally.earlier
-                typer.echo(
-                    f"{done} of {len(files)} images are done: the same command with --resume goes on",
-                    err=True,
-                )
-            raise
-        typer.echo(tally.summary(what, self.out), err=True)
-        return tally.skipped
+    @property
+    def format(self) -> Format:
+        """The format of the answers."""
+        return FORMATS[self.query.format]
 
-    def _results(self, files: Sequence[ImageFile]) -> Results:
-        """Return what keeps the answers, and make its folder. Raises UserError, OSError."""
-        kind = FORMATS[self.query.format]
-        if self.image.is_dir() and not kind.listed:
-            targets = targets_in([file.path for file in files], self.out, kind.suffix)
-            self.out.mkdir(parents=True, exist_ok=True)
-            return FileEach(targets, self.resume)
-        check_out(self.out, kind, self.query.format)
-        if not self.image.is_dir():
-            self.image.open("rb").close()
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            return OneFile(self.out)
-        self.out.parent.mkdir(parents=True, exist_ok=True)
+    def listed(self, out: Path, files: Sequence[ImageFile], resume: bool, **more: object) -> Listed:
+        """Return what keeps the answers as one list, and make its folder. Raises UserError, OSError."""
+        out.parent.mkdir(parents=True, exist_ok=True)
         place = {"bundle": self.bundle and str(self.bundle.resolve()), "url": self.url}
-        return Listed(self.out, files, not kind.enveloped, {**self.given, **place}, self.resume)
+        return Listed(out, files, not self.format.enveloped, {**self.given, **place, **more}, resume)
 
-    def _drawings(self, paths: Sequence[Path]) -> Mapping[Path, Path] | None:
-        """Return where each image is drawn, and make the folder. Raises UserError, OSError."""
-        if self.overlay is None:
-            return None
-        if not FORMATS[self.query.format].drawable:
+    def check_drawable(self) -> None:
+        """Raise UserError unless answers can be drawn on their images."""
+        if not self.format.drawable:
             allowed = ", ".join(name for name, format in FORMATS.items() if format.drawable)
             raise UserError(f"--overlay draws answers of format {allowed}, not {self.query.format}")
-        if not self.image.is_dir():
-            check_suffix(self.overlay)
-            self.overlay.parent.mkdir(parents=True, exist_ok=True)
-            return {self.image: self.overlay}
-        targets = targets_in(paths, self.overlay, ".jpg")
-        self.overlay.mkdir(parents=True, exist_ok=True)
-        return targets
-
-    async def _work(
-        self,
-        settings: Settings,
-        files: Sequence[ImageFile],
-        results: Results,
-        drawings: Mapping[Path, Path] | None,
-        tally: FileTally,
-    ) -> str:
-        """Work through the files, and return what was found in them, in the plural."""
-        async with self._answerer(settings) as (answerer, look):
-            overlays = None if drawings is None else Overlays(look, drawings, settings.max_pixels)
-            await work(answerer, files, results, overlays, tally, alone=not self.image.is_dir())
-            return THINGS[look.task]
 
     @asynccontextmanager
-    async def _answerer(self, settings: Settings) -> AsyncIterator[tuple[Answerer, Look]]:
+    async def answerer(self, settings: Settings) -> AsyncIterator[tuple[Answerer, Look]]:
+        """Yield the engine or the server, and how its answers look."""
         if self.url is not None:
             with needs_client():
                 from service.cli.remote import remote
@@ -205,6 +168,113 @@ class SegmentJob:
         (opened,) = open_bundles(settings, [self.bundle])
         async with offline(opened, settings, self.query) as engine:
             yield engine, engine.look
+
+
+@dataclass(frozen=True)
+class SegmentJob:
+    """What one command was given about images."""
+
+    image: Path
+    out: Path
+    overlay: Path | None
+    annotations: Path | None
+    resume: bool
+    asked: Segmenter
+
+    def run(self, settings: Settings) -> int:
+        """Do it, and return how many files were skipped. Raises what `expected_errors` ends with."""
+        paths = images_in(self.image) if self.image.is_dir() else [self.image]
+        files = with_ids(paths, self.annotations, self.asked.format.first_id)
+        # What would make writing fail shows now, not after an hour's work.
+        results, drawings = self._results(files), self._drawings(paths)
+        tally = FileTally(len(files))
+
+        async def done() -> str:
+            async with self.asked.answerer(settings) as (answerer, look):
+                overlays = None if drawings is None else Overlays(look, drawings, settings.max_pixels)
+                await work(answerer, files, results, overlays, tally, alone=not self.image.is_dir())
+                return THINGS[look.task]
+
+        return _run(done(), tally, self.out, resumable=self.image.is_dir())
+
+    def _results(self, files: Sequence[ImageFile]) -> Results:
+        """Return what keeps the answers, and make its folder. Raises UserError, OSError."""
+        kind = self.asked.format
+        if self.image.is_dir() and not kind.listed:
+            targets = targets_in([file.path for file in files], self.out, kind.suffix)
+            self.out.mkdir(parents=True, exist_ok=True)
+            return FileEach(targets, self.resume)
+        check_out(self.out, kind, self.asked.query.format)
+        if not self.image.is_dir():
+            self.image.open("rb").close()
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            return OneFile(self.out)
+        return self.asked.listed(self.out, files, self.resume)
+
+    def _drawings(self, paths: Sequence[Path]) -> Mapping[Path, Path] | None:
+        """Return where each image is drawn, and make the folder. Raises UserError, OSError."""
+        if self.overlay is None:
+            return None
+        self.asked.check_drawable()
+        if not self.image.is_dir():
+            check_suffix(self.overlay)
+            self.overlay.parent.mkdir(parents=True, exist_ok=True)
+            return {self.image: self.overlay}
+        targets = targets_in(paths, self.overlay, ".jpg")
+        self.overlay.mkdir(parents=True, exist_ok=True)
+        return targets
+
+
+@dataclass(frozen=True)
+class VideoJob:
+    """What one command was given about a video."""
+
+    path: Path
+    out: Path
+    overlay: Path | None
+    resume: bool
+    asked: Segmenter
+
+    def run(self, settings: Settings) -> int:
+        """Do it, and return how many frames were skipped. Raises what `expected_errors` ends with."""
+        with needs_video():
+            from service.cli.video import Video, check_target, work_on_video
+        name, kind = self.asked.query.format, self.asked.format
+        if not kind.listed:
+            allowed = ", ".join(each for each, format in FORMATS.items() if format.listed)
+            raise UserError(f"--video gives one list, whose format may be {allowed}, not {name}")
+        check_out(self.out, kind, name)
+        if self.overlay is not None:
+            self.asked.check_drawable()
+            check_target(self.overlay)
+            self.overlay.parent.mkdir(parents=True, exist_ok=True)
+        video = Video(self.path)
+        files = video.files()
+        results = self.asked.listed(self.out, files, self.resume, video=str(self.path.resolve()))
+        tally = FileTally(len(files), "frame")
+
+        async def done() -> str:
+            async with self.asked.answerer(settings) as (answerer, look):
+                await work_on_video(answerer, look, video, results, self.overlay, tally)
+                return THINGS[look.task]
+
+        return _run(done(), tally, self.out, resumable=True)
+
+
+def _run(done: Coroutine[Any, Any, str], tally: FileTally, out: Path, *, resumable: bool) -> int:
+    """Do what is to be done, which returns what was found, and say what came of it. Return how many were skipped."""
+    try:
+        what = asyncio.run(done)
+    except BaseException:
+        if tally.answered and resumable:
+            count = tally.answered + tally.earlier
+            typer.echo(
+                f"{count} of {tally.files} {tally.unit}s are done: the same command with --resume goes on",
+                err=True,
+            )
+        raise
+    typer.echo(tally.summary(what, out), err=True)
+    return tally.skipped
 
 
 def _check_combination(bundle: Path | None, url: str | None, model: str | None) -> None:

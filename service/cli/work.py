@@ -14,7 +14,7 @@ import typer
 from model.command_line import in_words, message
 from model.errors import UserError
 from service.cli.errors import EXPECTED, ServerLost
-from service.cli.files import ImageFile
+from service.cli.files import ImageFile, ImageSource
 from service.cli.overlay import Overlays, count
 from service.cli.progress import progress
 from service.cli.results import Results
@@ -28,7 +28,7 @@ class Answerer(Protocol):
         """How many files it may be given at once."""
         ...
 
-    async def answer(self, file: ImageFile) -> bytes:
+    async def answer(self, file: ImageSource) -> bytes:
         """Return the answer about a file, as the bytes of the file to write.
 
         Raises ServerLost if there is no use in asking about others, and any other exception for this file alone.
@@ -41,6 +41,7 @@ class FileTally:
     """What has become of the files so far."""
 
     files: int
+    unit: str = "image"  # what they are, in the singular
     begun: float = field(default_factory=time.monotonic)
     earlier: int = 0  # answered by an earlier run
     answered: int = 0
@@ -60,8 +61,10 @@ class FileTally:
         parts += [f"{self.earlier} by an earlier run"] * bool(self.earlier)
         parts += [f"{self.skipped} skipped"] * bool(self.skipped)
         parts += [f"{self.found} {what}"] * (self.found is not None)
-        images = "1 image" if self.files == 1 else f"{self.files} images"
-        return f"{images}: {', '.join(parts)}, in {time.monotonic() - self.begun:.1f} s: {out}"
+        files = f"{self.files} {self.unit}{'' if self.files == 1 else 's'}"
+        seconds = time.monotonic() - self.begun
+        pace = f" ({self.answered / seconds:.1f} {self.unit}s/s)" * (self.answered > 1)
+        return f"{files}: {', '.join(parts)}, in {seconds:.1f} s{pace}: {out}"
 
 
 async def work(
@@ -101,7 +104,7 @@ async def work(
                 tally.add(answer)
             advance()
 
-    with progress(len(waiting)) as advance:
+    with progress(len(waiting), "images") as advance:
         workers = [asyncio.create_task(worker(advance)) for _ in range(answerer.concurrency)]
         try:
             await asyncio.gather(*workers)
@@ -118,7 +121,7 @@ class Failures:
 
     _seen: set[str] = field(default_factory=set)
 
-    def tell(self, file: ImageFile, error: Exception) -> None:
+    def tell(self, file: ImageSource, error: Exception) -> None:
         """Say on standard error that a file is skipped, and why."""
         known = repr(error) in self._seen
         self._seen.add(repr(error))

@@ -26,7 +26,7 @@ LONG_ENCODE = 0.1  # seconds
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on the work of all requests. The defaults are for one request at a time, as on the command line."""
+    """Bounds on the work of all requests. The defaults are for the command line, with a coarse pass for each image."""
 
     batching: BatchLimits = field(default_factory=lambda: BatchLimits(max_wait=0, pixels=1, points=8 * 784))
     queue_seconds: float = math.inf  # predicted work of all requests inside

@@ -9,6 +9,7 @@ from starlette.datastructures import Headers
 
 REQUEST_ID = "x-request-id"
 KEPT_ID = "x-kept-id"  # of an answer whose picture is kept
+JSON_LENGTH = "inference-header-content-length"  # bytes of JSON, of a body that goes on in binary
 # JSON, text and pictures load nothing and need no frame. A page that needs more brings a policy of its own.
 SAFE_HEADERS = (
     ("x-content-type-options", "nosniff"),

@@ -70,7 +70,8 @@ _LINES = {
         + "\n",
     },
 }
-SEGMENT_PROBLEMS = problem_responses(*(kind for kind in KINDS if kind not in _NOT_OF_SEGMENT))
+SEGMENT_KINDS = tuple(kind for kind in KINDS if kind not in _NOT_OF_SEGMENT)
+SEGMENT_PROBLEMS = problem_responses(*SEGMENT_KINDS)
 SEGMENT_RESPONSES = SEGMENT_PROBLEMS | {
     200: {
         "model": SegmentAnswer
@@ -231,7 +232,8 @@ def describe_api(app: FastAPI, *, keys: bool) -> None:
 def _describe_refusals(operation: dict[str, Any], keys: bool) -> None:
     """Leave out what does not happen: refused names in paths, and refusals for lack of a key where there are none."""
     responses = operation["responses"]
-    if "application/json" in responses.get("422", {}).get("content", ()):
+    refused = responses.get("422", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    if refused == {"$ref": _REF.format(model="HTTPValidationError")}:
         del responses["422"]  # FastAPI's own; any text may be a name, and an unknown one is not found
     if "401" in responses and keys:
         operation["security"] = [{name: []} for name in _SECURITY]

@@ -15,6 +15,7 @@ from service.http.problem_kinds import KINDS
 from service.http.query.echo import cut
 
 MEDIA_TYPE = "application/problem+json"
+OPEN_INFERENCE = "/v2"  # the path below which errors have the form of the Open Inference Protocol
 MAX_FINDINGS = 10  # parameters that one answer explains
 MAX_DETAIL = 500  # characters of an explanation, which is mostly ours
 
@@ -49,7 +50,10 @@ class Problem(Exception):
 
     def response(self, request: Request) -> Response:
         """Return the problem as the answer to a request."""
-        content = self.content(request.state.request_id, request.scope.get("root_path", ""))
+        root = request.scope.get("root_path", "")
+        if f"{request.scope['path'].removeprefix(root)}/".startswith(f"{OPEN_INFERENCE}/"):
+            return JSONResponse({"error": self.detail}, self.status, self.headers)
+        content = self.content(request.state.request_id, root)
         return JSONResponse(content, self.status, self.headers, MEDIA_TYPE)
 
 

@@ -70,6 +70,12 @@ class Service:
             raise Starting(f"model {chosen!r} is warming up")
         return engine
 
+    def loaded(self, name: str) -> Engine:
+        """Return the engine of a model that a path names, ready or not. Raise Problem if there is no such model."""
+        if name not in self.engines:
+            raise Problem("not-found", f"there is no model {name[:80]!r}; loaded: {listed(self.engines)}")
+        return self.engines[name]
+
     def deadline_seconds(self, asked_ms: int | None) -> float | None:
         """Return the seconds that a request may take, if there is a limit: what it asks for, or else the setting."""
         chosen = self.settings.deadline_ms if asked_ms is None else asked_ms

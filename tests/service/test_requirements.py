@@ -17,7 +17,7 @@ from tests.parity.goldens import FOLDER
 EXTRAS = (
     *("torchvision", "timm", "pycocotools", "faster_coco_eval", "onnx", "onnxscript", "matplotlib", "yaml"),
     *("scipy", "skimage", "huggingface_hub", "opentelemetry.sdk", "litserve", "ray", "supervision", "pytest"),
-    *("httpx", "tqdm", "python_multipart", "multipart"),
+    *("httpx", "tqdm", "python_multipart", "multipart", "av"),
 )
 SERVERS = (
     "torch",

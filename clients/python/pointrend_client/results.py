@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pointrend_client.compact import compact_mask
 from pointrend_client.errors import ClientError
 from pointrend_client.explanation import Explanation, parse_explanation
-from pointrend_client.rle import decoded
+from pointrend_client.rle import cropped, decoded
 
 if TYPE_CHECKING:
     import supervision
@@ -58,10 +59,8 @@ class Segment:
     @property
     def bbox(self) -> tuple[float, float, float, float]:
         """x, y, width and height of the box around all its pixels, in image pixels."""
-        mask = self.mask
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        left, top = float(columns[0]), float(rows[0])
-        return left, top, float(columns[-1]) + 1 - left, float(rows[-1]) + 1 - top
+        crop = cropped(self.counts, self.size)
+        return float(crop.left), float(crop.top), float(crop.width), float(crop.height)
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,10 @@ class Segmentation:
         return np.array(masks, bool).reshape(-1, self.height, self.width)
 
     def detections(self) -> supervision.Detections:
-        """Return the instances or segments for the library `supervision`. Raises ClientError if it is not installed."""
+        """Return the instances or segments for the library `supervision`. Raises ClientError if it is not installed.
+
+        Its masks take the memory of their outlines (`CompactMask`), or in older versions that of all pixels.
+        """
         try:
             from supervision import Detections
         except ModuleNotFoundError as error:
@@ -100,13 +102,35 @@ class Segmentation:
         found = self._found
         corners = [(x, y, x + w, y + h) for x, y, w, h in (each.bbox for each in found)]
         scores = np.array([each.score for each in self.instances], np.float32)
+        masks = compact_mask([cropped(each.counts, each.size) for each in found], (self.height, self.width))
         return Detections(
             xyxy=np.array(corners, np.float32).reshape(-1, 4),
-            mask=self.masks(),
+            mask=self.masks() if masks is None else masks,
             confidence=None if self.segments else scores,
             class_id=np.array([each.category_id for each in found], int),
             data={"class_name": np.array([each.category for each in found], dtype=str)},
         )
+
+    def fiftyone_detections(self) -> list[dict[str, Any]]:
+        """Return the instances or segments as arguments of `fiftyone.Detection` each.
+
+        A mask is the bitmap of its smallest box, and `bounding_box` that box in parts of the picture.
+        """
+        return [
+            {
+                "label": each.category,
+                "bounding_box": [
+                    crop.left / self.width,
+                    crop.top / self.height,
+                    crop.width / self.width,
+                    crop.height / self.height,
+                ],
+                "mask": crop.bitmap,
+                **({"confidence": each.score} if isinstance(each, Instance) else {}),
+            }
+            for each in self._found
+            for crop in (cropped(each.counts, each.size),)
+        ]
 
 
 @dataclass(frozen=True)

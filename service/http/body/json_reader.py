@@ -21,8 +21,8 @@ MAX_REST = MAX_BOXES_TEXT + MAX_TEXT  # bytes of all but the image
 MAX_TOKENS = 8192  # strings and brackets; a thousand boxes with names of classes need three thousand
 _START = re.compile(rb'["\[\]{}]')
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_COLON = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
-_UNDECIDED = re.compile(rb"[ \t\r\n]*(:[ \t\r\n]*)?\Z")
+_COLON = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*(?:\[[ \t\r\n]*)*")
+_UNDECIDED = re.compile(rb"[ \t\r\n]*(:[ \t\r\n]*(?:\[[ \t\r\n]*)*)?\Z")
 # What encoders write in place of characters of base64, and the ends of its lines.
 _ESCAPES = {rb"\/": b"/", rb"\n": b"", rb"\r": b""} | {
     rb"\u00" + code: character
@@ -50,11 +50,17 @@ async def read_json(chunks: AsyncIterator[bytes], name: str) -> Upload:
 
 
 class JsonReader:
-    """Takes an object's bytes as they come."""
+    """Takes an object's bytes as they come.
 
-    def __init__(self, name: str) -> None:
+    The image is the member `name` of an object at this depth, the whole one's being 1, or the first string in as many
+    lists as `lists` says, one at least if any.
+    """
+
+    def __init__(self, name: str, depth: int = 1, lists: int = 0) -> None:
         self._name = name
         self._key = json.dumps(name).encode()
+        self._wanted = depth
+        self._lists = lists
         self._rest = bytearray()  # received, without the image
         self._at = 0  # how much of that has been looked at
         self._depth = self._tokens = 0
@@ -71,16 +77,21 @@ class JsonReader:
 
     def finish(self) -> Upload:
         """Return what the object held, all of which has been fed. Raises Problem if something is missing."""
-        if self._image is not None and not self._image.ended:
-            raise malformed(f"it ends within the member {self._name}")
-        members = _parsed(bytes(self._rest))
-        if self._image is None:
+        image, members = self.found()
+        if image is None:
             raise Problem(
                 "missing-image",
                 f"the JSON object must have the image's file in base64 as its member {self._name!r}",
             )
         members.pop(self._name, None)
-        return Upload(self._image.content(), members)
+        return Upload(image, members)
+
+    def found(self) -> tuple[bytes | None, dict[str, Any]]:
+        """Return the image, if there was one, and the members, in which it is None. Raises Problem."""
+        if self._image is not None and not self._image.ended:
+            raise malformed(f"it ends within the member {self._name}")
+        members = _parsed(bytes(self._rest))
+        return None if self._image is None else self._image.content(), members
 
     def _scan(self) -> None:
         """Look for the image in what has not been looked at. What may go on with the next bytes is looked at again."""
@@ -99,7 +110,7 @@ class JsonReader:
     def _string(self, start: int) -> bool:
         """Pass a string, and the image if it is the name of that. Return whether all of it is there that matters."""
         string = _STRING.match(self._rest, start)
-        name = string is not None and self._depth == 1 and string[0] == self._key
+        name = string is not None and self._depth == self._wanted and string[0] == self._key
         if string is None or (name and _UNDECIDED.match(self._rest, string.end())):
             self._at = start
             self._check_length(len(self._rest) - start)
@@ -108,7 +119,10 @@ class JsonReader:
         self._at = string.end()
         colon = _COLON.match(self._rest, string.end()) if name else None
         if colon is not None and self._rest[colon.end() : colon.end() + 1] == b'"':
-            self._begin_image(colon.end())
+            lists = colon[0].count(b"[")
+            if min(self._lists, 1) <= lists <= self._lists:
+                self._depth += lists
+                self._begin_image(colon.end())
         return True
 
     def _begin_image(self, quote: int) -> None:

@@ -14,7 +14,6 @@ from service.http.model_card import model_card
 from service.http.openapi import problem_responses
 from service.http.problem_kinds import KINDS
 from service.http.problems import Problem
-from service.http.query.echo import listed
 from service.http.schemas.cards import ModelCard
 from service.http.schemas.problems import ProblemExplanation, Status
 from service.http.service import NEEDS_KEY, CurrentService
@@ -43,10 +42,7 @@ async def list_models(service: CurrentService) -> list[ModelCard]:
 )
 async def get_model(name: str, service: CurrentService) -> ModelCard:
     """Return all that is known of a loaded model, with the table of its parity."""
-    if name not in service.engines:
-        loaded = listed(service.engines)
-        raise Problem("not-found", f"there is no model {name[:80]!r}; loaded: {loaded}")
-    engine = service.engines[name]
+    engine = service.loaded(name)
     return model_card(engine, service).model_copy(update={"parity": engine.manifest.parity})
 
 

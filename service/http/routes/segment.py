@@ -55,7 +55,7 @@ async def segment(
         engine = service.engine(query.model)
         options = parse_options(query, engine.manifest.task, engine.manifest.categories)
         asked = engine_request(request, service, query, upload.image, options)
-        asked.keep = _keep(request, query, engine)
+        asked.keep = keep_of(request, query, engine)
         if streams:
             return await stream.streamed(request, service.metrics.requests, engine, asked, held.pop_all())
         answer = await stream.answered(request, engine, asked)
@@ -63,7 +63,7 @@ async def segment(
     return Response(answer.body, media_type=answer.media_type, headers=headers)
 
 
-def _keep(request: Request, query: SegmentQuery, engine: Engine) -> Keep | None:
+def keep_of(request: Request, query: SegmentQuery, engine: Engine) -> Keep | None:
     """Return for whom and how long the picture shall be kept. Raises ParameterError if it cannot be."""
     if not query.keep:
         return None
@@ -109,7 +109,7 @@ def checked_engine(request: Request, query: SegmentQuery, service: Service) -> E
         return service.default
     engine = service.engine(query.model)
     parse_options(query, engine.manifest.task, engine.manifest.categories)
-    _keep(request, query, engine)
+    keep_of(request, query, engine)
     return engine
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -17,7 +18,7 @@ import service.cli.commands as cli
 import service.cli.segment as segment_module
 from export.errors import BundleError
 from service.cli.demo import table
-from service.cli.files import ImageFile, image_ids
+from service.cli.files import ImageSource, image_ids
 from service.cli.offline import Offline
 from service.http.schemas.answers import CocoResult, SegmentAnswer
 from service.settings import Settings
@@ -290,7 +291,9 @@ def test_a_folder_ends_with_a_summary(folder: Path) -> None:
     out = folder.parent / "out.json"
     said = segment(folder, out).stderr.splitlines()
     assert len(said) == 2 and said[0].startswith("skipped b.png")
-    assert re.fullmatch(rf"3 images: 2 answered, 1 skipped, 4 instances, in \d+\.\d s: {out}", said[1])
+    assert re.fullmatch(
+        rf"3 images: 2 answered, 1 skipped, 4 instances, in \d+\.\d s \(\d+\.\d images/s\): {out}", said[1]
+    )
     one = segment(folder / "a.PNG", out).stderr
     assert re.fullmatch(rf"1 image: 1 answered, 2 instances, in \d+\.\d s: {out}\n", one)
 
@@ -313,13 +316,18 @@ def test_overlays_of_a_folder(folder: Path) -> None:
 def test_an_interrupted_folder_goes_on_where_it_was(
     folder: Path, discs: Discs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C comes with the third image: two are kept, and only the third is segmented again."""
+    """Ctrl-C comes while the third image is segmented: two are kept, and only the third is segmented again."""
     out = folder.parent / "out.json"
+    journal = folder.parent / "out.json.journal"
     real, asked = Offline.answer, list[str]()
 
-    async def answer(self: Offline, file: ImageFile) -> bytes:
+    async def answer(self: Offline, file: ImageSource) -> bytes:
         asked.append(file.name)
         if asked == ["a.PNG", "b.png", "c.png"]:
+            while (
+                not journal.exists() or journal.read_bytes().count(b"\n") < 3
+            ):  # what was asked, and two answers
+                await asyncio.sleep(0.001)
             raise KeyboardInterrupt
         return await real(self, file)
 

@@ -99,10 +99,10 @@ def test_a_server_that_goes_away_ends_the_folder_and_a_later_run_goes_on(
     out = folder.parent / "out.json"
     monkeypatch.setattr(remote_module, "AsyncClient", partial(AsyncClient, retries=QUICK))
     monkeypatch.setattr(remote_module, "CONCURRENCY", 1)
-    real, posted = AsyncClient.post, list[str]()
+    real, posted = AsyncClient.post, list[object]()
 
-    async def post(self: AsyncClient, image: Path, **parameters: object) -> httpx.Response:
-        posted.append(image.name)
+    async def post(self: AsyncClient, image: bytes, **parameters: object) -> httpx.Response:
+        posted.append(parameters["image_id"])
         if len(posted) > 2:
             raise remote_module.Unavailable("no connection")
         return await real(self, image, **parameters)  # type: ignore[arg-type]

@@ -41,6 +41,7 @@ def test_operations_have_plain_names_and_are_listed_once(api: dict[str, Any]) ->
     assert {method for path in api["paths"].values() for method in path} == METHODS
     assert set(operations(api)) == {
         "segment", "render", "hf_image_segmentation",
+        "v2_server", "v2_live", "v2_ready", "v2_model", "v2_model_ready", "v2_infer",
         "list_models", "get_model", "explain_problem", "healthz", "readyz", "metrics",
     }  # fmt: skip
     assert all(operation["description"] for operation in operations(api).values())
@@ -54,12 +55,18 @@ def test_problems_are_listed_under_their_status_with_their_meaning(api: dict[str
             assert {KINDS[kind].status for kind in kinds} <= {int(status)}
             assert all(KINDS[kind].meaning in response["description"] for kind in kinds)
             listed.setdefault(name, set()).update(kinds)
-            examples = response.get("content", {}).get("application/problem+json", {}).get("examples", {})
+            of_protocol = name.startswith("v2_") and int(status) >= 400
+            media_type = "application/json" if of_protocol else "application/problem+json"
+            examples = response.get("content", {}).get(media_type, {}).get("examples", {})
             assert list(examples) == kinds
             for kind, example in examples.items():
+                if of_protocol:
+                    assert list(example["value"]) == ["error"]
+                    continue
                 assert example["value"]["type"] == f"/problems/{kind}"
                 assert example["value"]["status"] == int(status)
     assert listed["segment"] == listed["hf_image_segmentation"]
+    assert listed["v2_infer"] == listed["segment"] | {"not-found"}
     assert listed["segment"] == set(KINDS) - {
         "not-found",
         "not-kept",
@@ -79,7 +86,10 @@ def test_keys_are_described_if_there_are_any(api: dict[str, Any]) -> None:
         ("apiKey", "X-API-Key"),
     }
     for name, operation in operations(with_keys).items():
-        closed = name in ("segment", "render", "hf_image_segmentation", "list_models", "get_model")
+        closed = name in {
+            "segment", "render", "hf_image_segmentation", "list_models", "get_model",
+            "v2_model", "v2_model_ready", "v2_infer",
+        }  # fmt: skip
         assert operation.get("security", []) == ([{scheme: []} for scheme in schemes] if closed else [])
         assert ("401" in operation["responses"]) == closed
 
