@@ -24,7 +24,11 @@ from service.observe.metrics import Metrics
 CLIENT_GONE = 499  # the status in metrics and log of a request whose client left before its answer
 CANCELLED = "cancelled"  # recorded instead of a status if the server gave up on the request while it ended
 OUTCOME = "outcome"  # of a request's state: the status that counts, if another one was sent before
-WATCHED = ("/segment", "/hf/image-segmentation")  # the routes whose failures make the service unready
+WATCHED = (
+    "/segment",
+    "/hf/image-segmentation",
+    "/label-studio/predict",
+)  # the routes whose failures make the service unready
 _log = logging.getLogger(__name__)
 
 

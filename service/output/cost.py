@@ -83,6 +83,7 @@ _RATES: Mapping[str, _Rate] = MappingProxyType(
         "geojson": _Rate(60, lambda width, height: 2.4 * len(str(max(width, height))) + 3.4, 5e-7),
         _MAP: _Rate(75, lambda width, height: 30.0, 6e-7),
         "label_studio": _Rate(18, lambda width, height: 5.5, 1.5e-7, rows=True),
+        "label_studio_polygon": _Rate(65, lambda width, height: 22.0, 5e-6),
         "cvat": _Rate(30, lambda width, height: 1.9, 6e-8, rows=True),
         "hugging_face": _Rate(
             28, lambda width, height: 3.0, 1e-7, rows=True, whole_seconds=2.5e-9, whole_characters=0.008
