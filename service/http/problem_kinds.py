@@ -180,7 +180,7 @@ KINDS: Mapping[str, ProblemKind] = MappingProxyType(
             502,
             "Label Studio did not hand out the picture",
             "It did not answer in time, had no such file, or did not accept the token of the service.",
-            "Open the picture in Label Studio. The service's log says more; its token for Label Studio may have expired.",
+            "Open the picture in Label Studio. The service's log says more; its token may have expired.",
         ),
         "replica-failed": ProblemKind(
             502,
