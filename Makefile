@@ -60,8 +60,7 @@ test: $(VENV)/.installed ## the test suite (WORKERS=2, with one thread each)
 test-engine: $(VENV)/.installed ## containers on a real engine: builds the CPU image and starts it (30 GB of disk)
 	$(BIN)/python -m pytest -v -m 'engine and not slow' --durations=0 --durations-min=10 tests/docker/engine
 
-test-tools: $(VENV)/.installed ## a real Label Studio with the service as its ML backend (1.3 GB of packages into out/tools)
-	@$(BIN)/python tests/tools/environment.py
+test-tools: setup ## a real Label Studio with the service as its ML backend (it is installed into out/tools)
 	$(BIN)/python -m pytest -v -m tools tests/tools
 
 test-slow: $(VENV)/.installed ## full-size networks, long runs, and what takes long on an engine
