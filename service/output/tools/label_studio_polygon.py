@@ -8,33 +8,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.masks.polygon import polygons
+from model.masks.runs import TooDetailed
 from model.masks.simplify import simplified
 from service.output.format import Format, Found
-from service.output.limits import Allowance, AnswerTooLarge
+from service.output.limits import MAX_EDITED_RUNS, Allowance, AnswerTooLarge
 from service.output.text import Text, nested_text
 from service.output.tools.label_studio import prediction, region_text
 from service.output.tools.regions import FoundRegion
 
 TOLERANCE = 1.0  # pixels between an outline's corner and the polygon, at most
-MAX_CORNERS = 200_000  # of all outlines, before they are simplified: 3 s if all of them stay
 _DECIMALS = 6  # of coordinates in percent
 
 
 def encode(found: Found, left: Allowance) -> Text:
     """Return a prediction with a region for each part of an instance, or of a class of a label map."""
-    left.corners = min(left.corners, MAX_CORNERS)
-    return prediction(found, left, _regions)
+    left.runs, left.corners = MAX_EDITED_RUNS, 2 * MAX_EDITED_RUNS
+    try:
+        return prediction(found, left, _regions)
+    except TooDetailed as error:
+        raise AnswerTooLarge(
+            f"the outlines are too long for polygons, which may have {MAX_EDITED_RUNS} runs of pixels: ask for format "
+            "label_studio, a lower resolution or fewer instances, or send a smaller image"
+        ) from error
 
 
 def _regions(found: Found, region: FoundRegion, number: int, left: Allowance) -> Iterator[Text]:
     """Yield a region for each part of a mask that hangs together. Holes are cut in, because a polygon has none."""
-    outlines = polygons(region.runs, left.check)
+    outlines = polygons(region.runs, left.check, left.corners)
     left.corners -= len(outlines.points)
-    if left.corners < 0:
-        raise AnswerTooLarge(
-            f"the outlines have more than {MAX_CORNERS} corners, which is too much for polygons: ask for "
-            "label_studio, a lower resolution or fewer instances, or send a smaller image"
-        )
     for part, ring in enumerate(np.split(outlines.points, outlines.stops[:-1]) if outlines.stops else ()):
         value = {
             "points": _points(simplified(ring, TOLERANCE, left.check), found),

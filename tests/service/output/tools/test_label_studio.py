@@ -116,8 +116,8 @@ def polygons_are_near(case: Found) -> None:
 
 
 def test_polygons_of_noise_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(label_studio_polygon, "MAX_CORNERS", 20)
-    with pytest.raises(AnswerTooLarge, match="more than 20 corners"):
+    monkeypatch.setattr(label_studio_polygon, "MAX_EDITED_RUNS", 20)
+    with pytest.raises(AnswerTooLarge, match="may have 20 runs"):
         answer(classes(60, 50, 1), "label_studio_polygon")
 
 
