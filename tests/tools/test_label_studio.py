@@ -171,7 +171,7 @@ def test_the_editor_shows_the_prediction(client: httpx.Client, service: str, tmp
     assert len(predicted(project)["result"]) == 1
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        context = browser.new_context(viewport={"width": 1120, "height": 740})
+        context = browser.new_context(viewport={"width": 1280, "height": 800})
         context.set_default_timeout(120_000)
         page = context.new_page()
         page.goto(f"{client.base_url}/user/login/")
@@ -190,6 +190,5 @@ def test_the_editor_shows_the_prediction(client: httpx.Client, service: str, tmp
     green = (colours[:, :, 1] > colours[:, :, 2] + 25) & (colours[:, :, 1] > colours[:, :, 0] - 40)
     assert green.mean() > 0.05
     if not SHOWN.exists():
-        Image.open(io.BytesIO(picture)).convert("RGB").quantize(96, dither=Image.Dither.NONE).save(
-            SHOWN, optimize=True
-        )
+        with Image.open(io.BytesIO(picture)) as shown:
+            shown.convert("RGB").quantize(256).save(SHOWN, optimize=True)
