@@ -12,7 +12,7 @@ NO_UV := setup: there is no uv on the PATH, and pip cannot install it from its p
 NO_PACKAGES := setup: packages could not be installed (see above). UV_DEFAULT_INDEX names another index than PyPI
 
 .DEFAULT_GOAL := help
-.PHONY: help setup exported demo serve test test-engine test-slow bench figures check clean FORCE
+.PHONY: help setup exported demo serve test test-engine test-tools test-slow bench figures check clean FORCE
 
 help: ## this list
 	@echo "make COMMAND, and VARIABLE=VALUE where one is named:"
@@ -59,6 +59,9 @@ test: $(VENV)/.installed ## the test suite (WORKERS=2, with one thread each)
 
 test-engine: $(VENV)/.installed ## containers on a real engine: builds the CPU image and starts it (30 GB of disk)
 	$(BIN)/python -m pytest -v -m 'engine and not slow' --durations=0 --durations-min=10 tests/docker/engine
+
+test-tools: setup ## a real Label Studio with the service as its ML backend (it is installed into out/tools)
+	$(BIN)/python -m pytest -v -m tools tests/tools
 
 test-slow: $(VENV)/.installed ## full-size networks, long runs, and what takes long on an engine
 	$(BIN)/python -m pytest -m slow

@@ -29,6 +29,7 @@ from service.http.service import Service
 from service.settings import Settings
 
 if TYPE_CHECKING:
+    from service.http.label_studio.files import StudioFiles
     from service.observe.traces import Traces
 
 _log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ def create_app(
         settings = settings.on(bundles[0].execution.device)
     if traces is None and settings.traces:
         traces = _traces()
+    studio = _studio_files(settings)
     service = assemble(settings, bundles, traces, decoder)
 
     @asynccontextmanager
@@ -62,6 +64,8 @@ def create_app(
             finally:
                 warming.cancel()
                 await asyncio.gather(warming, return_exceptions=True)
+                if studio is not None:
+                    await studio.close()
                 if traces is not None:
                     await asyncio.to_thread(traces.close)
 
@@ -81,6 +85,10 @@ def create_app(
     app.include_router(render.router)
     app.include_router(hugging_face.router)
     app.include_router(open_inference.router)
+    if studio is not None:
+        from service.http.routes.label_studio import studio_router
+
+        app.include_router(studio_router(studio))
     app.include_router(operation.router)
     add_documentation(app)
     add_page(app, shown=settings.page)
@@ -116,6 +124,23 @@ def _traces() -> Traces:
             f"traces: {error.name} is not installed: in the repository, .venv/bin/pip install -e '.[traces]'"
         ) from error
     return Traces()
+
+
+def _studio_files(settings: Settings) -> StudioFiles | None:
+    """Return the files of the Label Studio of the settings, if they name one.
+
+    Raises UserError if httpx is not installed, which nothing else needs.
+    """
+    if settings.label_studio_url is None:
+        return None
+    try:
+        from service.http.label_studio.files import studio_files
+    except ImportError as error:
+        raise UserError(
+            f"label_studio_url: {error.name} is not installed: in the repository, .venv/bin/pip install -e "
+            "'.[label-studio]'"
+        ) from error
+    return studio_files(settings.label_studio_url, settings)
 
 
 async def _warm_up(service: Service) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -21,12 +20,10 @@ from pydantic_settings import (
 from model.command_line import DEBUG
 from model.errors import UserError
 from service.machine import available
+from service.setting_values import Address, Origins, RootPath, Secrets, Split
 
 PREFIX = "POINTREND_"
-# An origin as browsers send it: in lower case, without path and slash.
-_ORIGIN = re.compile(r"\*|https?://[a-z0-9.:\[\]-]+")
-# A path that needs no escapes and has no segments such as `..`.
-ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*){1,16}")
+_SECRETS = ("api_keys", "label_studio_token")  # what no message may show
 
 
 class Settings(BaseSettings):
@@ -35,12 +32,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     config: Path | None = Field(default=None, description="TOML file with settings by these names.")
-    bundles: Annotated[tuple[Path, ...], NoDecode] = Field(
+    bundles: Annotated[tuple[Path, ...], NoDecode, Split] = Field(
         default=(), description="Folders of exported models, comma-separated; the first is the default."
     )
     host: str = Field(default="127.0.0.1", description="Address to listen at; :: is all, of IPv6 and IPv4.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen at; 0 picks one.")
-    root_path: str = Field(
+    root_path: RootPath = Field(
         default="", description="Path below which a proxy has the service, such as /vision. Unset: none."
     )
     address_file: Path | None = Field(
@@ -140,7 +137,7 @@ class Settings(BaseSettings):
         ge=1,
         description="Open connections, beyond which new ones are closed. Unset: what the limit of open files allows.",
     )
-    formats: Annotated[tuple[str, ...], NoDecode] = Field(
+    formats: Annotated[tuple[str, ...], NoDecode, Split] = Field(
         default=("JPEG", "PNG", "WebP", "GIF", "TIFF", "BMP"),
         description="Image formats that are accepted, comma-separated.",
     )
@@ -167,14 +164,29 @@ class Settings(BaseSettings):
         default=4_000_000, ge=1, description="Work that the masks of one request may need at most, in points."
     )
 
-    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+    api_keys: Annotated[Secrets, NoDecode] = Field(
         default=(), description="Keys that clients must send, comma-separated. Unset: none is needed."
     )
     api_keys_file: Path | None = Field(default=None, description="File with more keys, one a line.")
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    cors_origins: Annotated[Origins, NoDecode] = Field(
         default=(),
         description="Origins whose web pages may ask, such as https://app.example, comma-separated; * is every one. "
         "Unset: none, and no CORS headers.",
+    )
+
+    label_studio_url: Address | None = Field(
+        default=None,
+        description="Address of a Label Studio, such as https://label-studio.example, for which /label-studio is an ML "
+        "backend. Unset: there is none.",
+    )
+    label_studio_token: SecretStr | None = Field(
+        default=None, description="Token with which pictures are fetched from Label Studio, of either kind."
+    )
+    label_studio_token_file: Path | None = Field(default=None, description="File with that token.")
+    label_studio_seconds: float = Field(
+        default=90.0,
+        gt=0,
+        description="Time for all tasks of one request of Label Studio, which itself waits for 100 s.",
     )
 
     page: bool = Field(
@@ -191,38 +203,6 @@ class Settings(BaseSettings):
     traces: bool = Field(
         default=False, description="OpenTelemetry traces (extra `traces`), sent where OTEL_… variables say."
     )
-
-    @field_validator("bundles", "api_keys", "cors_origins", "formats", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return (
-            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-        )
-
-    @field_validator("api_keys", mode="before")
-    @classmethod
-    def _usable(cls, value: object) -> object:
-        """Raise ValueError for an empty secret, which would admit everybody, and for one that no header can carry."""
-        if isinstance(value, str) and not (value.strip(", ") and value.isascii()):
-            raise ValueError("is set, so it must hold at least one key, of ASCII characters")
-        return value
-
-    @field_validator("root_path")
-    @classmethod
-    def _path(cls, value: str) -> str:
-        """Return the path without its final slash. Raise ValueError for what is no path."""
-        path = value.rstrip("/")
-        if path and not ROOT_PATH.fullmatch(path):
-            raise ValueError("is a path such as /vision, of letters, digits and . _ ~ -")
-        return path
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """Raise ValueError for an origin with a path or a final slash, which would silently match nothing."""
-        if wrong := [origin for origin in value if not _ORIGIN.fullmatch(origin)]:
-            raise ValueError(f"an origin is * or like https://app.example:8443, not {wrong[0][:80]!r}")
-        return value
 
     @classmethod
     def settings_customise_sources(
@@ -287,7 +267,7 @@ def _line(found: object) -> str:
     name = ".".join(map(str, found["loc"]))
     if found["type"] == "extra_forbidden":
         return f"{name}: there is no such setting; there are: {', '.join(Settings.model_fields)}"
-    secret = name.startswith("api_keys")
+    secret = name.startswith(_SECRETS)
     return f"{name}: {found['msg']}" + ("" if secret else f", got {str(found['input'])[:80]!r}")
 
 

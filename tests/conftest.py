@@ -27,8 +27,8 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatabl
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their folder: `pytest -m unit`, `-m parity`, `-m http`, `-m engine`."""
-    folders = {"parity": "parity", "service": "http", "clients": "http", "page": "page"}
+    """Mark tests by their folder: `pytest -m unit`, `-m parity`, `-m http`, `-m tools`, `-m engine`."""
+    folders = {"parity": "parity", "service": "http", "clients": "http", "page": "page", "tools": "tools"}
     for item in items:
         folder = item.path.parent.relative_to(ROOT / "tests").parts
         in_containers = folder[:2] == ("docker", "engine")

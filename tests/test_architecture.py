@@ -39,6 +39,7 @@ MODEL = (
 )
 SERVICE = (
     "machine",
+    "setting_values",
     "settings",
     "execution",
     "budgets",

@@ -21,6 +21,7 @@ COMMANDS = (
     "serve",
     "test",
     "test-engine",
+    "test-tools",
     "test-slow",
     "bench",
     "figures",

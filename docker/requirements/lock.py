@@ -74,10 +74,10 @@ def is_torch(name: str) -> bool:
 
 def main() -> None:
     """Write each part."""
-    everything = resolve("export", "ray", chosen=CHOSEN)
+    everything = resolve("export", "ray", "label-studio", chosen=CHOSEN)
     torch_and_onnxruntime = tuple(each for each in CHOSEN if not each.startswith("torchvision"))
     known = "\n".join(everything.values())
-    serving = resolve(chosen=torch_and_onnxruntime, known=known)
+    serving = resolve("label-studio", chosen=torch_and_onnxruntime, known=known)
     exporting = resolve("export", chosen=CHOSEN, known=known)
     with_ray = resolve("ray", chosen=torch_and_onnxruntime, known=known)
     apart = ("torchvision", "onnxruntime", "onnxruntime-gpu", "uv")

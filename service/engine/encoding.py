@@ -126,6 +126,7 @@ class Encoding:
             result=result,
             image_id=request.image_id,
             crop=request.crop,
+            tags=request.tags,
             georeference=request.georeference,
             more={} if request.keep is None else {"kept": request.kept},
         )

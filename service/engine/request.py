@@ -22,6 +22,7 @@ from service.engine.errors import ParameterError
 from service.engine.kept import Keep
 from service.engine.levels import MORE_MEMORY, Levels
 from service.output.encode import Answer
+from service.output.format import TagNames
 
 Stage = Literal["decode", "queue", "coarse", "refine", "encode"]
 
@@ -43,6 +44,7 @@ class Request:
     image_id: int = 0  # of format coco
     instance: int | None = None  # of format cutout: the only one that is shown; None: all
     crop: bool = False  # of format cutout: to what is shown
+    tags: TagNames = field(default_factory=TagNames)  # of the formats of Label Studio
     deadline_seconds: float | None = None  # after its arrival; then the finest finished masks are the answer
     keep: Keep | None = None  # the picture after its answer, so that windows of it can be rendered
     picture: KeptPicture | None = field(

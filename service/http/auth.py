@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import logging
@@ -75,19 +76,32 @@ class Keys:
     def check(self, headers: Headers) -> bytes:
         """Return the digest of the key that came as `Authorization: Bearer …` or `X-API-Key: …`.
 
-        It is empty if none is needed. Raise Problem unless the key is valid.
+        Programs that know only names and passwords send it as the password, with any name. The digest is empty if no
+        key is needed. Raise Problem unless the key is valid.
         """
         digests = self.fixed + (() if self.file is None else self.file.digests())
         if not digests:
             return b""
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        given = headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
+        given = headers.get("x-api-key") or _authorization(headers.get("authorization", ""))
         if not given:
             raise _unauthorized("an API key is needed: send Authorization: Bearer KEY, or X-API-Key: KEY")
         digest = _digest(given)
         if not _any_equal(digest, digests):
             raise _unauthorized("the API key is not valid")
         return digest
+
+
+def _authorization(text: str) -> str:
+    """Return the key in a header Authorization; it is empty if there is none."""
+    scheme, _, value = text.partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip()
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(value, validate=True).decode().partition(":")[2]
+        except ValueError:
+            return ""
+    return ""
 
 
 def _unauthorized(detail: str) -> Problem:

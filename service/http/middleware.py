@@ -25,7 +25,7 @@ CLIENT_GONE = 499  # the status in metrics and log of a request whose client lef
 CANCELLED = "cancelled"  # recorded instead of a status if the server gave up on the request while it ended
 OUTCOME = "outcome"  # of a request's state: the status that counts, if another one was sent before
 # The routes whose failures make the service unready.
-WATCHED = ("/segment", "/hf/image-segmentation", "/v2/models/{name}/infer")
+WATCHED = ("/segment", "/hf/image-segmentation", "/v2/models/{name}/infer", "/label-studio/predict")
 _log = logging.getLogger(__name__)
 
 

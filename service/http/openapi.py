@@ -24,7 +24,9 @@ _FILES: Mapping[str, Mapping[str, str]] = {
     "application/geo+json": {"type": "object", "description": "A feature collection (RFC 7946)."},
 }
 _REF = "#/components/schemas/{model}"
-_NOT_OF_SEGMENT = ("not-found", "not-kept", "method-not-allowed")
+_OF_STUDIO = ("not-fetched", "foreign-address")
+_NOT_OF_SEGMENT = ("not-found", "not-kept", "method-not-allowed", *_OF_STUDIO)
+_OF_BODIES = ("malformed-multipart", "missing-image", "unsupported-content-type")
 _OF_RENDER = (
     "unauthorized",
     "not-kept",
@@ -72,6 +74,9 @@ _LINES = {
 }
 SEGMENT_KINDS = tuple(kind for kind in KINDS if kind not in _NOT_OF_SEGMENT)
 SEGMENT_PROBLEMS = problem_responses(*SEGMENT_KINDS)
+STUDIO_PROBLEMS = problem_responses(
+    *(kind for kind in KINDS if kind in _OF_STUDIO or kind not in (*_NOT_OF_SEGMENT, *_OF_BODIES))
+)
 SEGMENT_RESPONSES = SEGMENT_PROBLEMS | {
     200: {
         "model": SegmentAnswer
@@ -205,6 +210,12 @@ IMAGE_BODY = {
         "application/octet-stream": {"schema": _BINARY},
     },
 }
+
+
+def json_body(**members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the description of a body that is an object with these members, and others that do not matter."""
+    schema = {"type": "object", "required": list(members)[:2], "properties": members}
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
 def describe_api(app: FastAPI, *, keys: bool) -> None:

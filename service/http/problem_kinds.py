@@ -151,6 +151,13 @@ KINDS: Mapping[str, ProblemKind] = MappingProxyType(
             "A parameter of the query or the body does not exist, has a wrong value or does not fit the model.",
             "The member `errors` says of each wrong parameter what is allowed.",
         ),
+        "foreign-address": ProblemKind(
+            422,
+            "The picture is on another host",
+            "A task of Label Studio names a picture on a host that is not the Label Studio of the settings, or is "
+            "redirected to one, such as the storage of a cloud.",
+            "Upload the picture to Label Studio, or let it pass on the files of its storage (without pre-signed URLs).",
+        ),
         "bodies-full": ProblemKind(
             429,
             "The memory for request bodies is full",
@@ -168,6 +175,12 @@ KINDS: Mapping[str, ProblemKind] = MappingProxyType(
             "The service failed",
             "Something unexpected happened, which the service's log has under the request's id.",
             "Tell who runs the service the request's id. The same request is likely to fail again.",
+        ),
+        "not-fetched": ProblemKind(
+            502,
+            "Label Studio did not hand out the picture",
+            "It did not answer in time, had no such file, or did not accept the token of the service.",
+            "Open the picture in Label Studio. The service's log says more; its token may have expired.",
         ),
         "replica-failed": ProblemKind(
             502,

@@ -144,7 +144,8 @@ def _logging(access: bool) -> dict[str, Any]:
                 "handlers": ["output"],
                 "level": "INFO" if access else "WARNING",
                 "propagate": False,
-            }
+            },
+            "httpx": {"level": "WARNING"},  # it names the address of each file that it fetches
         },
         "root": {"handlers": ["errors"], "level": "INFO"},
     }

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from model.masks.decontaminate import RADIUS
 from model.masks.paste import crop_size
 from model.masks.transpose import row_ends
-from service.output.limits import MAX_EDGE, MAX_RUNS
+from service.output.limits import MAX_EDGE, MAX_EDITED_RUNS, MAX_RUNS
 from service.output.pictures import cutout
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class _Rate:
     rows: bool = False  # whether the ends of runs along the rows count as well as those down the columns
     whole_seconds: float = 0.0  # for each pixel of the image, and each mask
     whole_characters: float = 0.0
+    most_runs: int = MAX_RUNS
     cut_out: bool = False  # whether the pixels of the image are shown through the masks
 
 
@@ -83,6 +84,7 @@ _RATES: Mapping[str, _Rate] = MappingProxyType(
         "geojson": _Rate(60, lambda width, height: 2.4 * len(str(max(width, height))) + 3.4, 5e-7),
         _MAP: _Rate(75, lambda width, height: 30.0, 6e-7),
         "label_studio": _Rate(18, lambda width, height: 5.5, 1.5e-7, rows=True),
+        "label_studio_polygon": _Rate(80, lambda width, height: 26.0, 1e-5, most_runs=MAX_EDITED_RUNS),
         "cvat": _Rate(30, lambda width, height: 1.9, 6e-8, rows=True),
         "hugging_face": _Rate(
             28, lambda width, height: 3.0, 1e-7, rows=True, whole_seconds=2.5e-9, whole_characters=0.008
@@ -215,7 +217,7 @@ def _masks(
 ) -> EncodeCost:
     """Return what masks take, given the side of each, its crop's width and height, and the ends of its runs."""
     rate = _RATES[format]
-    allowed = 2 * MAX_RUNS * (1 + rate.rows)
+    allowed = 2 * rate.most_runs * (1 + rate.rows)
     largest, total = (min(count, allowed) for count in (max(ends, default=0), sum(ends)))
     cells = max((side**2 for side, _, _ in sizes), default=0)
     whole = len(sizes) * width * height
@@ -249,7 +251,7 @@ def _label_map(
     format: str, shape: LabelMapShape, pixels: int, ends: float, width: int, height: int
 ) -> EncodeCost:
     rate = _RATES[format]
-    ends = min(ends, 2.0 * (pixels if format == "png" else min(pixels, MAX_RUNS)) * (1 + rate.rows))
+    ends = min(ends, 2.0 * (pixels if format == "png" else min(pixels, rate.most_runs)) * (1 + rate.rows))
     columns = shape.asked[1] if format == "png" else width
     whole = shape.classes * pixels
     text = 2 * (ends * rate.characters(width, height) + whole * rate.whole_characters)

@@ -19,6 +19,24 @@ if TYPE_CHECKING:
     from model.predict.predictor import Result
 
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TagNames:
+    """How the labelling configuration of a tool calls what a region belongs to. Without one, as its template does."""
+
+    control: str = "tag"
+    image: str = "image"
+    # By the name of the category; one that is missing is its own label.
+    labels: Mapping[str, str] = field(default_factory=dict)
+    given: tuple[str | None, ...] = ()  # labels of the first instances, whatever their categories
+
+    def label(self, number: int, category: str) -> str:
+        """Return the label of the region of this number."""
+        given = self.given[number] if number < len(self.given) else None
+        return self.labels.get(category, category) if given is None else given
+
+
 Content = Json | list[Json] | bytes
 
 
@@ -40,6 +58,7 @@ class Found:
     pixels: NDArray[np.uint8] | None = None
     crop: bool = False  # whether a picture shows the objects' extent alone
     more: Mapping[str, object] = field(default_factory=dict)  # further members of an envelope
+    tags: TagNames = field(default_factory=TagNames)
     # Where the picture lies on a map; None unless the format writes map coordinates.
     georeference: Georeference | None = None
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from service.output import coco, polygon, rle, rle_list, window
 from service.output.format import Format
 from service.output.pictures import cutout, label_map
-from service.output.tools import cvat, geojson, hugging_face, label_studio, yolo
+from service.output.tools import cvat, geojson, hugging_face, label_studio, label_studio_polygon, yolo
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
@@ -21,6 +21,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "yolo": yolo.FORMAT,
         "geojson": geojson.FORMAT,
         "label_studio": label_studio.FORMAT,
+        "label_studio_polygon": label_studio_polygon.FORMAT,
         "cvat": cvat.FORMAT,
         "hugging_face": hugging_face.FORMAT,
     }

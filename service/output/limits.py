@@ -12,6 +12,7 @@ from model.masks.runs import TooDetailed
 
 MAX_BOX_PIXELS = 600_000_000  # of all masks' boxes within the image, overlaps counted twice: 2 to 4 s
 MAX_RUNS = 2_000_000  # of all masks or segments, and half of the corners of all polygons: 2 s, 50 MB of text
+MAX_EDITED_RUNS = 100_000  # the same of polygons that are simplified
 MAX_EDGE = 4_000_000  # pixels at the edges of a cut-out: 7 s
 
 

@@ -67,7 +67,8 @@ def test_every_container_is_confined(profile: str) -> None:
         assert limits["cpus"] and int(limits["memory"]) and limits["pids"], name
         assert each["restart"] == "unless-stopped", name
         assert all(port["host_ip"] == "127.0.0.1" for port in each.get("ports", ())), name
-        assert not re.search("password|token", json.dumps(each.get("environment", {})), re.I), name
+        given = {key: value for key, value in each.get("environment", {}).items() if value is not None}
+        assert not re.search("password|token", json.dumps(given), re.I), name
 
 
 @every_profile
@@ -104,7 +105,7 @@ def test_the_service_s_settings_are_settings(profile: str) -> None:
 
 @every_profile
 def test_every_setting_of_the_shell_reaches_the_service(profile: str) -> None:
-    fixed = {"HOST", "PORT", "DEVICE", "API_KEYS_FILE", "ADDRESS_FILE"}
+    fixed = {"HOST", "PORT", "DEVICE", "API_KEYS_FILE", "LABEL_STUDIO_TOKEN_FILE", "ADDRESS_FILE"}
     asked = {
         f"{PREFIX}{name.upper()}": f"value of {name}"
         for name in Settings.model_fields
@@ -134,15 +135,18 @@ def test_a_misspelt_setting_of_the_file_reaches_the_service_which_refuses_it(
 
 
 @every_profile
-def test_a_file_of_keys_is_a_secret_that_the_service_reads(profile: str) -> None:
-    found = read(profile, POINTREND_API_KEYS_FILE="./my_keys")
+@pytest.mark.parametrize("secret", ["api_keys", "label_studio_token"])
+def test_a_file_with_secrets_is_one_that_the_service_reads(profile: str, secret: str) -> None:
+    variable = f"{PREFIX}{secret.upper()}_FILE"
+    found = read(profile, **{variable: "./my_secret"})
     (each,) = (service for name, service in found["services"].items() if name in OURS)
-    assert each["environment"]["POINTREND_API_KEYS_FILE"] == "/run/secrets/api_keys"
-    assert each["secrets"] == [{"source": "api_keys", "target": "/run/secrets/api_keys"}]
-    assert found["secrets"]["api_keys"]["file"] == str(ROOT / "my_keys")
+    assert each["environment"][variable] == f"/run/secrets/{secret}"
+    assert {"source": secret, "target": f"/run/secrets/{secret}"} in each["secrets"]
+    assert len(each["secrets"]) == len(found["secrets"]) == 2
+    assert found["secrets"][secret]["file"] == str(ROOT / "my_secret")
     without = read(profile)
-    assert Path(without["secrets"]["api_keys"]["file"]).is_file()
-    assert "POINTREND_API_KEYS_FILE" not in given(profile)
+    assert Path(without["secrets"][secret]["file"]).is_file()
+    assert variable not in given(profile)
 
 
 @every_profile

@@ -51,6 +51,12 @@ async def read_upload(
     before each part is kept, and it is in memory once. Raises Problem, BodiesFull, ClientDisconnect if the client
     leaves.
     """
+    late = Problem("slow-body", f"the body was not complete after {seconds:g} s")
+    return await in_time(_read(request, limit, body.take, reader), seconds, body, late)
+
+
+async def in_time(reading: Coroutine[Any, Any, T], seconds: float, body: Body, late: Problem) -> T:
+    """Return what is read, as a body that may have to make room for others. Raise `late` after so many seconds."""
     loop = asyncio.get_running_loop()
 
     def drop() -> None:
@@ -61,13 +67,13 @@ async def read_upload(
         async with asyncio.timeout(seconds) as timer:
             body.receive(drop)
             try:
-                return await _read(request, limit, body.take, reader)
+                return await reading
             finally:
                 body.complete()
     except TimeoutError as error:
         if body.dropped:
             raise body.too_slow() from error
-        raise Problem("slow-body", f"the body was not complete after {seconds:g} s") from error
+        raise late from error
 
 
 def content_type_of(request: Request) -> str:

@@ -31,18 +31,29 @@ class BrushValue(BaseModel):
     brushlabels: list[str] = Field(examples=[["person"]])
 
 
-class BrushRegion(BaseModel):
-    """A region of Label Studio's of type `brushlabels`."""
+class PolygonValue(BaseModel):
+    """The outline of a polygon region."""
+
+    points: list[tuple[float, float]] = Field(
+        description="x and y in percent of the width and the height.",
+        examples=[[(20, 25), (60, 25), (60, 75)]],
+    )
+    closed: Literal[True]
+    polygonlabels: list[str] = Field(examples=[["person"]])
+
+
+class StudioRegion(BaseModel):
+    """A region of Label Studio's."""
 
     id: str = Field(examples=["4f6c1e9b-0"])
-    type: Literal["brushlabels"]
+    type: Literal["brushlabels", "polygonlabels"]
     from_name: str = Field(examples=["tag"])
     to_name: str = Field(examples=["image"])
     original_width: int = Field(examples=[5])
     original_height: int = Field(examples=[4])
     image_rotation: int = Field(examples=[0])
     score: float | None = Field(default=None, description=SCORE, examples=[0.98])
-    value: BrushValue
+    value: BrushValue | PolygonValue
 
 
 class LabelStudioPrediction(BaseModel):
@@ -52,7 +63,7 @@ class LabelStudioPrediction(BaseModel):
 
     model_version: str = Field(description="The model's name.", examples=["people"])
     score: float | None = Field(default=None, description="The mean score.", examples=[0.98])
-    result: list[BrushRegion]
+    result: list[StudioRegion]
 
 
 class PipelineMask(BaseModel):
@@ -61,3 +72,42 @@ class PipelineMask(BaseModel):
     label: str = Field(examples=["person"])
     score: float | None = Field(description=f"{SCORE} null: of a class of a label map.", examples=[0.98])
     mask: str = Field(description="Base64 of a grey PNG of the whole image: 255 where the mask is, else 0.")
+
+
+class StudioFailure(BaseModel):
+    """Why there is no prediction of a task."""
+
+    error: str
+    problem: str = Field(description="The kind of problem, see /problems.", examples=["not-fetched"])
+
+
+class StudioPredictions(BaseModel):
+    """The answer of /label-studio/predict."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    results: list[LabelStudioPrediction | StudioFailure] = Field(description="One for each task, in order.")
+    model_version: str = Field(examples=["people"])
+
+
+class StudioModel(BaseModel):
+    """The model that serves a project."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model_version: str = Field(examples=["people"])
+
+
+class StudioStatus(BaseModel):
+    """The answer of /label-studio/health."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    status: Literal["UP"]
+    model_class: str
+
+
+class StudioVersions(BaseModel):
+    """The answer of /label-studio/versions."""
+
+    versions: list[str]

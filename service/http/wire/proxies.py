@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from service.settings import ROOT_PATH
+from service.setting_values import ROOT_PATH
 
 TRUSTED = "127.0.0.1,::1"  # unless FORWARDED_ALLOW_IPS says otherwise
 PREFIX_HEADER = "x-forwarded-prefix"

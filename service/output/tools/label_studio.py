@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.masks.rle import counts_of
 from model.masks.transpose import transposed
-from service.output.format import Format, Found
+from service.output.format import Format, Found, TagNames
 from service.output.limits import Allowance
 from service.output.text import Text, array_text, numbers_text, object_text
 from service.output.tools.regions import FoundRegion, regions
 
-FROM_NAME, TO_NAME = "tag", "image"  # as in Label Studio's template for masks
 _CHANNELS = 4  # red, green, blue and alpha of each pixel have a value each, all of them alike
 _WORD = 8  # bits of a value
 _SIZES = (3, 4, 8, 16)  # bits that a run's length may have
@@ -24,34 +24,54 @@ _PART = 1 << 13  # runs that are packed at a time
 
 def encode(found: Found, left: Allowance) -> Text:
     """Return a prediction with a region for each instance, or each class of a label map."""
+    return prediction(found, left, _brush)
+
+
+def prediction(
+    found: Found, left: Allowance, drawn: Callable[[Found, FoundRegion, int, Allowance], Iterable[Text]]
+) -> Text:
+    """Return a prediction. `drawn` returns the regions of an instance or a class, which has a number."""
     scores: list[float] = []
-    result = array_text(
-        _region(found, region, number, left, scores) for number, region in enumerate(regions(found, left))
-    )
+
+    def drawn_regions() -> Iterator[Text]:
+        for number, region in enumerate(regions(found, left)):
+            if region.score is not None:
+                scores.append(region.score)
+            yield from drawn(found, region, number, left)
+
+    result = array_text(drawn_regions())
     mean = {"score": float(np.mean(scores))} if scores else {}
     return object_text({"model_version": found.model, **mean, "result": result})
 
 
-def _region(found: Found, region: FoundRegion, number: int, left: Allowance, scores: list[float]) -> Text:
-    rows = transposed(region.runs, left.check, left.corners // 2)
-    left.corners -= rows.ends.size
+def region_text(
+    found: Found, region: FoundRegion, number: int | str, kind: str, value: Mapping[str, Any]
+) -> Text:
+    """Return a region of this kind. `number` is another one for each region of the prediction."""
     score = {} if region.score is None else {"score": region.score}
-    scores += score.values()
-    counts = counts_of(rows, found.height, found.width)
-    packed = Text([b"[", b",".join(_packed(counts, left)), b"]"])
     return object_text(
         {
             "id": f"{found.request_id}-{number}",
-            "type": "brushlabels",
-            "from_name": FROM_NAME,
-            "to_name": TO_NAME,
+            "type": kind,
+            "from_name": found.tags.control,
+            "to_name": found.tags.image,
             "original_width": found.width,
             "original_height": found.height,
             "image_rotation": 0,
             **score,
-            "value": object_text({"format": "rle", "rle": packed, "brushlabels": [region.category.name]}),
+            "value": object_text(value),
         }
     )
+
+
+def _brush(found: Found, region: FoundRegion, number: int, left: Allowance) -> Iterator[Text]:
+    rows = transposed(region.runs, left.check, left.corners // 2)
+    left.corners -= rows.ends.size
+    counts = counts_of(rows, found.height, found.width)
+    packed = Text([b"[", b",".join(_packed(counts, left)), b"]"])
+    label = found.tags.label(number, region.category.name)
+    value = {"format": "rle", "rle": packed, "brushlabels": [label]}
+    yield region_text(found, region, number, "brushlabels", value)
 
 
 def _packed(counts: NDArray[np.int64], left: Allowance) -> Iterator[bytes]:
@@ -115,7 +135,7 @@ def _text(bits: NDArray[np.uint8]) -> bytes:
 
 FORMAT = Format(
     "a prediction of Label Studio with a brush region for each instance or class, "
-    f"for a tag `{FROM_NAME}` of an image `{TO_NAME}`",
+    f"for a tag `{TagNames.control}` of an image `{TagNames.image}`",
     {"instance": encode, "semantic": encode},
     enveloped=False,
     listed=False,

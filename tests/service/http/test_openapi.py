@@ -72,6 +72,8 @@ def test_problems_are_listed_under_their_status_with_their_meaning(api: dict[str
         "not-kept",
         "method-not-allowed",
         "unauthorized",
+        "not-fetched",
+        "foreign-address",
     }
     assert listed["get_model"] == {"not-found"}
 

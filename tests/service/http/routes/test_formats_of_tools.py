@@ -16,6 +16,7 @@ from tests.service.support import encoded, picture
         ("yolo", "text/plain; charset=utf-8"),
         ("geojson", "application/geo+json"),
         ("label_studio", "application/json"),
+        ("label_studio_polygon", "application/json"),
         ("cvat", "application/json"),
     ],
 )

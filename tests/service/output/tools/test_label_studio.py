@@ -1,7 +1,8 @@
-"""Format `label_studio`, byte for byte that of Label Studio's own encoder."""
+"""Format `label_studio`, byte for byte that of Label Studio's own encoder, and `label_studio_polygon`."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from typing import Any
 
@@ -11,10 +12,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from shapely import LinearRing, Point
 
+from model.masks.paste import Crop
+from model.masks.polygon import polygons
+from model.masks.runs import runs_of
 from model.predict.instance import Instances, Mask
-from service.output.format import Found
-from service.output.tools import label_studio
+from service.output.format import Found, TagNames
+from service.output.limits import AnswerTooLarge
+from service.output.tools import label_studio, label_studio_polygon
 from tests.service.output.test_encode import found
 from tests.service.output.tools.regions_of_noise import CASES, CATEGORIES, answer, bitmaps, classes, instances
 
@@ -73,6 +79,58 @@ def test_long_runs_and_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     same(case, decoded)
     monkeypatch.setattr(label_studio, "_PART", 7)
     assert answer(case, "label_studio") == expected
+
+
+@settings(deadline=None, max_examples=25)
+@given(*CASES)
+def test_polygons_are_the_parts_of_a_mask(drawn: Any, width: int, height: int) -> None:
+    polygons_are_near(instances(drawn, width, height))
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 1000))
+def test_polygons_are_the_parts_of_a_class(width: int, height: int, seed: int) -> None:
+    polygons_are_near(classes(width, height, seed))
+
+
+def polygons_are_near(case: Found) -> None:
+    """Each part has a region, all of whose corners are corners of the outline, none of which is far from it."""
+    regions = answer(case, "label_studio_polygon")["result"]
+    place = 0
+    for index, bitmap in bitmaps(case):
+        for ring in polygons(runs_of(Crop(0, 0, bitmap))).tolist():
+            region, outline = regions[place], np.reshape(ring, (-1, 2))
+            place += 1
+            assert region["value"]["polygonlabels"] == [CATEGORIES[index].name]
+            points = np.array(region["value"]["points"]) * (case.width / 100, case.height / 100)
+            kept = np.rint(points).astype(int)
+            np.testing.assert_allclose(points, kept, atol=1e-5)
+            assert 3 <= len(kept) <= len(outline)
+            assert {*map(tuple, kept.tolist())} <= {*map(tuple, outline.tolist())}
+            line = LinearRing(kept)
+            assert (
+                max(line.distance(Point(*corner)) for corner in outline)
+                <= label_studio_polygon.TOLERANCE + 1e-9
+            )
+    assert place == len(regions) == len({each["id"] for each in regions})
+
+
+def test_polygons_of_noise_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_studio_polygon, "MAX_EDITED_RUNS", 20)
+    with pytest.raises(AnswerTooLarge, match="may have 20 runs"):
+        answer(classes(60, 50, 1), "label_studio_polygon")
+
+
+@pytest.mark.parametrize("format", ["label_studio", "label_studio_polygon"])
+def test_a_configuration_has_its_own_names(format: str) -> None:
+    drawn: Any = [(28, (3.0, 5.0, 40.0, 30.0), 0, 3.0)] * 2
+    case = instances(drawn, 60, 50)
+    name = CATEGORIES[case.result.masks[0].category].name  # type: ignore[attr-defined]
+    tags = TagNames("mask", "photo", {name: "Usual"}, (None, "Given"))
+    found = answer(dataclasses.replace(case, tags=tags), format)["result"]
+    assert {(each["from_name"], each["to_name"]) for each in found} == {("mask", "photo")}
+    labels = [each["value"][each["type"]] for each in found]
+    assert labels[0] == ["Usual"] and labels[-1] == ["Given"]
 
 
 @pytest.mark.parametrize("seed", range(5))

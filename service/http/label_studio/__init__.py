@@ -1,0 +1,1 @@
+"""The ML backend for Label Studio: its configurations, its tasks, and the files that it hands out."""
