@@ -23,6 +23,7 @@ from service.observe.metrics import Metrics
 from service.settings import Settings
 
 IN_FLIGHT = 4  # one is computed, one is encoded, and two are ready or being decoded
+MEMORY = 1e9  # bytes for decoding, and for encoding; what needs more is done alone
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ async def offline(bundle: Bundle, settings: Settings, query: SegmentQuery) -> As
     options = parse_options(query, bundle.manifest.task, bundle.manifest.categories)
     workers = Workers(settings.thread_budget)
     # Large requests have half of the queue, and none may be refused.
-    resources = share(workers, DecodeThreads(workers.pool_size), Limits(queue_length=4 * IN_FLIGHT))
+    limits = Limits(queue_length=4 * IN_FLIGHT, decode_bytes=MEMORY, encode_bytes=MEMORY)
+    resources = share(workers, DecodeThreads(workers.pool_size), limits)
     config = EngineConfig(settings.max_pixels, settings.max_points)
     engine = Engine(bundle, resources, config, Metrics().models.of(bundle.manifest.name))
     async with serving(resources):

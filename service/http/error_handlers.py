@@ -47,7 +47,11 @@ _PROBLEMS: Mapping[type[Exception], Callable[[Any], Problem]] = {
 }
 
 
-_QUERIES: Mapping[str, type[BaseModel]] = {"/segment": SegmentQuery, "/render": RenderQuery}
+_QUERIES: Mapping[str, type[BaseModel]] = {
+    "/segment": SegmentQuery,
+    "/hf/image-segmentation": SegmentQuery,
+    "/render": RenderQuery,
+}
 
 
 def problem_of(error: Exception) -> Problem:

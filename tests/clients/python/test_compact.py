@@ -14,7 +14,6 @@ from pointrend_client import Segmentation
 from pointrend_client.results import parse
 from tests.clients.python.test_results import COMMON, INSTANCE, SEGMENT
 
-pytest.importorskip("supervision", reason="supervision is not installed")
 WIDTH, HEIGHT, MASKS = 4000, 3000, 40  # 12 megapixels
 
 
@@ -29,6 +28,7 @@ def disc(x: int, y: int, radius: int) -> str:
 
 @pytest.fixture(scope="module")
 def found() -> Segmentation:
+    pytest.importorskip("supervision", reason="supervision is not installed")
     draw = np.random.default_rng(0)
     discs = [disc(int(draw.integers(WIDTH)), int(draw.integers(HEIGHT)), 40 + 20 * i) for i in range(MASKS)]
     instances = [
@@ -64,7 +64,7 @@ def test_what_supervision_makes_of_them(found: Segmentation) -> None:
 
 @pytest.mark.parametrize("old", ["absent", "along the rows"])
 def test_older_versions_get_bitmaps(old: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import supervision.detection.compact_mask as module
+    module = pytest.importorskip("supervision.detection.compact_mask", reason="supervision is not installed")
 
     if old == "absent":
         monkeypatch.setitem(sys.modules, "supervision.detection.compact_mask", None)
@@ -84,3 +84,27 @@ def test_fiftyone_gets_the_bitmap_of_a_box() -> None:
     assert instance == {"label": "disc", "bounding_box": [1 / 3, 0, 1 / 3, 1], "confidence": 0.9}
     (segment,) = parse({**COMMON, "segments": [SEGMENT]}).fiftyone_detections()
     assert "confidence" not in segment and segment["label"] == "road"
+
+
+def test_fiftyone_s_own_masks_are_the_same() -> None:
+    fiftyone = pytest.importorskip("fiftyone", reason="fiftyone is not installed")
+    draw = np.random.default_rng(0)
+    for width, height in ((3, 2), (61, 47), (640, 333)):
+        mask = np.zeros((height, width), bool)
+        mask[height // 3 :, width // 3 :] = draw.random((height - height // 3, width - width // 3)) < 0.3
+        mask[-1, -1] = True
+        counts = compress(
+            np.diff(np.flatnonzero(np.diff(mask.T.ravel(), prepend=False, append=False)), prepend=0)
+        )
+        runs = {"size": [height, width], "counts": counts}
+        answer = {
+            **COMMON,
+            "width": width,
+            "height": height,
+            "instances": [{**INSTANCE, "segmentation": runs}],
+        }
+        found = parse(answer)
+        np.testing.assert_array_equal(found.instances[0].mask, mask)
+        detection = fiftyone.Detection(**found.fiftyone_detections()[0])
+        whole = detection.to_segmentation(frame_size=(width, height)).mask
+        np.testing.assert_array_equal(whole > 0, mask)

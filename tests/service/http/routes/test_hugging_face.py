@@ -108,6 +108,7 @@ def test_what_is_wrong_is_said(client: TestClient) -> None:
     check(post({"threshold": 2}), *invalid, "score")
     check(post({"format": "rle"}), *invalid, "always hugging_face")
     check(client.post(f"{PATH}?format=rle", content=IMAGE), *invalid, "always hugging_face")
+    check(client.post(f"{PATH}?colour=red", content=IMAGE), *invalid, "colour: there is no such parameter")
     check(client.post(PATH, json={"image": TEXT}), 400, "missing-image", "'inputs'")
     check(client.post(PATH, content=b"no image"), 400, "not-an-image")
     check(client.post(PATH, content=b"x" * 200_001), 413, "too-many-bytes")

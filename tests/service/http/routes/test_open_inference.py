@@ -12,6 +12,8 @@ from fastapi.testclient import TestClient
 
 from export.bundle import Bundle
 from service.app import create_app
+from service.engine.queue.admission import QueueFull
+from service.http.health import FAILURES
 from tests.service.support import POISON, Discs, disc_bundle, encoded, picture, settings, wait_for
 
 PATH = "/v2/models/discs/infer"
@@ -146,6 +148,25 @@ def test_errors_have_the_protocol_s_form(client: TestClient) -> None:
     poison[:] = POISON
     poisoned = client.post(PATH, json=body(base64.b64encode(encoded(poison)).decode()))
     error(poisoned, 500, "unexpected error")
+
+
+def test_a_full_queue_says_when_to_come_back(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
+        raise QueueFull(3)
+
+    monkeypatch.setattr("service.engine.engine.Engine.check_room", full)
+    refused = client.post(PATH, json=body())
+    error(refused, 429, "")
+    assert refused.headers["retry-after"] == "3"
+
+
+def test_failures_of_inferences_make_the_service_unready(client: TestClient) -> None:
+    poison = picture()
+    poison[:] = POISON
+    sent = body(base64.b64encode(encoded(poison)).decode())
+    for _ in range(FAILURES):
+        error(client.post(PATH, json=sent), 500, "unexpected error")
+    error(client.get("/v2/health/ready"), 503, f"the last {FAILURES} requests failed")
 
 
 def test_a_key_is_needed_but_for_health(discs: Discs) -> None:
