@@ -70,6 +70,17 @@ for command in ("demo --bundle b --image {0} --out o", "segment --url http://127
     done = CliRunner().invoke(service.cli.commands.app, command.format(sys.argv[1]).split())
     assert done.exit_code == 2 and "error: this needs the extra `client`" in done.output, done.output
 """
+WITHOUT_EXTRA = """
+from model.errors import UserError
+from service.app import create_app
+from service.settings import Settings
+try:
+    create_app(Settings(label_studio_url="http://studio.example", label_studio_token="t"), [])
+except UserError as error:
+    assert str(error).startswith("label_studio_url: httpx is not installed"), error
+else:
+    raise AssertionError("it started")
+"""
 CLIENT = """
 import pointrend_client
 with pointrend_client.Client("http://127.0.0.1:9") as client:
@@ -105,6 +116,10 @@ def test_segmenting_files(exported: Callable[[str], Path], tmp_path: Path) -> No
 
 def test_what_needs_the_client_says_so() -> None:
     python(WITHOUT_CLIENT, FOLDER / "coffee.png")
+
+
+def test_the_backend_for_label_studio_says_what_it_needs() -> None:
+    python(WITHOUT_EXTRA)
 
 
 def test_the_client_needs_nothing_of_the_server() -> None:

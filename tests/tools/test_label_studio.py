@@ -6,7 +6,6 @@ import io
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -31,7 +30,7 @@ KEY = "key-of-the-service"
 CONFIG = """
 <View>
   <Image name="photo" value="$image"/>
-  <{kind} name="mask" toName="photo"><Label value="Person"/><Label value="Rocket"/></{kind}>
+  <{kind} name="mask" toName="photo" smart="false"><Label value="Person"/><Label value="Rocket"/></{kind}>
   <RectangleLabels name="box" toName="photo" smart="true">
     <Label value="Person"/><Label value="Rocket"/>
   </RectangleLabels>
@@ -161,29 +160,39 @@ def test_polygons_are_stored(client: httpx.Client, service: str) -> None:
     assert all(0 <= value <= 100 for each in regions for point in each["value"]["points"] for value in point)
 
 
-def test_the_editor_shows_the_prediction(client: httpx.Client, service: str, tmp_path: Path) -> None:
-    """It writes the picture of docs/tools.md if that is missing."""
+@pytest.fixture
+def page() -> Iterator[Any]:
+    """A page of the system's Chromium."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if program is None:
         pytest.skip("no Chromium: apt-get install chromium")
-    project = connect(client, service)
-    assert len(predicted(project)["result"]) == 1
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         context = browser.new_context(viewport={"width": 1280, "height": 800})
         context.set_default_timeout(120_000)
-        page = context.new_page()
-        page.goto(f"{client.base_url}/user/login/")
-        page.fill("input[name=email]", EMAIL)
-        page.fill("input[name=password]", PASSWORD)
-        page.click("button[type=submit]")
-        page.wait_for_url(lambda url: "login" not in url)
-        page.goto(f"{client.base_url}/projects/{project.id}/data?task={project.task}")
-        page.get_by_text("0.93").wait_for()  # the score, beside the region
-        page.wait_for_load_state("networkidle")
-        picture = page.screenshot()
+        yield context.new_page()
         browser.close()
+
+
+def open_editor(page: Any, project: Project) -> None:
+    """Log in, open the only task, and wait for the score of the prediction beside its region."""
+    page.goto(f"{project.client.base_url}/user/login/")
+    page.fill("input[name=email]", EMAIL)
+    page.fill("input[name=password]", PASSWORD)
+    page.click("button[type=submit]")
+    page.wait_for_url(lambda url: "login" not in url)
+    page.goto(f"{project.client.base_url}/projects/{project.id}/data?task={project.task}")
+    page.get_by_text("0.93").wait_for()
+    page.wait_for_load_state("networkidle")
+
+
+def test_the_editor_shows_the_prediction(client: httpx.Client, service: str, page: Any) -> None:
+    """It writes the picture of docs/tools.md if that is missing."""
+    project = connect(client, service)
+    assert len(predicted(project)["result"]) == 1
+    open_editor(page, project)
+    picture = page.screenshot()
     with Image.open(io.BytesIO(picture)) as shown:
         colours = np.array(shown.convert("RGB"), np.int16)
     # The suit is orange, and greenish only where the mask is drawn on it.
@@ -192,3 +201,33 @@ def test_the_editor_shows_the_prediction(client: httpx.Client, service: str, tmp
     if not SHOWN.exists():
         with Image.open(io.BytesIO(picture)) as shown:
             shown.convert("RGB").quantize(256).save(SHOWN, optimize=True)
+
+
+def test_a_rectangle_that_is_drawn_in_the_editor_becomes_a_region(
+    client: httpx.Client, service: str, page: Any
+) -> None:
+    project = connect(client, service)
+    (first,) = predicted(project)["result"]
+    page.set_viewport_size({"width": 1280, "height": 1000})  # the labels of rectangles are below the picture
+    open_editor(page, project)
+    page.get_by_text("Auto-Annotation").click()
+    page.get_by_text("Auto-Accept Suggestions").click()
+    page.get_by_text("Person", exact=True).nth(1).click()
+    page.locator(".lsf-tool_smart").first.click()
+    canvas = page.locator("canvas").first.bounding_box()
+    with page.expect_response(lambda answer: "interactive-annotating" in answer.url) as answer:
+        page.mouse.move(canvas["x"] + 60, canvas["y"] + 60)
+        page.mouse.down()
+        page.mouse.move(canvas["x"] + 300, canvas["y"] + 300, steps=10)
+        page.mouse.move(canvas["x"] + 430, canvas["y"] + 590, steps=10)
+        page.mouse.up()
+    (suggested,) = answer.value.json()["data"]["result"]
+    page.get_by_text("Submit").click()
+    address = f"/api/tasks/{project.task}/annotations/"
+    wait_for(lambda: json_of(client.get(address)), pause=0.2)
+    (annotation,) = json_of(client.get(address))
+    brushes = [region for region in annotation["result"] if region["type"] == "brushlabels"]
+    assert len(brushes) == len(annotation["result"]) == 2
+    for region, wanted in zip(brushes, (first, suggested), strict=True):
+        assert region["value"]["brushlabels"] == ["Person"]
+        np.testing.assert_array_equal(bitmap(region), bitmap(wanted))

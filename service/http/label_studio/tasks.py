@@ -17,7 +17,6 @@ from service.http.body.form import Upload
 from service.http.body.json_reader import malformed
 from service.http.body.upload import joined
 from service.http.label_studio.config import LabelConfig
-from service.http.query.parameters import explain
 
 MAX_BYTES = 16_000_000  # of a body; tasks come with the annotations that they have
 MAX_BRACKETS = 200_000  # of a body, so that it does not become too many objects
@@ -109,7 +108,7 @@ def parsed(kind: type[M], body: bytes) -> M:
         found = error.errors()
         if found[0]["type"] == "json_invalid":
             raise malformed("it is not JSON in UTF-8") from error
-        raise problems.from_parameters(explain(found, kind.model_fields)) from error
+        raise problems.from_parameters(_explained(found)) from error
 
 
 def boxes(
@@ -126,7 +125,7 @@ def boxes(
     for region in drawn:
         if not region.type.startswith("rectangle"):
             raise ParameterError("context", f"only rectangles can be segmented, not {region.type[:80]!r}")
-        rectangle = parsed_rectangle(region)
+        rectangle = _rectangle(region)
         given = rectangle.rectanglelabels[:1]
         label = config.label_of(given[0]) if given else None
         labels.append(label)
@@ -135,12 +134,17 @@ def boxes(
     return json.dumps(found), tuple(labels)
 
 
-def parsed_rectangle(region: DrawnRegion) -> DrawnRectangle:
+def _rectangle(region: DrawnRegion) -> DrawnRectangle:
     """Return where a region is. Raises Problem if it does not say so."""
     try:
         return DrawnRectangle.model_validate(region.value)
     except ValidationError as error:
-        raise problems.from_parameters(explain(error.errors(), DrawnRectangle.model_fields)) from error
+        raise problems.from_parameters(_explained(error.errors())) from error
+
+
+def _explained(errors: Sequence[Any]) -> list[ParameterError]:
+    """Return pydantic's findings, each with the path of the member that it is about."""
+    return [ParameterError(".".join(map(str, error["loc"])), error["msg"]) for error in errors]
 
 
 def _extent(region: DrawnRegion, rectangle: DrawnRectangle) -> tuple[float, float, float, float]:

@@ -7,17 +7,17 @@ from typing import TypeVar
 
 from fastapi import APIRouter
 from pydantic import BaseModel
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from service.engine.errors import ParameterError, Starting
+from service.engine.errors import Starting
 from service.http.body.upload import unless_gone
+from service.http.error_handlers import problem_of
 from service.http.label_studio.config import read_config
 from service.http.label_studio.files import StudioFiles
 from service.http.label_studio.predict import Predicting, chosen_engine
 from service.http.label_studio.tasks import PredictBody, SetupBody, ValidateBody, parsed, read_document
 from service.http.openapi import STUDIO_PROBLEMS, json_body, problem_responses
-from service.http.problems import Problem
 from service.http.routes.segment import receive
 from service.http.schemas.tools import StudioModel, StudioPredictions, StudioStatus, StudioVersions
 from service.http.service import FEW_PARAMETERS, NEEDS_KEY, CurrentService, Service
@@ -88,9 +88,8 @@ def studio_router(files: StudioFiles) -> APIRouter:
         try:
             predicting = Predicting.of(request, service, files, read_config(sent.label_config), sent.drawn)
             found = await unless_gone(request, predicting.results(sent.tasks))
-        except (Problem, ParameterError) as error:
-            # Label Studio shows the status alone.
-            _log.warning("request %s: %s", request.state.request_id, error)
+        except Exception as error:
+            _tell(request, error)
             raise
         request.state.instances = predicting.instances
         version = StudioModel(model_version=predicting.engine.manifest.name).model_dump_json()[1:].encode()
@@ -114,7 +113,13 @@ def _model(request: Request, service: Service, text: str) -> StudioModel:
     """Return the model for a labelling configuration. Raises what says why there is none."""
     try:
         engine = chosen_engine(request, service, read_config(text))
-    except (Problem, ParameterError) as error:
-        _log.warning("request %s: %s", request.state.request_id, error)
+    except Exception as error:
+        _tell(request, error)
         raise
     return StudioModel(model_version=engine.manifest.name)
+
+
+def _tell(request: Request, error: Exception) -> None:
+    """Log why a request is refused, because Label Studio shows the status alone."""
+    if not isinstance(error, ClientDisconnect):
+        _log.warning("request %s: %s", request.state.request_id, problem_of(error).detail)

@@ -95,7 +95,7 @@ def test_without_settings_there_is_no_such_thing(client: TestClient, discs: Disc
         assert not [path for path in other.get("/openapi.json").json()["paths"] if "studio" in path]
 
 
-def test_a_project_is_connected(client: TestClient) -> None:
+def test_a_project_is_connected(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     assert client.get("/label-studio/health").json() == {"status": "UP", "model_class": "PointRend"}
     assert client.get("/label-studio/versions", params={"project": "1.17"}).json() == {"versions": ["discs"]}
     setup = {"project": "1.17", "schema": CONFIG, "hostname": "http://evil.example", "access_token": "x"}
@@ -109,6 +109,8 @@ def test_a_project_is_connected(client: TestClient) -> None:
             "invalid-parameter",
             "no BrushLabels",
         )
+        assert "no BrushLabels" in caplog.text  # Label Studio shows the status alone
+        caplog.clear()
         check(client.post(f"/label-studio/{path}", json={}), 422, "invalid-parameter", member)
         check(client.post(f"/label-studio/{path}", content=b"{"), 400, "malformed-json")
     assert client.post("/label-studio/webhook", json={"action": "TASKS_CREATED"}).status_code == 204
