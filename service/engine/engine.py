@@ -60,8 +60,8 @@ class Engine:
         self._task = TASKS[bundle.manifest.task](bundle)
         self._costs = CostModel(self._task, resources.workers.pool_size)
         self._intake = Intake(config, self._task, self._costs, bundle.manifest.preprocessing)
-        self._inference = Inference(bundle)
         self._windows = self._task.windows()
+        self._inference = Inference(bundle, self._windows)
         self._encoding = Encoding(
             self.manifest, self._inference, self._intake, self._windows, self._resources
         )
@@ -82,6 +82,11 @@ class Engine:
     def keeps(self) -> bool:
         """Whether pictures can be kept, so that windows of their masks can be rendered."""
         return self._windows is not None and self._resources.kept.limit > 0
+
+    @property
+    def segments_kept(self) -> bool:
+        """Whether boxes of kept pictures can be segmented."""
+        return self.keeps and self._windows is not None and self._windows.boxes
 
     @property
     def depth(self) -> dict[Stage, int]:
@@ -113,13 +118,13 @@ class Engine:
         self.admission.check(self._costs.coarse(self._intake.largest_input))
 
     async def answer(self, request: Request) -> Answer:
-        """Return the encoded answer of a request, about an image or about a window of a kept picture.
+        """Return the encoded answer of a request, about an image or a kept picture.
 
         Raises ImageError, ParameterError, TooCostly, QueueFull, NoDecoder, OutOfMemory, DeadlinePassed, Stopped, or
         what the model raises.
         """
         request.arrived = asyncio.get_running_loop().time()
-        if request.picture is None:
+        if not request.window:
             self._task.check(request.options, self._config.max_points)
         degrade_at = self._config.degrade_at
         if degrade_at is not None and self.admission.pressure >= degrade_at:
@@ -128,8 +133,11 @@ class Engine:
             job = None
             if request.picture is None:
                 job = await self._plan(request)
-            else:
+            elif request.window:
                 self._plan_window(request)
+            else:
+                assert self._windows is not None
+                self._intake.plan_boxes(request, request.picture, self._windows)
             self._intake.check_cost(request)
             with self.admission.place(request.cost, large=self._intake.is_large(request)):
                 answer = await self._process(request, job)
@@ -178,7 +186,7 @@ class Engine:
             header = await self._workers.in_pool(lambda _: self._intake.read(request.image))
         else:
             header = self._intake.read(request.image)
-        if FORMATS[request.format].placed:
+        if FORMATS[request.format].placed or request.keep is not None:
             request.georeference = georeference(request.image)
         return self._intake.plan(request, header)
 
@@ -189,7 +197,8 @@ class Engine:
         self._windows.check(picture, options, self._config.max_points)
         request.width, request.height = options.width, options.height
         seconds = window_forecast(options.width, options.height).seconds
-        self._intake.set_cost(request, RequestWork(0, self._windows.work(options), encoding=seconds))
+        work = RequestWork(0, points=self._windows.work(options), encoding=seconds)
+        self._intake.set_cost(request, work)
         request.prediction = picture.window(options)
 
     async def _process(self, request: Request, job: Job | None) -> Answer:

@@ -24,7 +24,7 @@ _FILES: Mapping[str, Mapping[str, str]] = {
     "application/geo+json": {"type": "object", "description": "A feature collection (RFC 7946)."},
 }
 _REF = "#/components/schemas/{model}"
-_NOT_OF_SEGMENT = ("not-found", "not-kept", "method-not-allowed")
+_NOT_OF_SEGMENT = ("not-found", "method-not-allowed")
 _OF_RENDER = (
     "unauthorized",
     "not-kept",
@@ -126,6 +126,14 @@ curl -F image=@photo.jpg -o cutout.png 'http://127.0.0.1:8000/segment?format=cut
 curl --json '{"image": "'$(base64 -w0 small.png)'", "resolution": 224}' http://127.0.0.1:8000/segment
 curl -F image=@street.jpg -o map.png 'http://127.0.0.1:8000/segment?model=street&format=png'
 ```
+
+A picture that was sent with `keep` can be asked about again by its id: boxes of it are segmented from what the network
+computed of it then, in a fraction of the time. There is no body.
+
+```sh
+id=$(curl -sF image=@photo.jpg 'http://127.0.0.1:8000/segment?keep=60' | jq -r .kept)
+curl -gX POST "http://127.0.0.1:8000/segment?kept=$id&boxes=[[10,20,110,220]]"
+```
 """
 
 
@@ -174,7 +182,7 @@ _FORMS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "polygons": ("Outlines instead of run lengths", {"format": "polygon"}),
 }
 IMAGE_BODY = {
-    "required": True,
+    "required": False,  # of a kept picture there is none
     "content": {
         "multipart/form-data": {
             "schema": {

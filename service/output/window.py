@@ -16,7 +16,7 @@ from service.output.limits import Allowance
 from service.output.text import Text
 
 if TYPE_CHECKING:
-    from model.predict.kept import WindowMask
+    from model.predict.kept.instance import WindowMask
 
 _LEVEL = 3  # takes half the time of the usual 6; probabilities are 0 or 255 nearly everywhere
 

@@ -78,7 +78,7 @@ class SemanticTask:
             render = cast("LabelMapPrediction", request.prediction).render
             self._native.add(self._total(total_work, render.extent, render.target_size, None))
 
-    def maps_bytes(self, padded: tuple[int, int]) -> int:
+    def maps_bytes(self, padded: tuple[int, int], *, keep: bool = False) -> int:
         """Return the bytes of the coarse logits and of the fine map."""
         head, pixels = self._model.point_head, math.prod(padded)
         fine = 0 if head is None else head.point_dim * pixels // self._fine_stride**2

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from export.bundle import Bundle
-from model.predict.kept import KeptPicture
-from model.predict.predictor import Prediction
+from model.predict.kept.picture import KeptPicture
+from model.predict.predictor import Prediction, Prepared
 from service.engine.queue.cost import WorkEstimate
 from service.engine.tasks.card import TaskCard
 from service.engine.tasks.instance import InstanceTask
@@ -33,8 +33,11 @@ class Task(WorkEstimate, Protocol):
         """Raise ParameterError if the options do not fit an image of this size, or need more work than `max_points`."""
         ...
 
-    def maps_bytes(self, padded: tuple[int, int]) -> int:
-        """Return the bytes of the maps that a coarse pass gives for one image of this padded (height, width)."""
+    def maps_bytes(self, padded: tuple[int, int], *, keep: bool = False) -> int:
+        """Return the bytes of the maps that a coarse pass gives for one image of this padded (height, width).
+
+        With `keep` these are all that is kept of the image.
+        """
         ...
 
     def encode_seconds(self, options: Any, format: str, width: int, height: int) -> float:
@@ -53,12 +56,32 @@ class Task(WorkEstimate, Protocol):
 class Windows(Protocol):
     """What is special about keeping the pictures of one model, and about windows of them."""
 
-    def kept_bytes(self, prediction: Prediction) -> int:
+    @property
+    def boxes(self) -> bool:
+        """Whether boxes of kept pictures can be segmented."""
+        ...
+
+    def kept_bytes(self, prediction: Prediction, *, boxes: bool) -> int:
         """Return the bytes that `keep` takes."""
         ...
 
-    def keep(self, prediction: Prediction) -> KeptPicture:
-        """Return copies of what a prediction is rendered from. Runs where results are finished."""
+    def keep(self, prediction: Prediction, *, boxes: bool) -> KeptPicture:
+        """Return copies of what a prediction is rendered from, and of what boxes are segmented from, if they shall be.
+
+        Runs where results are finished.
+        """
+        ...
+
+    def prepared(self, picture: KeptPicture, options: Any) -> Prepared:
+        """Return a kept picture with the boxes that are to be segmented. Raise ParameterError if they cannot be."""
+        ...
+
+    def boxes_bytes(self, options: Any) -> int:
+        """Return the bytes of the coarse predictions of the boxes that are to be segmented."""
+        ...
+
+    def segmented(self, picture: KeptPicture, prepared: Prepared, options: Any) -> Prediction:
+        """Run a box pass over a kept picture. Return its prediction, yet to be rendered."""
         ...
 
     def check(self, picture: KeptPicture, options: Any, max_points: int) -> None:

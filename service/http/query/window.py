@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from model.pointrend.levels import SIDES
-from model.predict.kept import WindowOptions
+from model.predict.kept.instance import WindowOptions
 from service.engine.tasks.windows import MAX_WINDOW_SIDE
-from service.http.query.parameters import Points
+from service.http.query.parameters import MAX_ID, Points
 from service.output.formats import WINDOW_FORMATS
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 else:
     WindowFormatName = Literal[tuple(WINDOW_FORMATS)]
 
-MAX_ID = 64  # characters; those of the service have fewer
 MAX_WINDOW = 128  # characters
 _NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 

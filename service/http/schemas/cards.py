@@ -88,6 +88,9 @@ class ModelCard(BaseModel):
     keeps: bool = Field(
         description="Whether its pictures can be kept, so that windows of their masks can be rendered."
     )
+    segments_kept: bool = Field(
+        description="Whether boxes of its kept pictures can be segmented without the picture (`kept`)."
+    )
     palette: list[tuple[int, int, int]] | None = Field(
         description="The classes' colours of a semantic model's label maps.", examples=[None]
     )
