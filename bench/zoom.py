@@ -1,4 +1,4 @@
-"""`python -m bench.zoom URL`: what a window of a kept picture takes, and a picture of one edge at 1× and at 16×.
+"""`python -m bench.zoom URL`: what windows and boxes of a kept picture take, and a picture of one edge at 1× and 16×.
 
 URL is a running service with the model people.
 """
@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from pointrend_client import Client
+from pointrend_client import Client, KeptImage
 
 PICTURE = Path("examples/astronaut.jpg")
 OUT = Path("docs/images/zoom.png")
 EDGE = (272.0, 190.0)  # where neck and shoulder meet, in pixels of the picture
 PANEL, ZOOM = 384, 16  # pixels of a panel, and how far the others enlarge
 TIMES = 15
+BOXES = (1, 10)  # given at a time
 INK = (255, 90, 60)
 
 
@@ -40,6 +41,13 @@ def seconds(call: Callable[[], object]) -> float:
         call()
         found.append(time.perf_counter() - begin)
     return median(found)
+
+
+def parts(bbox: tuple[float, float, float, float], count: int) -> list[list[float]]:
+    """Return some boxes: the first is the object's own, and each further one is smaller."""
+    x, y, width, height = bbox
+    shares = [1 - i / (2 * count) for i in range(count)]
+    return [[x, y, x + share * width, y + share * height] for share in shares]
 
 
 def panel(corners: tuple[float, float, float, float], mask: NDArray[np.bool_]) -> Image.Image:
@@ -89,6 +97,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("| what | ms |\n| --- | --- |")
         whole = seconds(lambda: client.segment(PICTURE, model="people", keep=300))
         print(f"| segment the picture, native resolution | {1000 * whole:.1f} |")
+        for count in BOXES:
+            boxes = parts(best.bbox, count)
+            for name, picture in (("the picture sent", PICTURE), ("of the kept picture", KeptImage(kept))):
+                spent = seconds(lambda: client.segment(picture, model="people", boxes=boxes))  # noqa: B023
+                print(f"| segment {count} given box{'es' * (count > 1)}, {name} | {1000 * spent:.1f} |")
         for zoom in (1, 4, ZOOM):
             for size in ((512, 512), (1024, 768)):
                 corners = window(zoom, size)

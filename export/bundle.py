@@ -67,7 +67,9 @@ def open_bundle(folder: Path, execution: Execution | None = None) -> Bundle:
     if manifest.detector is not None:
         check_self_contained(folder / DETECTOR)
         detector = open_detector(folder / DETECTOR, manifest.detector.settings, execution)
-    runs = Runs(graph.without(FEATURES), None if boxes is None else BoxRuns(graph, boxes), head, detector)
+    runs = OpenedRuns(
+        graph.without(FEATURES), None if boxes is None else BoxRuns(graph, boxes), head, detector
+    )
     predictor = _PREDICTORS[manifest.task](manifest, runs, execution.torch_device)
 
     def release() -> None:
@@ -116,7 +118,7 @@ def sha256(path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class Runs:
+class OpenedRuns:
     """What computes the predictions of a bundle."""
 
     coarse: GraphRun
@@ -125,7 +127,7 @@ class Runs:
     detector: OnnxDetector | None
 
 
-def _instance_predictor(manifest: Manifest, runs: Runs, device: torch.device) -> InstancePredictor:
+def _instance_predictor(manifest: Manifest, runs: OpenedRuns, device: torch.device) -> InstancePredictor:
     part, names = manifest.detector, [category.name for category in manifest.categories]
     return InstancePredictor(
         runs.coarse,
@@ -140,7 +142,7 @@ def _instance_predictor(manifest: Manifest, runs: Runs, device: torch.device) ->
     )
 
 
-def _label_map_predictor(manifest: Manifest, runs: Runs, device: torch.device) -> LabelMapPredictor:
+def _label_map_predictor(manifest: Manifest, runs: OpenedRuns, device: torch.device) -> LabelMapPredictor:
     assert manifest.model.task == "semantic"
     return LabelMapPredictor(
         runs.coarse,
@@ -154,7 +156,7 @@ def _label_map_predictor(manifest: Manifest, runs: Runs, device: torch.device) -
     )
 
 
-_PREDICTORS: Mapping[str, Callable[[Manifest, Runs, torch.device], Predictor]] = {
+_PREDICTORS: Mapping[str, Callable[[Manifest, OpenedRuns, torch.device], Predictor]] = {
     "instance": _instance_predictor,
     "semantic": _label_map_predictor,
 }

@@ -33,7 +33,7 @@ from pointrend_client.parameters import (
     Parameters,
     WindowParameters,
 )
-from pointrend_client.pictures import Picture, file_of
+from pointrend_client.pictures import Picture, content_of
 from pointrend_client.requests import request, window_query, with_format
 from pointrend_client.results import (
     Segmentation,
@@ -80,7 +80,7 @@ class Client:
         self._http.close()
 
     def segment(self, image: Picture, **parameters: Unpack[MaskParameters]) -> Segmentation:
-        """Return the masks of an image. Raises ClientError, OSError."""
+        """Return the masks of an image, or of `boxes` of a picture that is `KeptImage`. Raises ClientError, OSError."""
         return parse(self._post(image, with_format(parameters, "rle")).json())
 
     def label_map(self, image: Picture, **parameters: Unpack[LabelMapParameters]) -> NDArray[np.uint8]:
@@ -105,7 +105,7 @@ class Client:
         Of a level `side` is the side that is finished; of the answer it is None. Whoever is slow gets the newest level.
         A failure before the first result is tried again as ever, a later one is raised. Raises ClientError, OSError.
         """
-        arguments = accepting_lines(request(file_of(image), with_format(parameters, "rle")))
+        arguments = accepting_lines(request(content_of(image), with_format(parameters, "rle")))
         return self._lines(arguments)
 
     def _lines(self, arguments: Mapping[str, Any]) -> Iterator[Segmentation]:
@@ -160,7 +160,7 @@ class Client:
 
     def _post(self, image: Picture, parameters: Mapping[str, object]) -> httpx.Response:
         with self._places:
-            return self._send("POST", "/segment", request(file_of(image), parameters))
+            return self._send("POST", "/segment", request(content_of(image), parameters))
 
     def _send(self, method: str, path: str, arguments: Mapping[str, Any]) -> httpx.Response:
         attempts = Attempts(self._retries)
@@ -215,7 +215,7 @@ class AsyncClient:
         self, image: Picture, **parameters: Unpack[MaskParameters]
     ) -> AsyncGenerator[Segmentation]:
         """Yield what is found as soon as it is, as `Client.stream` does."""
-        body = await asyncio.to_thread(file_of, image)
+        body = await asyncio.to_thread(content_of, image)
         arguments = accepting_lines(request(body, with_format(parameters, "rle")))
         attempts = Attempts(self._retries)
         async with self._places:
@@ -265,7 +265,7 @@ class AsyncClient:
 
     async def _post(self, image: Picture, parameters: Mapping[str, object]) -> httpx.Response:
         async with self._places:
-            body = await asyncio.to_thread(file_of, image)
+            body = await asyncio.to_thread(content_of, image)
             return await self._send("POST", "/segment", request(body, parameters))
 
     async def _send(self, method: str, path: str, arguments: Mapping[str, Any]) -> httpx.Response:

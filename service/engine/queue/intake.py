@@ -87,7 +87,7 @@ class Intake:
         return job
 
     def plan_boxes(self, request: Request, picture: KeptPicture, windows: Windows) -> None:
-        """Set what boxes of a kept picture will take. Raise ParameterError if that is more than a request may have."""
+        """Set what boxes of a kept picture will take. Raise ParameterError if that is too much, and as `prepared`."""
         options = request.options
         self.task.check_size(options, picture.width, picture.height, self.config.max_points)
         request.width, request.height = picture.width, picture.height

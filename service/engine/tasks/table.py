@@ -73,7 +73,7 @@ class Windows(Protocol):
         ...
 
     def prepared(self, picture: KeptPicture, options: Any) -> Prepared:
-        """Return a kept picture with the boxes that are to be segmented. Raise ParameterError if they cannot be."""
+        """Return a kept picture with the boxes that are to be segmented. Raise ParameterError, NotKept."""
         ...
 
     def boxes_bytes(self, options: Any) -> int:

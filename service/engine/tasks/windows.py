@@ -11,7 +11,7 @@ from model.predict.instance import InstanceOptions, InstancePrediction, Instance
 from model.predict.kept.instance import KeptInstance, KeptInstances, WindowOptions, bytes_of, keep
 from model.predict.kept.picture import KeptPicture
 from model.predict.predictor import Prediction, Prepared
-from service.engine.errors import ParameterError
+from service.engine.errors import NotKept, ParameterError
 
 MAX_WINDOW_SIDE = 2048  # pixels of a rendered window, across and down
 LEAST_EXTENT = 0.01  # pixels of the picture, across and down; coordinates are not exact enough for less
@@ -42,17 +42,19 @@ class InstanceWindows:
         return keep(_instances(found), found.width, found.height, found.features if boxes else None)
 
     def prepared(self, picture: KeptPicture, options: InstanceOptions) -> Prepared:
-        """Return a kept picture with the boxes that are to be segmented. Raise ParameterError if they cannot be."""
+        """Return a kept picture with the boxes that are to be segmented.
+
+        Raise ParameterError if the model cannot segment them, NotKept if too little is kept of the picture.
+        """
         if not self.boxes:
             raise ParameterError(
                 "kept",
                 "boxes of kept pictures need a model that was exported with boxes.onnx: export it again",
             )
         if picture.features is None:
-            raise ParameterError(
-                "kept",
+            raise NotKept(
                 "the picture is kept for windows of its masks alone, because there is no room for more: send it again "
-                "with the boxes",
+                "with the boxes"
             )
         assert options.prompts is not None
         return picture.features.prepared(options.prompts, keep=options.keep)

@@ -196,7 +196,7 @@ def test_where_features_have_no_room_windows_are_kept(tiny: Bundle) -> None:
         assert 0 < gauge(client, 'pointrend_budget_used_bytes{budget="keep"}') < everything
         assert grey(ask(client, found)).any()
         refused = again(client, found["kept"])
-        check(refused, 422, "invalid-parameter")
+        check(refused, 404, "not-kept")
         assert "for windows of its masks alone" in refused.json()["detail"]
 
 
