@@ -26,7 +26,7 @@ from service.engine.tasks.table import Windows
 from service.output.cost import encode_forecast
 from service.output.encode import Answer, encode, encode_level
 from service.output.format import Format, Found
-from service.output.formats import FORMATS, WINDOW, WINDOW_FORMATS
+from service.output.formats import FORMATS, WINDOW_FORMATS
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class Encoding:
 
     def _keeps_boxes(self, request: Request) -> bool:
         """Return whether a picture that is kept can be kept for boxes, too. Otherwise, it is kept for windows alone."""
-        if self.windows is None or not self.windows.boxes:
+        if self.windows is None or self.windows.boxes is None:
             return False
         return self.resources.kept.may_hold(self.windows.kept_bytes(request.prediction, boxes=True))
 
@@ -124,7 +124,7 @@ class Encoding:
 
     def _kind(self, request: Request) -> str:
         """Return the name of what is encoded: the model's task, or a window of a kept picture."""
-        return WINDOW if request.window else self.manifest.task
+        return self.windows.kind if request.window and self.windows is not None else self.manifest.task
 
     def _found(self, request: Request, result: Result) -> Found:
         return Found(

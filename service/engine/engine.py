@@ -33,7 +33,6 @@ from service.engine.request import Request, Stage
 from service.engine.resources import Resources
 from service.engine.tasks.card import TaskCard
 from service.engine.tasks.table import TASKS
-from service.output.cost import window_forecast
 from service.output.encode import Answer
 from service.output.formats import FORMATS
 
@@ -61,7 +60,8 @@ class Engine:
         self._costs = CostModel(self._task, resources.workers.pool_size)
         self._intake = Intake(config, self._task, self._costs, bundle.manifest.preprocessing)
         self._windows = self._task.windows()
-        self._inference = Inference(bundle, self._windows)
+        self._boxes = None if self._windows is None else self._windows.boxes
+        self._inference = Inference(bundle, self._boxes)
         self._encoding = Encoding(
             self.manifest, self._inference, self._intake, self._windows, self._resources
         )
@@ -86,7 +86,7 @@ class Engine:
     @property
     def segments_kept(self) -> bool:
         """Whether boxes of kept pictures can be segmented."""
-        return self.keeps and self._windows is not None and self._windows.boxes
+        return self.keeps and self._boxes is not None
 
     @property
     def depth(self) -> dict[Stage, int]:
@@ -102,12 +102,19 @@ class Engine:
         if not self._resources.kept.limit:
             raise ParameterError("keep", "this service keeps no pictures")
         if self._windows is None:
-            raise ParameterError(
-                "keep", "is for models that render masks of instances at points, see /models"
-            )
+            raise ParameterError("keep", "is for models with a point head, see `keeps` in /models")
         if seconds > self._config.keep_seconds:
             raise ParameterError(
                 "keep", f"at most {self._config.keep_seconds} s are allowed, got {seconds:g}"
+            )
+
+    def check_kept_boxes(self) -> None:
+        """Raise ParameterError if boxes of kept pictures cannot be segmented."""
+        if self._boxes is None:
+            raise ParameterError(
+                "kept",
+                "is for models with `segments_kept` in /models: of instances, exported with a box pass. Older bundles "
+                "are exported again to have one",
             )
 
     def check_room(self) -> None:
@@ -136,8 +143,8 @@ class Engine:
             elif request.window:
                 self._plan_window(request)
             else:
-                assert self._windows is not None
-                self._intake.plan_boxes(request, request.picture, self._windows)
+                assert self._boxes is not None
+                self._intake.plan_boxes(request, request.picture, self._boxes)
             self._intake.check_cost(request)
             with self.admission.place(request.cost, large=self._intake.is_large(request)):
                 answer = await self._process(request, job)
@@ -196,8 +203,8 @@ class Engine:
         assert picture is not None and self._windows is not None
         self._windows.check(picture, options, self._config.max_points)
         request.width, request.height = options.width, options.height
-        seconds = window_forecast(options.width, options.height).seconds
-        work = RequestWork(0, points=self._windows.work(options), encoding=seconds)
+        seconds = self._windows.encode_seconds(options, request.format)
+        work = RequestWork(0, points=self._windows.work(picture, options), encoding=seconds)
         self._intake.set_cost(request, work)
         request.prediction = picture.window(options)
 

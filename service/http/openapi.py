@@ -24,7 +24,7 @@ _FILES: Mapping[str, Mapping[str, str]] = {
     "application/geo+json": {"type": "object", "description": "A feature collection (RFC 7946)."},
 }
 _REF = "#/components/schemas/{model}"
-_NOT_OF_SEGMENT = ("not-found", "method-not-allowed")
+_NOT_OF_SEGMENT = ("not-found", "not-kept", "method-not-allowed")
 _OF_RENDER = (
     "unauthorized",
     "not-kept",
@@ -72,6 +72,7 @@ _LINES = {
 }
 SEGMENT_PROBLEMS = problem_responses(*(kind for kind in KINDS if kind not in _NOT_OF_SEGMENT))
 SEGMENT_RESPONSES = SEGMENT_PROBLEMS | {
+    **problem_responses("not-kept"),
     200: {
         "model": SegmentAnswer
         | LabelAnswer
@@ -87,18 +88,19 @@ SEGMENT_RESPONSES = SEGMENT_PROBLEMS | {
             if not format.is_json
         }
         | {"application/x-ndjson": {"schema": {"type": "string"}, "examples": _LINES}},
-    }
+    },
 }
 RENDER_RESPONSES = problem_responses(*_OF_RENDER) | {
     200: {
-        "model": WindowAnswer,
-        "description": "The window: a picture of its probabilities, or its foreground.",
+        "model": WindowAnswer | LabelAnswer,
+        "description": "The window: a picture of its probabilities, or its foreground. Of a label map: its colours, or "
+        "a segment for each class.",
         "content": {
             format.media_type: {"schema": _BINARY} for format in WINDOW_FORMATS.values() if not format.is_json
         },
     }
 }
-RENDER_DESCRIPTION = """Return a window of the mask of one instance of a kept picture, at any resolution.
+RENDER_DESCRIPTION = """Return a window of one mask or of the label map of a kept picture, at any resolution.
 
 The picture was sent to /segment with `keep`. What the network saw in it is read at the points of the window itself, and
 the network does not run again. Beyond the resolution of the network's features contours become smooth curves; no

@@ -139,7 +139,7 @@ class Client:
     def render(
         self,
         kept: str,
-        instance: int,
+        instance: int | None,
         *,
         window: Sequence[float],
         size: tuple[int, int],
@@ -147,8 +147,9 @@ class Client:
     ) -> NDArray[np.uint8]:
         """Return a window of an instance's mask as 255 times the probability of each pixel, [height, width].
 
-        `kept` is `Segmentation.kept` of an answer to a request with `keep`, `window` (x0, y0, x1, y1) in the picture's
-        pixels, fractions allowed, `size` the width and height of what is rendered. Raises ClientError.
+        With None for the instance it is one of the label map, whose cells are as of `label_map`. `kept` is
+        `Segmentation.kept` of an answer to a request with `keep`, `window` (x0, y0, x1, y1) in the picture's pixels,
+        fractions allowed, `size` the width and height of what is rendered. Raises ClientError.
         """
         arguments = window_query(kept, instance, window, size, parameters)
         with self._places:
@@ -248,7 +249,7 @@ class AsyncClient:
     async def render(
         self,
         kept: str,
-        instance: int,
+        instance: int | None,
         *,
         window: Sequence[float],
         size: tuple[int, int],

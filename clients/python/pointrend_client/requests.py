@@ -32,12 +32,17 @@ def request(picture: bytes | KeptImage, parameters: Mapping[str, object]) -> dic
 
 
 def window_query(
-    kept: str, instance: int, window: Sequence[float], size: tuple[int, int], parameters: Mapping[str, object]
+    kept: str,
+    instance: int | None,
+    window: Sequence[float],
+    size: tuple[int, int],
+    parameters: Mapping[str, object],
 ) -> dict[str, Any]:
     """Return httpx's arguments for POST /render. `size` is the width and height of what is rendered."""
     chosen = {name: value for name, value in parameters.items() if value is not None}
     corners = ",".join(str(float(each)) for each in window)
-    view = {"id": kept, "instance": instance, "window": corners, "width": size[0], "height": size[1]}
+    view = {"id": kept} if instance is None else {"id": kept, "instance": instance}
+    view |= {"window": corners, "width": size[0], "height": size[1]}
     return {"params": view | chosen | {"format": "png"}}
 
 

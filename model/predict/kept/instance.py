@@ -22,19 +22,9 @@ from model.masks.paste import Crop
 from model.pointrend.instance import InstanceRender
 from model.pointrend.regions import Source, joined
 from model.predict.kept.boxes import Features
+from model.predict.kept.window import WindowOptions
 
 FOREGROUND = 128  # the least grey level of a foreground pixel: that of probability 0.5
-
-
-@dataclass(frozen=True)
-class WindowOptions:
-    """What part of which mask is rendered, and how large."""
-
-    instance: int  # index into what was found
-    window: tuple[float, float, float, float]  # (x0, y0, x1, y1) in picture pixels
-    width: int  # of the rendered window, in pixels
-    height: int
-    points: int | None = None  # per level; None: as many as the level needs
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +48,7 @@ class KeptInstances:
 
     def window(self, options: WindowOptions) -> WindowPrediction:
         """Return a window, yet to be rendered. It may reach beyond the picture, where no mask is."""
+        assert options.instance is not None
         found = self.instances[options.instance]
         x0, y0, x1, y1 = options.window
         across, down = (

@@ -62,11 +62,11 @@ class RequestWork:
     """What a request asks for, in units whose seconds are learned."""
 
     pixels: int  # padded pixels of its coarse pass
-    boxes: int = 0  # of a box pass
     points: float = 0.0  # of the renderer's work
     # Usual seconds of one core, on the machine where they were measured.
     decoding: float = 0.0
     encoding: float = 0.0
+    boxes: int = 0  # of a box pass
 
 
 class WorkEstimate(Protocol):

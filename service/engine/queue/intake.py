@@ -21,7 +21,7 @@ from service.engine.errors import TooCostly
 from service.engine.levels import USUAL_LEVELS
 from service.engine.queue.cost import CostModel, RequestWork
 from service.engine.request import Request
-from service.engine.tasks.table import Task, Windows
+from service.engine.tasks.table import KeptBoxes, Task
 from service.output.cost import EncodeCost
 from service.output.formats import FORMATS as OUTPUTS
 
@@ -86,16 +86,16 @@ class Intake:
         self.set_cost(request, work)
         return job
 
-    def plan_boxes(self, request: Request, picture: KeptPicture, windows: Windows) -> None:
-        """Set what boxes of a kept picture will take. Raise ParameterError if that is too much, and as `prepared`."""
+    def plan_boxes(self, request: Request, picture: KeptPicture, boxes: KeptBoxes) -> None:
+        """Set what boxes of a kept picture will take. Raise ParameterError if that is too much, NotKept."""
         options = request.options
         self.task.check_size(options, picture.width, picture.height, self.config.max_points)
         request.width, request.height = picture.width, picture.height
-        request.prepared = windows.prepared(picture, options)
-        request.maps_bytes, count = windows.boxes_bytes(options), len(options.prompts)
+        request.prepared = boxes.prepared(picture, options)
+        request.maps_bytes, count = boxes.maps_bytes(options), len(options.prompts)
         request.coarse_cost = self.costs.boxes(count)
         points = self.task.expected_work(options, request.max_side)
-        self.set_cost(request, RequestWork(0, count, points, encoding=self._encoding(request)))
+        self.set_cost(request, RequestWork(0, points, encoding=self._encoding(request), boxes=count))
 
     def _encoding(self, request: Request) -> float:
         """Return the usual seconds of encoding an answer, and the levels before it if they are shown."""

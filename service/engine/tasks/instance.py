@@ -11,8 +11,8 @@ from model.pointrend.levels import SIDES, START, total_work
 from model.predict.instance import InstanceOptions, InstancePredictor
 from service.engine.request import Request
 from service.engine.tasks.card import TaskCard
+from service.engine.tasks.instance_windows import PYRAMID_STRIDES, InstanceBoxes, InstanceWindows
 from service.engine.tasks.instance_work import InstanceWork, check_boxes, check_work
-from service.engine.tasks.windows import PYRAMID_STRIDES, InstanceWindows
 from service.output.cost import shapes_forecast
 
 DEGRADED_SIDE = 112  # the paper's AP is the same there as at 224 (Table 3)
@@ -69,7 +69,10 @@ class InstanceTask:
     def windows(self) -> InstanceWindows | None:
         """Return how windows are rendered, if there is a point head."""
         head = self._model.point_head
-        return None if head is None else InstanceWindows(self._predictor, head)
+        if head is None:
+            return None
+        can = self._predictor.box_runs is not None  # bundles of older schemas have no graph for it
+        return InstanceWindows(InstanceBoxes(self._predictor, head) if can else None)
 
     def card(self) -> TaskCard:
         """Return the sides that may be asked for, and the limits of detection."""

@@ -57,8 +57,13 @@ class Windows(Protocol):
     """What is special about keeping the pictures of one model, and about windows of them."""
 
     @property
-    def boxes(self) -> bool:
-        """Whether boxes of kept pictures can be segmented."""
+    def kind(self) -> str:
+        """What formats call a window."""
+        ...
+
+    @property
+    def boxes(self) -> KeptBoxes | None:
+        """How boxes of kept pictures are segmented. None: they cannot be."""
         ...
 
     def kept_bytes(self, prediction: Prediction, *, boxes: bool) -> int:
@@ -72,24 +77,32 @@ class Windows(Protocol):
         """
         ...
 
-    def prepared(self, picture: KeptPicture, options: Any) -> Prepared:
-        """Return a kept picture with the boxes that are to be segmented. Raise ParameterError, NotKept."""
-        ...
-
-    def boxes_bytes(self, options: Any) -> int:
-        """Return the bytes of the coarse predictions of the boxes that are to be segmented."""
-        ...
-
-    def segmented(self, picture: KeptPicture, prepared: Prepared, options: Any) -> Prediction:
-        """Run a box pass over a kept picture. Return its prediction, yet to be rendered."""
-        ...
-
     def check(self, picture: KeptPicture, options: Any, max_points: int) -> None:
         """Raise ParameterError if there is no such window, or it needs more work than `max_points`."""
         ...
 
-    def work(self, options: Any) -> int:
+    def work(self, picture: KeptPicture, options: Any) -> int:
         """Return the most work of a window in points."""
+        ...
+
+    def encode_seconds(self, options: Any, format: str) -> float:
+        """Return the usual seconds of encoding a window."""
+        ...
+
+
+class KeptBoxes(Protocol):
+    """Segments boxes of the kept pictures of one model."""
+
+    def prepared(self, picture: KeptPicture, options: Any) -> Prepared:
+        """Return a kept picture with the boxes that are to be segmented. Raise NotKept if too little is kept of it."""
+        ...
+
+    def maps_bytes(self, options: Any) -> int:
+        """Return the bytes of the maps that a box pass gives."""
+        ...
+
+    def segmented(self, picture: KeptPicture, prepared: Prepared, options: Any) -> Prediction:
+        """Run a box pass over a kept picture. Return its prediction, yet to be rendered."""
         ...
 
 

@@ -74,6 +74,7 @@ async def _segment_kept(request: Request, query: SegmentQuery, service: Service,
         if query.model not in (None, entry.model):
             raise ParameterError("model", f"the picture is kept for {entry.model!r}: leave this out")
         engine = service.engine(entry.model)
+        engine.check_kept_boxes()
         options = parse_options(query, engine.manifest.task, engine.manifest.categories)
         if query.boxes is None:
             raise ParameterError("boxes", "are needed with `kept`: what was detected is in the first answer")

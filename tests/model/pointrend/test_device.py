@@ -26,7 +26,8 @@ from model.pointrend.label_map import LabelMapRender
 from model.pointrend.point_head import PointHead
 from model.pointrend.regions import RegionMaps, Source
 from model.pointrend.render import advance, render
-from model.predict.kept.instance import KeptInstance, WindowOptions, keep
+from model.predict.kept.instance import KeptInstance, keep
+from model.predict.kept.window import WindowOptions
 
 CLASSES, DIM = 3, 8
 EVERYTHING = 10**9  # points of a group

@@ -18,10 +18,10 @@ from model.predict.kept.instance import (
     KeptInstance,
     KeptInstances,
     WindowMask,
-    WindowOptions,
     bytes_of,
     keep,
 )
+from model.predict.kept.window import WindowOptions
 from tests.model.predict.test_instance import ALL, image, predictor
 
 MOST = 896**2  # points: every cell of a window is evaluated
