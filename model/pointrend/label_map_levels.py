@@ -20,8 +20,8 @@ def size_after(size: Size, target: Size) -> Size:
 def window_start(span: tuple[float, float], stride: int, target: Size) -> Size:
     """Return the size of the first level of a window, whose `span` (height, width) is in network-input pixels.
 
-    It has the shape of the target, and cells as small as those of the coarse prediction, or smaller. If the target's are
-    larger both ways, it is the target; if they are only one way, so are those of the first level.
+    It has the shape of the target, and cells as small as those of the coarse prediction, or smaller. If the target's
+    are larger both ways, it is the target; if they are only one way, so are those of the first level.
     """
     less, more = sorted(side / stride / asked for side, asked in zip(span, target, strict=True))
     share = more if more < 1 else min(less, 1.0)
