@@ -95,7 +95,7 @@ def box_stages(network: MaskRCNN, given: Tensors, found: Tensors, into: Measurem
     expected = classified(network, pyramid, prompts, batch, classes)
     # Of two classes that are as likely, either may be chosen; so their scores are compared, not the classes.
     best = expected.logits.softmax(-1)[:, :-1].amax(1)
-    into.compare("kept boxes' best scores", best[free], expected.scores[free])
+    into.compare("kept boxes' choice", best[free], expected.scores[free])
     scores, coarse = masked(network, pyramid, prompts, batch, classes, expected.scores)
     clear = ~_between_levels(prompts)
     into.compare("kept boxes' scores", scores[clear], found["scores"][clear])
