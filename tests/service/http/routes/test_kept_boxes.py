@@ -183,7 +183,7 @@ def test_a_bundle_of_an_older_schema_keeps_pictures_for_windows(tiny: Bundle) ->
         assert grey(ask(client, found)).any()
         refused = again(client, found["kept"])
         check(refused, 422, "invalid-parameter")
-        assert "export it again" in refused.json()["detail"]
+        assert "exported again" in refused.json()["detail"]
 
 
 def test_where_features_have_no_room_windows_are_kept(tiny: Bundle) -> None:
