@@ -1,4 +1,4 @@
-"""`python -m bench.zoom URL`: what a window of a kept picture takes, and a picture of one edge at 1× and at 16×.
+"""`python -m bench.zoom URL`: what windows and boxes of a kept picture take, and a picture of one edge at 1× and 16×.
 
 URL is a running service with the model people.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -15,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from pointrend_client import Client
+from pointrend_client import Client, KeptImage
 
 PICTURE = Path("examples/astronaut.jpg")
 OUT = Path("docs/images/zoom.png")
 EDGE = (272.0, 190.0)  # where neck and shoulder meet, in pixels of the picture
 PANEL, ZOOM = 384, 16  # pixels of a panel, and how far the others enlarge
 TIMES = 15
+BOXES, SIDE = (1, 10), 224  # how many are given at a time, and how large their masks are
 INK = (255, 90, 60)
 
 
@@ -32,14 +34,50 @@ def window(zoom: float, size: tuple[int, int]) -> tuple[float, float, float, flo
     return left, top, left + width, top + height
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Return the median of the seconds that a call takes."""
-    found = []
+def medians(calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """Return the median of the seconds that each call takes. They take turns, so that all see the same machine."""
+    found: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(TIMES):
-        begin = time.perf_counter()
-        call()
-        found.append(time.perf_counter() - begin)
-    return median(found)
+        for name, call in calls.items():
+            begin = time.perf_counter()
+            call()
+            found[name].append(time.perf_counter() - begin)
+    return {name: median(each) for name, each in found.items()}
+
+
+def parts(bbox: tuple[float, float, float, float], count: int) -> list[list[float]]:
+    """Return some boxes: the first is the object's own, and each further one is smaller."""
+    x, y, width, height = bbox
+    shares = [1 - i / (2 * count) for i in range(count)]
+    return [[x, y, x + share * width, y + share * height] for share in shares]
+
+
+def segmenting(
+    client: Client, kept: str, bbox: tuple[float, float, float, float]
+) -> dict[str, Callable[[], object]]:
+    """Return calls that segment the whole picture, and boxes of it, with the picture and without it."""
+    calls: dict[str, Callable[[], object]] = {
+        "segment the picture, native resolution": partial(client.segment, PICTURE, model="people"),
+        "the same, and keep it": partial(client.segment, PICTURE, model="people", keep=300),
+    }
+    for count in BOXES:
+        for name, picture in (("the picture sent", PICTURE), ("the picture kept", KeptImage(kept))):
+            boxes = parts(bbox, count)
+            asked = partial(client.segment, picture, model="people", boxes=boxes, resolution=SIDE)
+            calls[f"segment {count} given box{'es' * (count > 1)} at side {SIDE}, {name}"] = asked
+    return calls
+
+
+def rendering(client: Client, kept: str, limits: tuple[int, int]) -> dict[str, Callable[[], object]]:
+    """Return calls that render windows of the first instance, those that are within the picture."""
+    calls: dict[str, Callable[[], object]] = {}
+    for zoom in (1, 4, ZOOM):
+        for size in ((512, 512), (1024, 768)):
+            corners = window(zoom, size)
+            if min(corners) >= 0 and corners[2] <= limits[0] and corners[3] <= limits[1]:
+                name = f"render {size[0]}×{size[1]} at {zoom}×"
+                calls[name] = partial(client.render, kept, 0, window=corners, size=size)
+    return calls
 
 
 def panel(corners: tuple[float, float, float, float], mask: NDArray[np.bool_]) -> Image.Image:
@@ -86,16 +124,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         kept, best = found.kept, found.instances[0]
         draw(client, kept, 0, best.mask, given.out)
         print(f"{given.out}: {given.out.stat().st_size:,} bytes")
+        calls = segmenting(client, kept, best.bbox) | rendering(client, kept, (found.width, found.height))
         print("| what | ms |\n| --- | --- |")
-        whole = seconds(lambda: client.segment(PICTURE, model="people", keep=300))
-        print(f"| segment the picture, native resolution | {1000 * whole:.1f} |")
-        for zoom in (1, 4, ZOOM):
-            for size in ((512, 512), (1024, 768)):
-                corners = window(zoom, size)
-                if min(corners) < 0 or max(corners[2] - found.width, corners[3] - found.height) > 0:
-                    continue
-                spent = seconds(lambda: client.render(kept, 0, window=corners, size=size))  # noqa: B023
-                print(f"| render {size[0]}×{size[1]} at {zoom}× | {1000 * spent:.1f} |")
+        for name, spent in medians(calls).items():
+            print(f"| {name} | {1000 * spent:.1f} |")
 
 
 if __name__ == "__main__":

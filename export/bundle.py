@@ -1,6 +1,8 @@
 """The bundle: what training hands to serving. A folder that describes itself and is checked when it is opened.
 
     coarse.onnx             the coarse pass (see model/predict/coarse.py): dynamic batch, height and width
+    boxes.onnx              the part of it that depends on given boxes, for pictures whose features are kept (absent
+                            without a point head, and from bundles of schemas before 4)
     point_head.safetensors  the point head (absent for a network without one)
     detector.onnx           a detector that somebody else trained, if boxes are found by one (see export/detector)
     bundle.json             the manifest (export/manifest.py), with a hash of each file
@@ -14,7 +16,6 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -27,11 +28,13 @@ from export.external import check_self_contained
 from export.manifest import MANIFEST, Manifest, read_manifest
 from export.session import GraphRun, open_graph
 from model.pointrend.point_head import PointHead
+from model.predict.coarse import FEATURES
 from model.predict.instance import InstancePredictor
+from model.predict.kept.boxes import BoxRuns
 from model.predict.label_map import LabelMapPredictor
 from model.predict.predictor import Predictor
 
-GRAPH, POINT_HEAD = "coarse.onnx", "point_head.safetensors"
+GRAPH, BOXES, POINT_HEAD = "coarse.onnx", "boxes.onnx", "point_head.safetensors"
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,11 @@ def open_bundle(folder: Path, execution: Execution | None = None) -> Bundle:
     check_files(folder, manifest)
     check_self_contained(folder / GRAPH)
     execution = execution or Execution()
-    run = open_graph(folder / GRAPH, execution)
+    graph = open_graph(folder / GRAPH, execution)
+    boxes = None
+    if BOXES in manifest.files:
+        check_self_contained(folder / BOXES)
+        boxes = open_graph(folder / BOXES, execution)
     head = open_head(folder, manifest)
     if head is not None:
         head.to(execution.torch_device)
@@ -60,14 +67,19 @@ def open_bundle(folder: Path, execution: Execution | None = None) -> Bundle:
     if manifest.detector is not None:
         check_self_contained(folder / DETECTOR)
         detector = open_detector(folder / DETECTOR, manifest.detector.settings, execution)
-    predictor = _PREDICTORS[manifest.task](manifest, run, head, detector, execution.torch_device)
+    runs = OpenedRuns(
+        graph.without(FEATURES), None if boxes is None else BoxRuns(graph, boxes), head, detector
+    )
+    predictor = _PREDICTORS[manifest.task](manifest, runs, execution.torch_device)
 
     def release() -> None:
-        run.shrink()
+        graph.shrink()
+        if boxes is not None:
+            boxes.shrink()
         if detector is not None:
             detector.release()
 
-    return Bundle(manifest, predictor, run.providers, execution, release)
+    return Bundle(manifest, predictor, graph.providers, execution, release)
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
@@ -105,33 +117,36 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _instance_predictor(
-    manifest: Manifest,
-    run: GraphRun,
-    head: PointHead | None,
-    detector: OnnxDetector | None,
-    device: torch.device,
-) -> InstancePredictor:
+@dataclass(frozen=True)
+class OpenedRuns:
+    """What computes the predictions of a bundle."""
+
+    coarse: GraphRun
+    boxes: BoxRuns | None
+    head: PointHead | None
+    detector: OnnxDetector | None
+
+
+def _instance_predictor(manifest: Manifest, runs: OpenedRuns, device: torch.device) -> InstancePredictor:
     part, names = manifest.detector, [category.name for category in manifest.categories]
     return InstancePredictor(
-        run,
-        head,
+        runs.coarse,
+        runs.head,
         manifest.preprocessing,
         manifest.categories,
         manifest.fine_stride,
         device,
-        detector,
+        runs.detector,
         0 if part is None else names.index(part.mask_class),
+        runs.boxes,
     )
 
 
-def _label_map_predictor(
-    manifest: Manifest, run: GraphRun, head: PointHead | None, detector: None, device: torch.device
-) -> LabelMapPredictor:
+def _label_map_predictor(manifest: Manifest, runs: OpenedRuns, device: torch.device) -> LabelMapPredictor:
     assert manifest.model.task == "semantic"
     return LabelMapPredictor(
-        run,
-        head,
+        runs.coarse,
+        runs.head,
         manifest.preprocessing,
         manifest.categories,
         manifest.palette,
@@ -141,7 +156,7 @@ def _label_map_predictor(
     )
 
 
-_PREDICTORS: Mapping[str, Callable[[Manifest, GraphRun, PointHead | None, Any, torch.device], Predictor]] = {
+_PREDICTORS: Mapping[str, Callable[[Manifest, OpenedRuns, torch.device], Predictor]] = {
     "instance": _instance_predictor,
     "semantic": _label_map_predictor,
 }

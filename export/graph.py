@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from export.stages import StagedPass, named, public_names
 from model.networks.build import CoarsePass
+from model.networks.coarse_pass import BoxPass
+from model.predict.coarse import FEATURES, BoxCoarse
 
 OPSET = 18
 op: Any = opset18  # its stubs type every constant as a union of all types
@@ -64,6 +66,20 @@ def trace_staged(coarse: CoarsePass) -> tuple[torch.onnx.ONNXProgram, list[str]]
     return trace(StagedPass(coarse), inputs, shapes, list(named(steps))), public_names(steps)
 
 
+def export_boxes(boxes: BoxPass, path: Path) -> None:
+    """Write the graph of a box pass. The features of its example are those of `example`, as to their sizes."""
+    given, channels = example(), boxes.network.config.fpn.channels
+    height, width = given["image"].shape[2:]
+    sides = {name: 4 << level for level, name in enumerate(FEATURES)}  # of a cell, in pixels
+    inputs = {name: torch.rand(1, channels, height // side, width // side) for name, side in sides.items()}
+    inputs |= {name: given[name] for name in boxes.inputs if name not in FEATURES}
+    shapes = {name: {2: 32 // side * _ROWS, 3: 32 // side * _COLUMNS} for name, side in sides.items()}
+    each = tuple(shapes[name] if name in shapes else _SHAPES[name] for name in inputs)
+    program = trace(boxes, inputs, each, BoxCoarse._fields)
+    program.optimize()
+    program.save(path)
+
+
 def prune(staged: Path, path: Path, outputs: Sequence[str]) -> None:
     """Write the graph at `staged` again with these outputs alone, and without what only the others needed."""
     model = onnx.load(staged)
@@ -74,7 +90,10 @@ def prune(staged: Path, path: Path, outputs: Sequence[str]) -> None:
 
 
 def trace(
-    module: nn.Module, inputs: Mapping[str, Tensor], shapes: dict[str, Any], outputs: Sequence[str]
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    shapes: dict[str, Any] | tuple[Any, ...],
+    outputs: Sequence[str],
 ) -> torch.onnx.ONNXProgram:
     """Return a module of positional tensors as an ONNX program; the names of `inputs` become those of the graph."""
     translations: dict[Any, Any] = {torch.ops.pointrend.nms_rows.default: _nms_rows}

@@ -23,8 +23,9 @@ from model.config.parts import Preprocessing
 from model.config.semantic import SemanticPointConfig
 from model.masks.palette import Colour
 
-SCHEMA = 3
-READABLE = (2, SCHEMA)  # schema 2 is the same without detectors
+SCHEMA = 4
+# Schema 3 is the same without boxes.onnx and its features among the outputs of the graph; 2 has no detectors either.
+READABLE = (2, 3, SCHEMA)
 MANIFEST = "bundle.json"
 _CHECKED = ConfigDict(extra="forbid", strict=True)
 _Channel = Annotated[int, Field(ge=0, le=255)]
@@ -75,7 +76,7 @@ class Manifest:
     model: Part
     fine_channels: int  # of the feature map that the point head was trained on; 0 without a point head
     fine_stride: int = 4  # of that map, in network-input pixels
-    opset: int  # of the ONNX graph
+    opset: int  # of the ONNX graphs
     files: dict[str, str]  # file name → sha256
     source: dict[str, str] = Field(default_factory=dict)  # checkpoint's file name, sha256 and notes
     parity: dict[str, Any] = Field(default_factory=dict)  # report of export/parity.py
@@ -144,7 +145,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path} is not a bundle's manifest: it must be a JSON object with a schema"
         ) from error
     if schema not in READABLE or isinstance(schema, bool):
-        readable = " and ".join(map(str, READABLE))
+        readable = ", ".join(map(str, READABLE))
         raise BundleError(
             f"{path} has schema {schema!r}; this version reads {readable}: export the model again"
         )

@@ -9,17 +9,19 @@ have in common over all pictures. It is reported, and fails an export only when 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from export.measurements import Measurements, Report
-from export.stages import STAGES
+from export.stages import STAGES, box_stages
 from export.trials import no_regions
 from model.networks.build import CoarsePass
 from model.networks.eager import eager_run
 from model.pointrend.point_head import PointHead
+from model.predict.coarse import FEATURES
 from model.predict.predictor import Run
 
 
@@ -63,6 +65,20 @@ def measure(
     for given in tqdm(batches, desc="parity", unit="batch"):
         STAGES[network.config.task](network, given, staged(given), found)
     return found
+
+
+@torch.inference_mode()
+def measure_boxes(
+    network: Any, staged: Run, boxes: Run, batches: Sequence[Mapping[str, Tensor]], found: Measurements
+) -> None:
+    """Measure how far the graph of a box pass is from its network, on the features that the coarse graph gives."""
+    for given in batches:
+        features = staged(given)
+        for index in range(len(given["image"])):
+            own = given["prompt_batch"] == index
+            inputs = {name: features[name][index : index + 1] for name in FEATURES}
+            inputs |= {name: given[name][own] for name in ("prompts", "prompt_class")}
+            box_stages(network, inputs, boxes(inputs), found)
 
 
 def _identical(some: Mapping[str, Tensor], among: Mapping[str, Tensor]) -> bool:

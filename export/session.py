@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,6 +42,10 @@ class GraphRun(Protocol):
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Run the graph on the inputs that it has; others are ignored."""
+        ...
+
+    def without(self, outputs: Collection[str]) -> GraphRun:
+        """Return the same pass, run by the same session, without these outputs."""
         ...
 
     def shrink(self) -> None:
@@ -154,6 +159,11 @@ class GraphPass:
         """ONNX Runtime's name of the type of each input, and its shape, with numbers where it is fixed."""
         return {argument.name: (argument.type, argument.shape) for argument in self._session.get_inputs()}
 
+    def without(self, outputs: Collection[str]) -> GraphPass:
+        """Return the same pass, run by the same session, without these outputs."""
+        left = [name for name in self.outputs if name not in outputs]
+        return GraphPass(self._session, self._stream, left)
+
     def shrink(self, inputs: Mapping[str, Tensor] | None = None) -> None:
         """Give back the memory that the session keeps for later passes.
 
@@ -200,6 +210,12 @@ class OpenVinoPass:
         """Run the graph on the inputs that it has; others are ignored. Outputs are copies: the next pass overwrites."""
         self._request.infer({name: inputs[name].numpy() for name in self._inputs}, share_inputs=True)
         return {name: torch.from_numpy(self._request.get_tensor(name).data.copy()) for name in self._outputs}
+
+    def without(self, outputs: Collection[str]) -> OpenVinoPass:
+        """Return the same pass, run by the same session, without copies of these outputs."""
+        same = copy.copy(self)
+        same._outputs = [name for name in self._outputs if name not in outputs]
+        return same
 
     def shrink(self) -> None:
         """Give back the memory that is kept for later passes."""

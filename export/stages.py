@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from export.measurements import Measurements
 from model.networks import box_head, boxes
 from model.networks.build import CoarsePass
+from model.networks.coarse_pass import classified, masked
 from model.networks.mask_heads import expected_precision, own_class
 from model.networks.mask_rcnn import MaskRCNN
 from model.networks.rpn import LOWEST, Proposals
 from model.networks.semantic import SemanticNet
+from model.predict.coarse import FEATURES
 
 Tensors = Mapping[str, Tensor]
 _LEVEL_EDGE = 1e-5  # boxes this close to the edge between two pyramid levels may be read from either
@@ -82,6 +84,22 @@ def semantic_stages(network: SemanticNet, given: Tensors, found: Tensors, into: 
     into.choices("labels", equal.numel(), int(equal.sum()))
     if network.point_head is not None:
         into.compare("fine map", network.point_head.project_fine(features[0]), found["fine"])
+
+
+def box_stages(network: MaskRCNN, given: Tensors, found: Tensors, into: Measurements) -> None:
+    """Compare a box pass; `given` are its inputs, `found` the outputs of its graph."""
+    wanted, prompts = given["prompt_class"], given["prompts"]
+    free, classes = wanted < 0, found["classes"]
+    into.compare("kept boxes' classes", wanted[~free].float(), classes[~free].float())
+    pyramid, batch = [given[name] for name in FEATURES], torch.zeros_like(wanted)
+    expected = classified(network, pyramid, prompts, batch, classes)
+    # Of two classes that are as likely, either may be chosen; so their scores are compared, not the classes.
+    best = expected.logits.softmax(-1)[:, :-1].amax(1)
+    into.compare("kept boxes' choice", best[free], expected.scores[free])
+    scores, coarse = masked(network, pyramid, prompts, batch, classes, expected.scores)
+    clear = ~_between_levels(prompts)
+    into.compare("kept boxes' scores", scores[clear], found["scores"][clear])
+    into.compare("kept boxes' masks", coarse[clear], found["coarse"][clear])
 
 
 STAGES: Mapping[str, Callable[[Any, Tensors, Tensors, Measurements], None]] = {

@@ -1,11 +1,11 @@
-"""Write a bundle: graph, point head, manifest. It is compared with the network before it is put in its place."""
+"""Write a bundle: graphs, point head, manifest. It is compared with the network before it is put in its place."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from export import parity
-from export.bundle import GRAPH, POINT_HEAD, Bundle, open_bundle, sha256
+from export.bundle import BOXES, GRAPH, POINT_HEAD, Bundle, open_bundle, sha256
 from export.detector.check import write_detector
 from export.detector.parity import compare_detectors, plain_detector
 from export.detector.run import DETECTOR, detector_categories, open_detector
@@ -21,17 +21,18 @@ from export.detector.settings import DetectorSettings
 from export.errors import ParityError
 from export.execution import Execution
 from export.golden import golden
-from export.graph import OPSET, export_staged, prune
+from export.graph import OPSET, export_boxes, export_staged, prune
 from export.manifest import MANIFEST, DetectorPart, InstancePart, Manifest, SemanticPart
 from export.measurements import Measurements, Report
-from export.session import GraphPass, open_session
+from export.session import GraphPass, open_graph, open_session
 from export.trials import picture, trials
 from model.checkpoints.checkpoint import Checkpoint
 from model.config.instance import MaskRCNNConfig
 from model.config.semantic import SemanticConfig
 from model.errors import UserError
-from model.networks.build import build_network, coarse_pass
+from model.networks.build import box_pass, build_network, coarse_pass
 from model.pointrend.point_head import PointHead
+from model.predict.coarse import FEATURES
 from model.predict.instance import InstanceOptions, InstancePredictor
 from model.predict.predictor import Predictor
 
@@ -133,7 +134,10 @@ def _write_files(
     if detector is not None:  # first, because it takes seconds to find out that it cannot be used
         write_detector(detector.path, detector.settings, draft / DETECTOR)
     network = build_network(checkpoint.config, checkpoint.tensors)
-    outputs = export_staged(coarse_pass(network), staged)
+    outputs, boxes = export_staged(coarse_pass(network), staged), box_pass(network)
+    if boxes is not None:
+        export_boxes(boxes, draft / BOXES)
+        outputs = [*outputs, *FEATURES]
     prune(staged, draft / GRAPH, outputs)
     head = network.point_head
     manifest = Manifest(
@@ -143,7 +147,7 @@ def _write_files(
         model=_PARTS[checkpoint.config.task](checkpoint),
         fine_channels=0 if head is None else head.fine_channels,
         opset=OPSET,
-        files=_hashes(draft, head),
+        files=_hashes(draft, head, [GRAPH] if boxes is None else [GRAPH, BOXES]),
         source=source,
     )
     if detector is not None:
@@ -189,6 +193,8 @@ def _compare(
     coarse = coarse_pass(build_network(checkpoint.config, checkpoint.tensors))
     run = GraphPass(open_session(staged, Execution()))
     batches, found = trials(checkpoint.config.preprocessing, full_size), Measurements()
+    if BOXES in opened.manifest.files:
+        parity.measure_boxes(coarse.network, run, open_graph(draft / BOXES, Execution()), batches, found)
     if detector is not None:
         batches.append(_detected(opened, draft, detector, found))
     return parity.check(coarse, run, opened.predictor.run, opened.predictor.head, batches, found)
@@ -224,9 +230,9 @@ _PARTS: Mapping[str, Callable[[Any], InstancePart | SemanticPart]] = {
 }
 
 
-def _hashes(draft: Path, head: PointHead | None) -> dict[str, str]:
-    """Put the point head beside the graph, and return the hashes of both."""
-    names = [GRAPH]
+def _hashes(draft: Path, head: PointHead | None, graphs: Sequence[str]) -> dict[str, str]:
+    """Put the point head beside the graphs, and return the hashes of all."""
+    names = list(graphs)
     if head is not None:
         # Not `save_file`, which makes files that only their owner may read.
         tensors = {key: value.contiguous() for key, value in head.state_dict().items()}

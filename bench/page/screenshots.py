@@ -134,11 +134,12 @@ def _small(shot: Image.Image, colours: int) -> bytes:
     return buffer.getvalue()
 
 
-def take(url: str, out: Path) -> None:
-    """Write a picture of each state into a folder."""
+def take(url: str, out: Path, states: Sequence[str] = tuple(SHOTS)) -> None:
+    """Write a picture of each of these states into a folder."""
     out.mkdir(parents=True, exist_ok=True)
     with chromium() as browser:
-        for name, (options, reach) in SHOTS.items():
+        for name in states:
+            options, reach = SHOTS[name]
             context = browser.new_context(**options, reduced_motion="reduce")
             page = context.new_page()
             page.goto(url)
@@ -156,8 +157,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(description="Take pictures of the page's states.")
     parser.add_argument("url", help="address of a running service with the models people and street")
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--state", choices=SHOTS, action="append", help="this one alone; may be repeated")
     given = parser.parse_args(arguments)
-    take(given.url, given.out)
+    take(given.url, given.out, given.state or tuple(SHOTS))
 
 
 if __name__ == "__main__":

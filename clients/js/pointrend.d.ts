@@ -1,5 +1,10 @@
-/** The bytes of an image file: a Blob or File, an ArrayBuffer, or its view, such as a Buffer of Node. */
-export type Picture = Blob | ArrayBuffer | ArrayBufferView;
+/** A picture that the service keeps: `kept` of an answer to a request with `keep`. `boxes` of it are segmented. */
+export interface Kept {
+  kept: string;
+}
+
+/** The bytes of an image file: a Blob or File, an ArrayBuffer, or its view, such as a Buffer of Node; or a kept one. */
+export type Picture = Blob | ArrayBuffer | ArrayBufferView | Kept;
 
 /** x0, y0, x1, y1 in pixels of the picture, and perhaps the name of a class. */
 export type Box = [number, number, number, number] | [number, number, number, number, string];
@@ -17,7 +22,7 @@ export interface Parameters {
   classes?: string | readonly string[];
   boxes?: string | readonly Box[];
   explain?: boolean;
-  /** Seconds for which the picture is kept for `render`. */
+  /** Seconds for which the picture is kept for `render`, and for further boxes (`Kept`). */
   keep?: number;
   deadline_ms?: number;
   format?: string;

@@ -6,7 +6,7 @@
  *     for (const instance of answer.instances) draw(cropped(instance.segmentation));
  *
  * A picture is a Blob (such as the File of an <input>), an ArrayBuffer or its view (such as a Buffer of Node), with the
- * bytes of an image file. Parameters are those of POST /segment. Types are in pointrend.d.ts.
+ * bytes of an image file; or { kept }, the id of a picture that the service keeps, of which `boxes` are segmented. Parameters are those of POST /segment. Types are in pointrend.d.ts.
  */
 
 const AGAIN = new Set([429, 502, 503, 504]);
@@ -68,6 +68,10 @@ export class PointRend {
 
   /** Return the successful answer as it is, for any format. Throws ServiceError. */
   post(picture, parameters = {}, { signal, accept = "*/*" } = {}) {
+    if (typeof picture.kept === "string") {
+      const path = `segment${query({ ...parameters, kept: picture.kept })}`;
+      return this.#send(path, { method: "POST", headers: { accept }, signal });
+    }
     const isNamed = typeof Blob !== "undefined" && picture instanceof Blob && picture.type.startsWith("image/");
     const headers = { accept, "content-type": isNamed ? picture.type : "application/octet-stream" };
     return this.#send(`segment${query(parameters)}`, { method: "POST", body: picture, headers, signal });

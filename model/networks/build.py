@@ -10,7 +10,7 @@ from torch import Tensor
 from model.config.instance import MaskRCNNConfig
 from model.config.network import NetworkConfig
 from model.config.semantic import SemanticConfig
-from model.networks.coarse_pass import InstancePass, SemanticPass
+from model.networks.coarse_pass import BoxPass, InstancePass, SemanticPass
 from model.networks.mask_rcnn import MaskRCNN
 from model.networks.semantic import SemanticNet
 
@@ -20,6 +20,7 @@ CoarsePass = InstancePass | SemanticPass
 # By task: the network of a configuration, and the coarse pass of a network.
 _NETWORKS: Mapping[str, Callable[[Any], Network]] = {"instance": MaskRCNN, "semantic": SemanticNet}
 _PASSES: Mapping[str, Callable[[Any], CoarsePass]] = {"instance": InstancePass, "semantic": SemanticPass}
+_BOX_PASSES: Mapping[str, Callable[[Any], BoxPass]] = {"instance": BoxPass}  # of tasks that have boxes
 
 
 @overload
@@ -45,3 +46,12 @@ def coarse_pass(network: Network) -> CoarsePass:
     The pass takes the tensors that its `inputs` name, and returns a NamedTuple of model/predict/coarse.py.
     """
     return _PASSES[network.config.task](network)
+
+
+def box_pass(network: Network) -> BoxPass | None:
+    """Return the box pass of a network, which it puts into evaluation mode.
+
+    None: the network has no boxes, or no point head, so that nothing is kept of its pictures.
+    """
+    make = _BOX_PASSES.get(network.config.task)
+    return None if make is None or network.point_head is None else make(network)

@@ -1,5 +1,7 @@
 """The coarse passes: everything before the renderer, as one module of named tensors each. `export` exports them.
 
+A box pass is the part of an instance pass that depends on given boxes: it reads the features of an earlier pass.
+
 A third task adds its pass here (or in a file beside this one) and a line to the table of `networks/build.py`.
 """
 
@@ -15,7 +17,7 @@ from model.networks.mask_heads import expected_precision, own_class
 from model.networks.mask_rcnn import MaskRCNN
 from model.networks.rpn import Proposals
 from model.networks.semantic import SemanticNet
-from model.predict.coarse import InstanceCoarse, LabelMapCoarse
+from model.predict.coarse import FEATURES, BoxCoarse, InstanceCoarse, LabelMapCoarse
 
 
 class InstanceSteps(NamedTuple):
@@ -69,21 +71,14 @@ class InstancePass(nn.Module):
         proposals = network.choose_proposals(objectness, deltas, anchors, size)
         class_logits, box_deltas = network.classify(pyramid, proposals)
         found = box_head.select(class_logits, box_deltas, proposals, size, network.config.box)
-        prompt_logits, _ = network.box_head(pyramid, prompts, prompt_batch)
-        chance = prompt_logits.softmax(-1)[:, :-1]
-        given = torch.where(prompt_class < 0, chance.argmax(1), prompt_class)
+        given = classified(network, pyramid, prompts, prompt_batch, prompt_class)
         boxes = torch.cat([found.boxes, prompts])
-        box_scores = torch.cat([found.scores, chance.gather(1, given[:, None])[:, 0]])
-        classes = torch.cat([found.classes, given])
+        box_scores = torch.cat([found.scores, given.scores])
+        classes = torch.cat([found.classes, given.classes])
         batch = torch.cat([found.batch, prompt_batch])
-        masks = network.mask_head(pyramid, boxes, batch)
-        own = own_class(masks, classes)
-        scores = box_scores * expected_precision(own) if network.config.mask_score else box_scores
+        scores, coarse = masked(network, pyramid, boxes, batch, classes, box_scores)
         point = network.point_head
-        if point is None:
-            coarse, fine = own.flatten(1)[..., None], own.new_zeros(image.shape[0], 0, 0, 0)
-        else:
-            coarse, fine = point.project_coarse(masks, classes), point.project_fine(pyramid[0])
+        fine = coarse.new_zeros(image.shape[0], 0, 0, 0) if point is None else point.project_fine(pyramid[0])
         outputs = InstanceCoarse(boxes, scores, classes, batch, coarse, fine)
         return InstanceSteps(
             pyramid,
@@ -93,10 +88,63 @@ class InstancePass(nn.Module):
             proposals,
             class_logits,
             box_deltas,
-            prompt_logits,
+            given.logits,
             box_scores,
             outputs,
         )
+
+
+class BoxPass(nn.Module):
+    """What an instance pass makes of given boxes, from the features of one image. Q may be 0."""
+
+    inputs: ClassVar = (*FEATURES, "prompts", "prompt_class")
+
+    def __init__(self, network: MaskRCNN) -> None:
+        super().__init__()
+        self.network = network.eval()
+
+    def forward(
+        self, p2: Tensor, p3: Tensor, p4: Tensor, p5: Tensor, prompts: Tensor, prompt_class: Tensor
+    ) -> BoxCoarse:
+        """Return the regions of given boxes; features [1, C, h, w], the others as in `InstancePass.forward`."""
+        pyramid, batch = [p2, p3, p4, p5], torch.zeros_like(prompt_class)
+        given = classified(self.network, pyramid, prompts, batch, prompt_class)
+        scores, coarse = masked(self.network, pyramid, prompts, batch, given.classes, given.scores)
+        return BoxCoarse(scores, given.classes, coarse)
+
+
+class Classified(NamedTuple):
+    """The box head's opinion of Q given boxes."""
+
+    logits: Tensor  # [Q, K + 1]
+    classes: Tensor  # [Q] those that were given, or the most probable ones
+    scores: Tensor  # [Q] their probabilities
+
+
+def classified(
+    network: MaskRCNN, pyramid: list[Tensor], prompts: Tensor, batch: Tensor, prompt_class: Tensor
+) -> Classified:
+    """Return the classes and scores of given boxes [Q, 4] in images batch [Q]."""
+    logits, _ = network.box_head(pyramid, prompts, batch)
+    chance = logits.softmax(-1)[:, :-1]
+    classes = torch.where(prompt_class < 0, chance.argmax(1), prompt_class)
+    return Classified(logits, classes, chance.gather(1, classes[:, None])[:, 0])
+
+
+def masked(
+    network: MaskRCNN,
+    pyramid: list[Tensor],
+    boxes: Tensor,
+    batch: Tensor,
+    classes: Tensor,
+    box_scores: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Return the scores [R] and the coarse predictions [R, s², …] of regions, as `InstanceCoarse` has them."""
+    masks = network.mask_head(pyramid, boxes, batch)
+    own = own_class(masks, classes)
+    scores = box_scores * expected_precision(own) if network.config.mask_score else box_scores
+    point = network.point_head
+    return scores, own.flatten(1)[..., None] if point is None else point.project_coarse(masks, classes)
 
 
 class SemanticPass(nn.Module):

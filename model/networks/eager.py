@@ -10,11 +10,14 @@ from torch import Tensor
 
 from model.config.categories import Category
 from model.masks.palette import Colour, default_palette
-from model.networks.build import CoarsePass, Network, coarse_pass
+from model.networks.build import CoarsePass, Network, box_pass, coarse_pass
+from model.networks.coarse_pass import BoxPass, InstancePass
 from model.networks.mask_rcnn import MaskRCNN
 from model.networks.semantic import SemanticNet
 from model.pointrend.point_head import PointHead
+from model.predict.coarse import FEATURES
 from model.predict.instance import InstancePredictor
+from model.predict.kept.boxes import BoxRuns
 from model.predict.label_map import LabelMapPredictor
 from model.predict.predictor import Run
 
@@ -48,21 +51,37 @@ def predictor_of(
     return predictor
 
 
-def eager_run(coarse: CoarsePass) -> Run:
+def eager_run(coarse: CoarsePass | BoxPass) -> Run:
     """Return the pass as a function of named tensors: it takes what it needs of them, and gives CPU tensors."""
     device = next(coarse.parameters()).device
 
     def run(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        outputs = coarse(**{name: given[name].to(device) for name in coarse.inputs})
+        outputs = coarse(*(given[name].to(device) for name in coarse.inputs))
         return {name: value.cpu() for name, value in outputs._asdict().items() if value is not None}
 
     return run
 
 
+def box_runs(network: MaskRCNN) -> BoxRuns | None:
+    """Return the passes with which boxes of kept pictures are segmented; None without a point head."""
+    coarse, boxes = InstancePass(network), box_pass(network)
+    if boxes is None:
+        return None
+    device = next(coarse.parameters()).device
+
+    def features(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        steps = coarse.steps(*(given[name].to(device) for name in coarse.inputs))
+        outputs = {name: value for name, value in steps.outputs._asdict().items() if value is not None}
+        levels = dict(zip(FEATURES, steps.pyramid, strict=False))
+        return {name: value.cpu() for name, value in (outputs | levels).items()}
+
+    return BoxRuns(features, eager_run(boxes))
+
+
 def _instance(
     run: Run, head: PointHead | None, network: MaskRCNN, categories: tuple[Category, ...], palette: Palette
 ) -> InstancePredictor:
-    return InstancePredictor(run, head, network.config.preprocessing, categories)
+    return InstancePredictor(run, head, network.config.preprocessing, categories, box_runs=box_runs(network))
 
 
 def _label_map(

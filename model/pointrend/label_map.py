@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.pointrend.features import FineMap, read_fine
-from model.pointrend.label_map_levels import Size, level_points, size_after, total_points
+from model.pointrend.label_map_levels import Size, level_points, size_after, total_points, window_start
 from model.pointrend.label_map_pyramid import Pyramid
 from model.pointrend.label_map_search import UnfinishedLevel
 from model.pointrend.point_head import PointHead
@@ -35,15 +35,22 @@ class LabelMapRender:
     coarse: Tensor  # [K, h, w] logits of the base model, padding included
     fine: FineMap | None  # None: a base model alone, which has no point head
     stride: int  # of `coarse`, in network-input pixels
-    extent: Size  # of the image, in network-input pixels
+    extent: tuple[float, float]  # height and width of the image or of its window, in network-input pixels
     target_size: Size  # of the map that is asked for
     points: int | None = None  # per level; None: as many as the size of the level needs
     truncated: bool = False
+    # (x, y) of the window's corner in network-input pixels; None: the whole image is rendered.
+    corner: tuple[float, float] | None = None
     pyramid: Pyramid = field(init=False)  # what is finished
     next: UnfinishedLevel | None = field(default=None, init=False)  # the next level, if it is begun
 
     def __post_init__(self) -> None:
-        self.pyramid = Pyramid(_without_padding(self.coarse, self.stride, self.extent))
+        if self.corner is None:
+            height, width = map(round, self.extent)
+            base = _without_padding(self.coarse, self.stride, (height, width))
+        else:
+            base = self._sampled(window_start(self.extent, self.stride, self.target_size))
+        self.pyramid = Pyramid(base)
         if self.fine is None:
             self.target_size = min(self.target_size, self.size)
 
@@ -113,6 +120,24 @@ class LabelMapRender:
         render.next = level
         return LabelMapStep(render, level.size, level.wanted(group_points))
 
+    def positions(self, points: Tensor) -> Tensor:
+        """Return unit points [..., 2] of what is rendered in network-input pixels."""
+        height, width = self.extent
+        if self.corner is None:
+            return points * points.new_tensor([width, height])
+        return points.new_tensor(self.corner) + points * points.new_tensor([width, height])
+
+    def in_coarse(self, positions: Tensor) -> Tensor:
+        """Return positions [..., 2] in network-input pixels as unit points of the coarse prediction and its padding."""
+        _, height, width = self.coarse.shape
+        return positions / positions.new_tensor([width * self.stride, height * self.stride])
+
+    def _sampled(self, size: Size) -> Tensor:
+        """Return the coarse logits [K, h, w] at the cells of a level of this size."""
+        cells = torch.arange(size[0] * size[1], device=self.coarse.device)
+        points = self.in_coarse(self.positions(cell_centres(cells, *size)))
+        return sample(self.coarse[None], points.view(1, *size, 2), padding="border")[0]
+
     def _begin(self) -> UnfinishedLevel:
         size = size_after(self.size, self.target_size)
         count = level_points(size, self.extent, self.points)
@@ -137,12 +162,9 @@ class LabelMapStep:
         render = self.render
         if render.fine is None:
             raise ValueError("a base model alone has no point head to evaluate")
-        centres = cell_centres(self.cells, *self.size)
-        positions = centres * centres.new_tensor([render.extent[1], render.extent[0]])
+        positions = render.positions(cell_centres(self.cells, *self.size))
         fine = read_fine(render.fine, positions)
-        _, height, width = render.coarse.shape
-        padded = positions.new_tensor([width * render.stride, height * render.stride])
-        self.coarse = sample(render.coarse[None], (positions / padded)[None])[0].T
+        self.coarse = sample(render.coarse[None], render.in_coarse(positions)[None])[0].T
         return fine
 
     def term(self, head: PointHead, layer: int) -> Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 Size = tuple[int, int]  # height, width
 
 # Searching so many cells takes about as long as evaluating one point (measured: 27 cells with 11 classes, 64 with 19).
 CELLS_PER_POINT = 32
+ROUNDING = 1e-6  # of a number of cells
 
 
 def size_after(size: Size, target: Size) -> Size:
@@ -15,14 +17,26 @@ def size_after(size: Size, target: Size) -> Size:
     return (2 * size[0], 2 * size[1]) if 2 * size[0] < target[0] else target
 
 
-def level_points(size: Size, extent: Size, points: int | None) -> int:
+def window_start(span: tuple[float, float], stride: int, target: Size) -> Size:
+    """Return the size of the first level of a window, whose `span` (height, width) is in network-input pixels.
+
+    It has the shape of the target, and cells as small as those of the coarse prediction, or smaller. If the target's
+    are larger both ways, it is the target; if they are only one way, so are those of the first level.
+    """
+    less, more = sorted(side / stride / asked for side, asked in zip(span, target, strict=True))
+    share = more if more < 1 else min(less, 1.0)
+    height, width = (max(1, math.ceil(share * asked - ROUNDING)) for asked in target)
+    return height, width
+
+
+def level_points(size: Size, extent: tuple[float, float], points: int | None) -> int:
     """Return how many cells of a level of `size` are evaluated. `extent` is the image's size in the network's input.
 
     With None, the number is constant up to the input's size, and beyond it grows with the length of the contours. The
     factor is where twice as many points gain next to nothing (docs/paper.md); it gives twice the published 8,192 for
     1024×2048.
     """
-    asked = 16 * max(sum(size), sum(extent)) // 3 if points is None else points
+    asked = int(16 * max(sum(size), sum(extent)) // 3) if points is None else points
     return min(asked, size[0] * size[1])
 
 
@@ -31,12 +45,12 @@ def search_work(size: Size) -> int:
     return -(-size[0] * size[1] // CELLS_PER_POINT)
 
 
-def total_points(start: Size, target: Size, extent: Size, points: int | None) -> int:
+def total_points(start: Size, target: Size, extent: tuple[float, float], points: int | None) -> int:
     """Return the number of points that a render evaluates from the coarse prediction's size `start` to `target`."""
     return sum(level_points(size, extent, points) for size in _sizes(start, target))
 
 
-def total_work(start: Size, target: Size, extent: Size, points: int | None) -> int:
+def total_work(start: Size, target: Size, extent: tuple[float, float], points: int | None) -> int:
     """Return the work of a render in points, searching included, which is most of the work of a large map."""
     return sum(level_points(size, extent, points) + search_work(size) for size in _sizes(start, target))
 

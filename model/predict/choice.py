@@ -45,6 +45,28 @@ def chosen_regions(
     return mine[best_first[:most]]
 
 
+def given_boxes(batch: Sequence[Prepared], *, one_class: bool) -> dict[str, Tensor]:
+    """Return the inputs of a coarse pass that name the boxes to segment, which requests bring or a detector found.
+
+    With `one_class` the mask head has one class, whatever the category.
+    """
+    boxes, owners, classes = [torch.zeros(0, 4)], [], []
+    for i, image in enumerate(batch):
+        for prompt in image.prompts or ():
+            boxes.append(image.to_network(torch.tensor([prompt.box], dtype=torch.float32)))
+            owners.append(i)
+            classes.append(0 if one_class else -1 if prompt.category is None else prompt.category)
+        if image.detected is not None:
+            boxes.append(image.detected.boxes)
+            owners += [i] * len(image.detected)
+            classes += [0] * len(image.detected)
+    return {
+        "prompts": torch.cat(boxes),
+        "prompt_batch": torch.tensor(owners, dtype=torch.int64),
+        "prompt_class": torch.tensor(classes, dtype=torch.int64),
+    }
+
+
 def with_detections(detector: BoxDetector, batch: Sequence[Prepared]) -> list[Prepared]:
     """Return the images with the boxes that a detector finds in those that bring none, as far as they are asked for."""
     images = list(batch)

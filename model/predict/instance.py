@@ -25,10 +25,11 @@ from model.pointrend.levels import SIDES, native_side
 from model.pointrend.point_head import PointHead
 from model.pointrend.regions import RegionMaps, Source
 from model.pointrend.render import points_that_fit, render
-from model.predict.choice import FoundBoxes, chosen_regions, labels, with_detections
-from model.predict.coarse import InstanceCoarse
+from model.predict.choice import FoundBoxes, chosen_regions, given_boxes, labels, with_detections
+from model.predict.coarse import InstanceCoarse, instance_coarse
 from model.predict.detection import BoxDetector, Wanted
 from model.predict.explain import MaskExplanation, coarse_probabilities, explanation
+from model.predict.kept.boxes import BoxRuns, Features
 from model.predict.label_map import MAX_HEIGHT
 from model.predict.predictor import CPU, Pixels, Prepared, Prompt, Run, by_channel, fine_map
 from model.predict.preprocess import network_input
@@ -51,6 +52,7 @@ class InstanceOptions:
     classes: frozenset[int] | None = None  # indices; None: all
     prompts: tuple[Prompt, ...] | None = None  # segment these boxes and detect nothing
     explain: bool = False  # keep the coarse masks and the points that are evaluated
+    keep: bool = False  # keep the features, so that boxes can be segmented later
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +143,7 @@ class InstancePrediction:
     regions: list[Region]
     width: int  # of the image
     height: int
+    features: Features | None = None  # if they shall be kept
 
     @property
     def renders(self) -> list[InstanceRender]:
@@ -182,6 +185,7 @@ class InstancePredictor:
     # Finds boxes and their categories instead of the coarse pass, whose mask head then has one class for all of them.
     detector: BoxDetector | None = None
     mask_category: int = 0  # with a detector: the category of given boxes that name none
+    box_runs: BoxRuns | None = None  # None: boxes of kept pictures cannot be segmented
 
     def prepare(self, image: Pixels, options: InstanceOptions) -> Prepared:
         """Resize one RGB image [H, W, 3]."""
@@ -191,7 +195,7 @@ class InstancePredictor:
     def prepare_resized(self, pixels: Pixels, size: tuple[int, int], options: InstanceOptions) -> Prepared:
         """Return an image that was resized to `pixels` [h, w, 3] already. `size` is its own (width, height)."""
         wanted = Wanted(options.score, options.classes, options.max_instances)
-        return Prepared(by_channel(pixels), *size, options.prompts, wanted)
+        return Prepared(by_channel(pixels), *size, options.prompts, wanted, keep=options.keep)
 
     @property
     def detects(self) -> bool:
@@ -206,29 +210,24 @@ class InstancePredictor:
     def inputs(self, batch: Sequence[Prepared]) -> dict[str, Tensor]:
         """Return the inputs of a coarse pass over a batch of images and the boxes that were given for them."""
         images, sizes = network_input([p.pixels for p in batch], self.preprocessing, self.device)
-        boxes, owners, classes = [torch.zeros(0, 4)], [], []
-        for i, image in enumerate(batch):
-            for prompt in image.prompts or ():
-                boxes.append(image.to_network(torch.tensor([prompt.box], dtype=torch.float32)))
-                owners.append(i)
-                # With a detector the mask head has one class, whatever the category.
-                classes.append(0 if self.detects else -1 if prompt.category is None else prompt.category)
-            if image.detected is not None:
-                boxes.append(image.detected.boxes)
-                owners += [i] * len(image.detected)
-                classes += [0] * len(image.detected)
-        return {
-            "image": images,
-            "size": sizes,
-            "prompts": torch.cat(boxes),
-            "prompt_batch": torch.tensor(owners, dtype=torch.int64),
-            "prompt_class": torch.tensor(classes, dtype=torch.int64),
-        }
+        return {"image": images, "size": sizes, **given_boxes(batch, one_class=self.detects)}
 
     @torch.inference_mode()
     def coarse(self, batch: Sequence[Prepared]) -> InstanceCoarse:
         """Run one coarse pass. All images must have the same padded size, because padding reaches into results."""
-        return InstanceCoarse(**self.run(self.inputs(batch)))
+        keep = self.box_runs is not None and any(image.keep for image in batch)
+        run = self.box_runs.features if self.box_runs is not None and keep else self.run
+        return instance_coarse(run(self.inputs(batch)))
+
+    @torch.inference_mode()
+    def boxes(self, features: Features, image: Prepared) -> InstanceCoarse:
+        """Return what a coarse pass gives for the boxes of one image, from the features that were kept of it."""
+        assert self.box_runs is not None
+        given = given_boxes([image], one_class=self.detects)
+        found = self.box_runs.boxes({**features.inputs, **given})
+        boxes = given["prompts"].to(self.device)
+        regions = {**found, "boxes": boxes, "batch": given["prompt_batch"], "fine": features.fine}
+        return instance_coarse({**regions, **features.inputs})
 
     def begin(
         self, coarse: InstanceCoarse, index: int, prepared: Prepared, options: InstanceOptions
@@ -257,7 +256,10 @@ class InstancePredictor:
                     render.evaluated = Evaluated()
                     region = replace(region, coarse=coarse_masks[place])
                 regions.append(region)
-        return InstancePrediction(regions, prepared.width, prepared.height)
+        features = None
+        if coarse.pyramid is not None and prepared.keep:
+            features = Features.of(coarse.pyramid, coarse.fine, index, prepared)
+        return InstancePrediction(regions, prepared.width, prepared.height, features)
 
     def _render(self, source: Source, category: int, side: int, points: int | None) -> InstanceRender:
         """Return the render of a region; without a point head it is done."""

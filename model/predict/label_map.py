@@ -89,6 +89,8 @@ class LabelMapPrediction:
     render: LabelMapRender
     asked: Size
     classes: frozenset[int] | None = None
+    width: int = 0  # of the image
+    height: int = 0
 
     @property
     def renders(self) -> list[LabelMapRender]:
@@ -153,7 +155,7 @@ class LabelMapPredictor:
         extent = (prepared.pixels.shape[1], prepared.pixels.shape[2])
         target = target_size(prepared.height, prepared.width, options.resolution)
         begun = LabelMapRender(coarse.coarse[index], fine, self.stride, extent, target, options.points)
-        return LabelMapPrediction(begun, target, options.classes)
+        return LabelMapPrediction(begun, target, options.classes, prepared.width, prepared.height)
 
     def render(self, predictions: Sequence[LabelMapPrediction]) -> None:
         """Finish the label maps of any predictions."""

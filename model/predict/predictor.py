@@ -47,12 +47,13 @@ class Prompt:
 class Prepared:
     """An image at the size of the network's input."""
 
-    pixels: Tensor  # uint8 [3, h, w] RGB
+    pixels: Tensor  # uint8 [3, h, w] RGB; of a kept picture only their shape is known (device "meta")
     width: int  # of the image itself
     height: int
     prompts: tuple[Prompt, ...] | None = None  # boxes that the request brings
     wanted: Wanted = field(default_factory=Wanted)  # what a detector of the model's own is asked for
     detected: DetectedBoxes | None = None  # what it found, in pixels of the network's input
+    keep: bool = False  # whether its features shall be kept, if the model offers boxes of kept pictures
 
     @property
     def given(self) -> int | None:

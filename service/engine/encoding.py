@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.manifest import Manifest
+from model.predict.headers.georeference import Georeference
 from model.predict.predictor import Result
 from service.decoding.job import Job
 from service.engine.device.inference import Inference
@@ -25,7 +26,7 @@ from service.engine.tasks.table import Windows
 from service.output.cost import encode_forecast
 from service.output.encode import Answer, encode, encode_level
 from service.output.format import Format, Found
-from service.output.formats import FORMATS, WINDOW, WINDOW_FORMATS
+from service.output.formats import FORMATS, WINDOW_FORMATS
 
 T = TypeVar("T")
 
@@ -74,15 +75,22 @@ class Encoding:
     def _keeping(self, request: Request) -> AbstractContextManager[Kept | None]:
         if request.keep is None or self.windows is None:
             return nullcontext()
-        count = self.windows.kept_bytes(request.prediction)
+        count = self.windows.kept_bytes(request.prediction, boxes=self._keeps_boxes(request))
         return self.resources.kept.making(request.keep, self.manifest.name, count)
+
+    def _keeps_boxes(self, request: Request) -> bool:
+        """Return whether a picture that is kept can be kept for boxes, too. Otherwise, it is kept for windows alone."""
+        if self.windows is None or self.windows.boxes is None:
+            return False
+        return self.resources.kept.may_hold(self.windows.kept_bytes(request.prediction, boxes=True))
 
     async def _finished(self, request: Request, entry: Kept | None) -> Need:
         """Finish the result, and keep what it was rendered from. Return what encoding takes."""
 
         def finish() -> None:
             if entry is not None and self.windows is not None:
-                entry.picture = self.windows.keep(request.prediction)
+                entry.picture = self.windows.keep(request.prediction, boxes=self._keeps_boxes(request))
+                entry.georeference = request.georeference
                 request.kept = entry.id
             request.finish()
 
@@ -97,7 +105,7 @@ class Encoding:
 
     def _needed(self, request: Request, result: Result) -> Need:
         """Return what encoding a finished result takes."""
-        size, placed = (request.width, request.height), request.georeference is not None
+        size, placed = (request.width, request.height), self._place(request) is not None
         cost = encode_forecast(request.format, self._kind(request), result, *size, placed=placed)
         self.intake.check_answer(cost)
         return Need(cost.bytes, cost.seconds)
@@ -108,11 +116,15 @@ class Encoding:
         return request.answer
 
     def _formats(self, request: Request) -> Mapping[str, Format]:
-        return FORMATS if request.picture is None else WINDOW_FORMATS
+        return WINDOW_FORMATS if request.window else FORMATS
+
+    def _place(self, request: Request) -> Georeference | None:
+        """Return where the picture lies on a map, if the format says so."""
+        return request.georeference if self._formats(request)[request.format].placed else None
 
     def _kind(self, request: Request) -> str:
         """Return the name of what is encoded: the model's task, or a window of a kept picture."""
-        return self.manifest.task if request.picture is None else WINDOW
+        return self.windows.kind if request.window and self.windows is not None else self.manifest.task
 
     def _found(self, request: Request, result: Result) -> Found:
         return Found(
@@ -127,6 +139,6 @@ class Encoding:
             image_id=request.image_id,
             crop=request.crop,
             tags=request.tags,
-            georeference=request.georeference,
+            georeference=self._place(request),
             more={} if request.keep is None else {"kept": request.kept},
         )

@@ -33,7 +33,6 @@ from service.engine.request import Request, Stage
 from service.engine.resources import Resources
 from service.engine.tasks.card import TaskCard
 from service.engine.tasks.table import TASKS
-from service.output.cost import window_forecast
 from service.output.encode import Answer
 from service.output.formats import FORMATS
 
@@ -60,8 +59,9 @@ class Engine:
         self._task = TASKS[bundle.manifest.task](bundle)
         self._costs = CostModel(self._task, resources.workers.pool_size)
         self._intake = Intake(config, self._task, self._costs, bundle.manifest.preprocessing)
-        self._inference = Inference(bundle)
         self._windows = self._task.windows()
+        self._boxes = None if self._windows is None else self._windows.boxes
+        self._inference = Inference(bundle, self._boxes)
         self._encoding = Encoding(
             self.manifest, self._inference, self._intake, self._windows, self._resources
         )
@@ -84,6 +84,11 @@ class Engine:
         return self._windows is not None and self._resources.kept.limit > 0
 
     @property
+    def segments_kept(self) -> bool:
+        """Whether boxes of kept pictures can be segmented."""
+        return self.keeps and self._boxes is not None
+
+    @property
     def depth(self) -> dict[Stage, int]:
         """The number of requests in each stage of the scheduler."""
         return self._scheduler.depth(self.manifest.name)
@@ -97,12 +102,19 @@ class Engine:
         if not self._resources.kept.limit:
             raise ParameterError("keep", "this service keeps no pictures")
         if self._windows is None:
-            raise ParameterError(
-                "keep", "is for models that render masks of instances at points, see /models"
-            )
+            raise ParameterError("keep", "is for models with a point head, see `keeps` in /models")
         if seconds > self._config.keep_seconds:
             raise ParameterError(
                 "keep", f"at most {self._config.keep_seconds} s are allowed, got {seconds:g}"
+            )
+
+    def check_kept_boxes(self) -> None:
+        """Raise ParameterError if boxes of kept pictures cannot be segmented."""
+        if self._boxes is None:
+            raise ParameterError(
+                "kept",
+                "is for models with `segments_kept` in /models: of instances, exported with a box pass. Older bundles "
+                "are exported again to have one",
             )
 
     def check_room(self) -> None:
@@ -113,13 +125,13 @@ class Engine:
         self.admission.check(self._costs.coarse(self._intake.largest_input))
 
     async def answer(self, request: Request) -> Answer:
-        """Return the encoded answer of a request, about an image or about a window of a kept picture.
+        """Return the encoded answer of a request, about an image or a kept picture.
 
         Raises ImageError, ParameterError, TooCostly, QueueFull, NoDecoder, OutOfMemory, DeadlinePassed, Stopped, or
         what the model raises.
         """
         request.arrived = asyncio.get_running_loop().time()
-        if request.picture is None:
+        if not request.window:
             self._task.check(request.options, self._config.max_points)
         degrade_at = self._config.degrade_at
         if degrade_at is not None and self.admission.pressure >= degrade_at:
@@ -128,8 +140,11 @@ class Engine:
             job = None
             if request.picture is None:
                 job = await self._plan(request)
-            else:
+            elif request.window:
                 self._plan_window(request)
+            else:
+                assert self._boxes is not None
+                self._intake.plan_boxes(request, request.picture, self._boxes)
             self._intake.check_cost(request)
             with self.admission.place(request.cost, large=self._intake.is_large(request)):
                 answer = await self._process(request, job)
@@ -178,7 +193,7 @@ class Engine:
             header = await self._workers.in_pool(lambda _: self._intake.read(request.image))
         else:
             header = self._intake.read(request.image)
-        if FORMATS[request.format].placed:
+        if FORMATS[request.format].placed or request.keep is not None:
             request.georeference = georeference(request.image)
         return self._intake.plan(request, header)
 
@@ -188,8 +203,9 @@ class Engine:
         assert picture is not None and self._windows is not None
         self._windows.check(picture, options, self._config.max_points)
         request.width, request.height = options.width, options.height
-        seconds = window_forecast(options.width, options.height).seconds
-        self._intake.set_cost(request, RequestWork(0, self._windows.work(options), encoding=seconds))
+        seconds = self._windows.encode_seconds(options, request.format)
+        work = RequestWork(0, points=self._windows.work(picture, options), encoding=seconds)
+        self._intake.set_cost(request, work)
         request.prediction = picture.window(options)
 
     async def _process(self, request: Request, job: Job | None) -> Answer:

@@ -1,4 +1,4 @@
-"""Pictures that are kept for a while after their answer, so that windows of their masks can be rendered.
+"""Pictures that are kept for a while after their answer, so that more can be asked of them without their pixels.
 
 The cache is bounded by bytes. What was used longest ago makes room, and nothing stays for longer than its client asked.
 A picture belongs to whoever sent it: for others it does not exist. All methods are called on the event loop.
@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from model.predict.kept import KeptPicture
+from model.predict.headers.georeference import Georeference
+from model.predict.kept.picture import KeptPicture
 from service.engine.errors import NotKept
 
 # Bytes that each entry counts for beside its tensors, so that the number of entries is bounded, too.
@@ -57,7 +58,8 @@ class Kept:
     seconds: float
     bytes: int
     expires: float = 0.0
-    users: int = 0  # requests that render from it now
+    users: int = 0  # requests that work with it now
+    georeference: Georeference | None = None  # where the picture lies on a map
     picture: KeptPicture | None = field(default=None, repr=False)  # None: not yet
 
 
@@ -80,6 +82,10 @@ class KeptPictures:
     def count(self) -> int:
         """The number of pictures that can be asked for."""
         return len(self._entries)
+
+    def may_hold(self, count: int) -> bool:
+        """Return whether a picture of `count` bytes has room if all others make room."""
+        return count + ENTRY_BYTES <= self.limit
 
     @contextmanager
     def making(self, keep: Keep, model: str, count: int) -> Iterator[Kept | None]:

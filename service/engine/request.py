@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 
 from model.predict.headers.georeference import Georeference
 from model.predict.instance import Instances
-from model.predict.kept import KeptPicture
+from model.predict.kept.picture import KeptPicture
 from model.predict.predictor import Prediction, Prepared, Result
 from service.decoding.job import Job
 from service.engine.errors import ParameterError
@@ -38,7 +38,7 @@ class Request:
     # What was asked: by service/http/routes or service/cli/offline.py.
     id: str
     image: bytes = field(repr=False)
-    # InstanceOptions or LabelMapOptions, by the model's task; WindowOptions for a window.
+    # InstanceOptions or LabelMapOptions, by the model's task; those of a window if one is asked for.
     options: Any = None
     format: str = "rle"  # a name in service/output's table
     image_id: int = 0  # of format coco
@@ -46,10 +46,10 @@ class Request:
     crop: bool = False  # of format cutout: to what is shown
     tags: TagNames = field(default_factory=TagNames)  # of the formats of Label Studio
     deadline_seconds: float | None = None  # after its arrival; then the finest finished masks are the answer
-    keep: Keep | None = None  # the picture after its answer, so that windows of it can be rendered
-    picture: KeptPicture | None = field(
-        default=None, repr=False
-    )  # a kept one, of which a window is asked for
+    keep: Keep | None = None  # the picture after its answer, so that more can be asked of it
+    # A kept one that is asked about instead of an image: its boxes are to be segmented, or a window to be rendered.
+    picture: KeptPicture | None = field(default=None, repr=False)
+    window: bool = False
     levels: Levels | None = None  # gets each level that is finished before the answer, if it is to be shown
 
     # What it will take, from the header of its image: by Engine.answer.
@@ -57,7 +57,9 @@ class Request:
     arrived: float = 0.0
     width: int = 0  # of the image as displayed
     height: int = 0
-    georeference: Georeference | None = None  # where it lies on a map, if the format asks for this
+    georeference: Georeference | None = (
+        None  # where it lies on a map, if the format asks for this or it is kept
+    )
     padded: tuple[int, int] = (0, 0)  # (height, width) of the network's input; equal ones may share a pass
     cost: float = 0.0  # predicted seconds until its answer, if it were alone
     least_cost: float = 0.0  # the same on a machine that has nothing else to do
@@ -104,7 +106,7 @@ class Request:
         """
         result = self.prediction.finish()
         del self.prediction
-        if self.picture is None:
+        if not self.window:
             del self.prepared
         self.result = result if self.instance is None else _only(result, self.instance)
 

@@ -32,6 +32,7 @@ def model_card(engine: Engine, service: Service) -> ModelCard:
         score_threshold=task.score_threshold,
         max_detections=task.max_detections,
         keeps=engine.keeps,
+        segments_kept=engine.segments_kept,
         palette=task.palette,
         limits=_limits(service),
         providers=list(engine.providers),

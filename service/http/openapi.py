@@ -78,6 +78,7 @@ STUDIO_PROBLEMS = problem_responses(
     *(kind for kind in KINDS if kind in _OF_STUDIO or kind not in (*_NOT_OF_SEGMENT, *_OF_BODIES))
 )
 SEGMENT_RESPONSES = SEGMENT_PROBLEMS | {
+    **problem_responses("not-kept"),
     200: {
         "model": SegmentAnswer
         | LabelAnswer
@@ -93,18 +94,19 @@ SEGMENT_RESPONSES = SEGMENT_PROBLEMS | {
             if not format.is_json
         }
         | {"application/x-ndjson": {"schema": {"type": "string"}, "examples": _LINES}},
-    }
+    },
 }
 RENDER_RESPONSES = problem_responses(*_OF_RENDER) | {
     200: {
-        "model": WindowAnswer,
-        "description": "The window: a picture of its probabilities, or its foreground.",
+        "model": WindowAnswer | LabelAnswer,
+        "description": "The window: a picture of its probabilities, or its foreground. Of a label map: its colours, or "
+        "a segment for each class.",
         "content": {
             format.media_type: {"schema": _BINARY} for format in WINDOW_FORMATS.values() if not format.is_json
         },
     }
 }
-RENDER_DESCRIPTION = """Return a window of the mask of one instance of a kept picture, at any resolution.
+RENDER_DESCRIPTION = """Return a window of one mask or of the label map of a kept picture, at any resolution.
 
 The picture was sent to /segment with `keep`. What the network saw in it is read at the points of the window itself, and
 the network does not run again. Beyond the resolution of the network's features contours become smooth curves; no
@@ -131,6 +133,14 @@ curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' 'http://127.0.0.1:80
 curl -F image=@photo.jpg -o cutout.png 'http://127.0.0.1:8000/segment?format=cutout&crop=true'
 curl --json '{"image": "'$(base64 -w0 small.png)'", "resolution": 224}' http://127.0.0.1:8000/segment
 curl -F image=@street.jpg -o map.png 'http://127.0.0.1:8000/segment?model=street&format=png'
+```
+
+A picture that was sent with `keep` can be asked about again by its id: boxes of it are segmented from what the network
+computed of it then, in a fraction of the time. There is no body.
+
+```sh
+id=$(curl -sF image=@photo.jpg 'http://127.0.0.1:8000/segment?keep=60' | jq -r .kept)
+curl -gX POST "http://127.0.0.1:8000/segment?kept=$id&boxes=[[10,20,110,220]]"
 ```
 """
 
@@ -180,7 +190,7 @@ _FORMS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "polygons": ("Outlines instead of run lengths", {"format": "polygon"}),
 }
 IMAGE_BODY = {
-    "required": True,
+    "required": False,  # of a kept picture there is none
     "content": {
         "multipart/form-data": {
             "schema": {

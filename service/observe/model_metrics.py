@@ -40,6 +40,13 @@ class ModelMetrics:
         self.pixels = make(
             Counter, "batch_pixels", "Pixels of coarse passes, of images or padding.", ("model", "kind")
         )
+        self.boxes = make(
+            Histogram,
+            "box_pass_seconds",
+            "Passes over given boxes of kept pictures.",
+            ("model",),
+            buckets=_STEP_SECONDS,
+        )
         self.steps = make(
             Histogram, "step_seconds", "Steps of the renderer.", ("model",), buckets=_STEP_SECONDS
         )
@@ -84,7 +91,10 @@ class ModelObserver:
     model: str
 
     def passed(self, requests: Sequence[Request], reason: Reason, seconds: float) -> None:
-        """Count a coarse pass, its images and their padding."""
+        """Count a coarse pass, its images and their padding; or a pass over boxes of a kept picture."""
+        if requests[0].picture is not None:
+            self.metrics.boxes.labels(self.model).observe(seconds)
+            return
         used = sum(math.prod(request.prepared.pixels.shape[1:]) for request in requests)
         padded = sum(math.prod(request.padded) for request in requests)
         self.metrics.batches.labels(self.model).observe(len(requests))

@@ -191,6 +191,7 @@ _FORECASTS: Mapping[str, Callable[[str, Any, int, int], EncodeCost]] = MappingPr
     {
         "instance": _of_instances,
         "semantic": _of_label_map,
+        "label_window": _of_label_map,
         "window": lambda format, result, width, height: window_forecast(width, height),
     }
 )

@@ -28,6 +28,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
 )
 DEFAULT = "rle"
 WINDOW = "window"  # what a window of a kept picture is called where tasks are named
+LABEL_WINDOW = "label_window"  # and one of a label map
 WINDOW_FORMATS: Mapping[str, Format] = MappingProxyType({"png": window.PNG, "rle": window.RLE})
 
 

@@ -1,4 +1,4 @@
-"""Formats of a window of one mask: its probabilities as grey levels, or its foreground as run lengths."""
+"""Formats of a window: the probabilities of one mask as grey levels, or its foreground as run lengths; or labels."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, cast
 from PIL import Image
 
 from model.masks.runs import runs_of
-from service.output import rle
+from service.output import rle, segments
 from service.output.format import Format, Found
 from service.output.instances import shortest
 from service.output.limits import Allowance
+from service.output.pictures import label_map
 from service.output.text import Text
 
 if TYPE_CHECKING:
-    from model.predict.kept import WindowMask
+    from model.predict.kept.instance import WindowMask
 
 _LEVEL = 3  # takes half the time of the usual 6; probabilities are 0 or 255 nearly everywhere
 
@@ -49,10 +50,13 @@ def _rle(found: Found, left: Allowance) -> Mapping[str, Any]:
 
 
 PNG = Format(
-    "the probability of each pixel as a PNG file of grey levels, 255 times it",
-    {"window": _png},
+    "the probability of each pixel as a PNG file of grey levels, 255 times it; of a label map, a colour for each class",
+    {"window": _png, "label_window": label_map.encode},
     media_type="image/png",
     suffix=".png",
     enveloped=False,
 )
-RLE = Format("COCO run lengths of the window's foreground, compressed", {"window": _rle})
+RLE = Format(
+    "COCO run lengths of the window's foreground, compressed; of a label map, of each class",
+    {"window": _rle, "label_window": segments.encoder(rle.runs)},
+)

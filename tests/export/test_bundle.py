@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from export.bundle import GRAPH, POINT_HEAD, open_bundle, sha256
+from export.bundle import BOXES, GRAPH, POINT_HEAD, open_bundle, sha256
 from export.errors import BundleError
 from export.golden import golden
 from export.manifest import MANIFEST, read_manifest
@@ -61,14 +61,15 @@ def sized(predictor: Any, short_edge: int, long_edge: int) -> Any:
 @BOTH
 def test_an_exported_bundle_describes_itself(name: str, exported: Export) -> None:
     folder, checkpoint = exported(name), load_any(name)
-    assert sorted(p.name for p in folder.iterdir()) == sorted([GRAPH, POINT_HEAD, MANIFEST])
+    files = (GRAPH, POINT_HEAD) + ((BOXES,) if checkpoint.config.task == "instance" else ())
+    assert sorted(p.name for p in folder.iterdir()) == sorted([*files, MANIFEST])
     manifest = read_manifest(folder)
     assert (manifest.name, manifest.task) == (name, checkpoint.config.task)
     assert manifest.categories == checkpoint.categories
     assert manifest.preprocessing == checkpoint.config.preprocessing
     assert manifest.source == {"imported_from": f"{name}.pkl"}
     assert manifest.files == {
-        file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in (GRAPH, POINT_HEAD)
+        file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in files
     }
     assert manifest.parity["passed"] and len(manifest.parity["stages"]) >= 3
 
@@ -128,6 +129,58 @@ def test_given_boxes_pass_through_the_graph(exported: Export) -> None:
     np.testing.assert_allclose(found[0].box, prompts[0].box, atol=1e-3)
 
 
+def kept_boxes(predictor: Any, image: Any, options: InstanceOptions) -> Any:
+    """Return the masks of given boxes from the features of a pass that looked for no box."""
+    one = predictor.prepare(image, InstanceOptions(resolution=28, score=1.0, keep=True))
+    features = predictor.begin(predictor.coarse([one]), 0, one, InstanceOptions(score=1.0)).features
+    prepared = features.prepared(options.prompts, keep=False)
+    found = predictor.begin(predictor.boxes(features, prepared), 0, prepared, options)
+    predictor.render([found])
+    return found.finish().masks
+
+
+@pytest.mark.parametrize("size", [(100, 150), (150, 100), (64, 64)])
+def test_boxes_of_kept_features_are_those_of_the_whole_graph_and_of_the_network(
+    size: tuple[int, int], exported: Export
+) -> None:
+    image = picture(*size, 3)
+    prompts = (
+        Prompt((10.0, 20.0, 90.0, 80.0), 4),
+        Prompt((30.5, 5.0, 60.0, 35.0)),
+        Prompt((0.0, 0.0, 999.0, 999.0)),
+    )
+    options = InstanceOptions(resolution=28, prompts=prompts)
+    graph, network = (
+        sized(each, 100, 160)
+        for each in (open_bundle(exported("tiny_r50")).predictor, eager_predictor(load_any("tiny_r50")))
+    )
+    expected = graph(image, options).finish().masks
+    for predictor in (graph, network):
+        found = kept_boxes(predictor, image, options)
+        assert len(found) == len(expected) == 3
+        for own, other in zip(found, expected, strict=True):
+            assert own.category == other.category and own.score == pytest.approx(other.score, abs=1e-4)
+            np.testing.assert_allclose(own.box, other.box, atol=1e-3)
+            np.testing.assert_allclose(own.probability, other.probability, atol=1e-3)
+
+
+def test_a_pass_returns_features_only_if_they_are_asked_for(exported: Export) -> None:
+    predictor: Any = open_bundle(exported("tiny_r50")).predictor
+    one = predictor.prepare(picture(100, 150, 0), InstanceOptions())
+    found = predictor.run(predictor.inputs([one]))
+    assert set(found) == {"boxes", "scores", "classes", "batch", "coarse", "fine"}
+
+
+def test_a_bundle_of_an_earlier_schema_has_no_box_pass(bundle: Path) -> None:
+    files = json.loads((bundle / MANIFEST).read_text())["files"]
+    (bundle / BOXES).unlink()
+    change(bundle, schema=3, files={name: value for name, value in files.items() if name != BOXES})
+    predictor: Any = open_bundle(bundle).predictor
+    assert predictor.box_runs is None
+    one = predictor.prepare(picture(100, 150, 0), InstanceOptions(keep=True))
+    assert predictor.begin(predictor.coarse([one]), 0, one, InstanceOptions(keep=True)).features is None
+
+
 def test_a_batch_of_label_maps_is_its_images_alone(exported: Export) -> None:
     predictor: Any = open_bundle(exported("tiny_semantic")).predictor
     options = LabelMapOptions()
@@ -151,7 +204,7 @@ def test_it_sees_the_golden_picture(name: str, exported: Export) -> None:
     assert known.difference(golden(opened.manifest.task, eager_predictor(load_any(name)))) == ""
 
 
-@pytest.mark.parametrize("name", [GRAPH, POINT_HEAD])
+@pytest.mark.parametrize("name", [GRAPH, BOXES, POINT_HEAD])
 def test_a_flipped_byte_is_noticed(bundle: Path, name: str) -> None:
     content = bytearray((bundle / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -161,7 +214,7 @@ def test_a_flipped_byte_is_noticed(bundle: Path, name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", [GRAPH, POINT_HEAD])
+@pytest.mark.parametrize("name", [GRAPH, BOXES, POINT_HEAD])
 def test_a_missing_file_is_named(bundle: Path, name: str) -> None:
     (bundle / name).unlink()
     assert refused(bundle).endswith(f"is damaged: {name} is missing")

@@ -106,12 +106,13 @@ def test_a_foreign_manifest_is_refused(text: str, tmp_path: Path) -> None:
 def test_another_schema_is_refused(schema: int | str, tmp_path: Path) -> None:
     message = refused(written(tmp_path, INSTANCE, {"schema": schema}))
     assert message.endswith(
-        f"has schema {schema!r}; this version reads 2 and {SCHEMA}: export the model again"
+        f"has schema {schema!r}; this version reads 2, 3, {SCHEMA}: export the model again"
     )
 
 
-def test_bundles_of_the_schema_before_detectors_are_read(tmp_path: Path) -> None:
-    written(tmp_path, INSTANCE, {"schema": 2, "model.detector": None})
+@pytest.mark.parametrize("schema", [2, 3])
+def test_bundles_of_earlier_schemas_are_read(schema: int, tmp_path: Path) -> None:
+    written(tmp_path, INSTANCE, {"schema": schema, "model.detector": None})
     assert read_manifest(tmp_path) == INSTANCE
 
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from export.measurements import TOLERANCE
-from export.parity import check, measure
+from export.measurements import TOLERANCE, Measurements
+from export.parity import check, measure, measure_boxes
 from export.trials import blank_image, inputs, no_regions, picture, trials
 from model.networks import boxes as box
-from model.networks.build import CoarsePass, build_network, coarse_pass
+from model.networks.build import CoarsePass, box_pass, build_network, coarse_pass
 from model.networks.eager import eager_run
 from model.predict.predictor import Run
 from tests.export.presets import eager_steps
@@ -50,6 +50,27 @@ def failing(staged: Run, name: str = "tiny_r50") -> set[str]:
     report = measure(network(name), staged, batches()).report()
     stages = {s for s, row in report["stages"].items() if not row["difference"] <= row["tolerance"]}
     return stages | {f"{s} chosen" for s, row in report["selection"].items() if row["shared"] < row["least"]}
+
+
+@pytest.mark.parametrize(
+    ("part", "stages"),
+    [
+        ("", set()),
+        ("box_head", {"kept boxes' scores"}),
+        ("mask_head.coarse", {"kept boxes' masks"}),
+        ("backbone", set()),  # whose features are given
+    ],
+)
+@torch.inference_mode()
+def test_a_wrong_box_pass_is_noticed(part: str, stages: set[str]) -> None:
+    right, other = network(), perturbed(part, 0.01) if part else network()
+    boxes, found = box_pass(other.network), Measurements()
+    assert boxes is not None
+    measure_boxes(right.network, eager_steps(right), eager_run(boxes), batches(), found)
+    report = found.report()["stages"]
+    assert set(report) == {f"kept boxes' {name}" for name in ("classes", "choice", "scores", "masks")}
+    wrong = {s for s, row in report.items() if not row["difference"] <= row["tolerance"]}
+    assert stages <= wrong and bool(stages) == bool(wrong)
 
 
 @pytest.mark.parametrize("name", ["tiny_r50", "tiny_conv", "tiny_semantic"])

@@ -39,13 +39,15 @@ def report(passed: bool) -> Report:
 @pytest.fixture
 def quick(exported: Export, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Writing without exporting: an earlier graph stands in, and the result of the comparison is given."""
-    graph = exported("tiny_r50") / "coarse.onnx"
+    graph, boxes = (exported("tiny_r50") / name for name in ("coarse.onnx", "boxes.onnx"))
 
     def export(_: Any, path: Path) -> list[str]:
         shutil.copy(graph, path)
         return ["boxes", "scores", "classes", "batch", "coarse", "fine"]
 
     monkeypatch.setattr(write, "export_staged", export)
+    monkeypatch.setattr(write, "export_boxes", lambda _, path: shutil.copy(boxes, path))
+    monkeypatch.setattr(parity, "measure_boxes", lambda *_: None)
 
     def outcome(passed: bool) -> None:
         monkeypatch.setattr(parity, "check", lambda *_: report(passed))
@@ -88,7 +90,7 @@ def test_an_older_bundle_is_replaced_as_a_whole(quick: Callable[[bool], None], t
     assert manifest.name == "newer" and manifest.source["checkpoint"] == "c.pkl"
     assert manifest.parity == report(True)
     assert set(content(tmp_path)) == {
-        f"out/{f}" for f in ("bundle.json", "coarse.onnx", "point_head.safetensors")
+        f"out/{f}" for f in ("boxes.onnx", "bundle.json", "coarse.onnx", "point_head.safetensors")
     }
 
 

@@ -131,6 +131,41 @@ def test_the_edge_of_an_isolated_object_is_rendered_for_what_is_seen(tiny: str, 
     opened.check()
 
 
+def drag_box(page: Page) -> None:
+    page.mouse.move(*on_canvas(page, 100, 100, SIZE))
+    page.mouse.down()
+    page.mouse.move(*on_canvas(page, 400, 300, SIZE), steps=3)
+    page.mouse.up()
+
+
+def test_a_box_of_a_kept_picture_is_segmented_without_the_picture(tiny: str, open_page: Open) -> None:
+    opened = open_page(f"{tiny}/")
+    page = opened.page
+    isolate_first(page)
+    posts = asked(page)
+    drag_box(page)
+    expect(page.get_by_test_id("instance")).to_have_count(1)
+    expect(page.locator("#status")).to_contain_text("1 object, finished in")
+    (sent,) = posts
+    assert "content-type" not in sent.headers and query(sent)["kept"] and query(sent)["keep"] == "120"
+    expect(page.get_by_test_id("curl")).not_to_contain_text("kept")  # that a program would not have
+    page.locator("#clear-box").click()  # the whole picture again, which has to be sent
+    expect(page.locator("#status")).to_contain_text("objects, finished in")
+    assert posts[1].headers["content-type"] == "image/png" and "kept" not in query(posts[1])
+    opened.check()
+
+
+def test_a_picture_that_is_kept_no_longer_is_sent_again(tiny: str, open_page: Open) -> None:
+    page = open_page(f"{tiny}/").page
+    isolate_first(page)
+    problem = '{"type": "/problems/not-kept", "title": "The picture is not kept", "status": 404}'
+    page.route("**/segment?*kept=*", lambda route: route.fulfill(status=404, body=problem))
+    posts = asked(page)
+    drag_box(page)
+    expect(page.locator("#status")).to_contain_text("1 object, finished in")
+    assert ["kept" in query(each) for each in posts] == [True, False]
+
+
 def test_a_chosen_resolution_is_enlarged_as_it_is(tiny: str, open_page: Open) -> None:
     page = open_page(f"{tiny}/").page
     isolate_first(page)

@@ -3,7 +3,7 @@
 from pointrend_client.client import AsyncClient, Client
 from pointrend_client.errors import ClientError, Refused, Unavailable
 from pointrend_client.explanation import EvaluatedCells, Explanation
-from pointrend_client.pictures import Picture
+from pointrend_client.pictures import KeptImage, Picture
 from pointrend_client.results import Instance, Segment, Segmentation, ServedModel
 from pointrend_client.retries import AGAIN, Retries
 
@@ -15,6 +15,7 @@ __all__ = [
     "EvaluatedCells",
     "Explanation",
     "Instance",
+    "KeptImage",
     "Picture",
     "Refused",
     "Retries",

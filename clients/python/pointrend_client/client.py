@@ -33,7 +33,7 @@ from pointrend_client.parameters import (
     Parameters,
     WindowParameters,
 )
-from pointrend_client.pictures import Picture, file_of
+from pointrend_client.pictures import Picture, content_of
 from pointrend_client.requests import request, window_query, with_format
 from pointrend_client.results import (
     Segmentation,
@@ -80,7 +80,7 @@ class Client:
         self._http.close()
 
     def segment(self, image: Picture, **parameters: Unpack[MaskParameters]) -> Segmentation:
-        """Return the masks of an image. Raises ClientError, OSError."""
+        """Return the masks of an image, or of `boxes` of a picture that is `KeptImage`. Raises ClientError, OSError."""
         return parse(self._post(image, with_format(parameters, "rle")).json())
 
     def label_map(self, image: Picture, **parameters: Unpack[LabelMapParameters]) -> NDArray[np.uint8]:
@@ -105,7 +105,7 @@ class Client:
         Of a level `side` is the side that is finished; of the answer it is None. Whoever is slow gets the newest level.
         A failure before the first result is tried again as ever, a later one is raised. Raises ClientError, OSError.
         """
-        arguments = accepting_lines(request(file_of(image), with_format(parameters, "rle")))
+        arguments = accepting_lines(request(content_of(image), with_format(parameters, "rle")))
         return self._lines(arguments)
 
     def _lines(self, arguments: Mapping[str, Any]) -> Iterator[Segmentation]:
@@ -139,7 +139,7 @@ class Client:
     def render(
         self,
         kept: str,
-        instance: int,
+        instance: int | None,
         *,
         window: Sequence[float],
         size: tuple[int, int],
@@ -147,8 +147,9 @@ class Client:
     ) -> NDArray[np.uint8]:
         """Return a window of an instance's mask as 255 times the probability of each pixel, [height, width].
 
-        `kept` is `Segmentation.kept` of an answer to a request with `keep`, `window` (x0, y0, x1, y1) in the picture's
-        pixels, fractions allowed, `size` the width and height of what is rendered. Raises ClientError.
+        With None for the instance it is one of the label map, whose cells are as of `label_map`. `kept` is
+        `Segmentation.kept` of an answer to a request with `keep`, `window` (x0, y0, x1, y1) in the picture's pixels,
+        fractions allowed, `size` the width and height of what is rendered. Raises ClientError.
         """
         arguments = window_query(kept, instance, window, size, parameters)
         with self._places:
@@ -160,7 +161,7 @@ class Client:
 
     def _post(self, image: Picture, parameters: Mapping[str, object]) -> httpx.Response:
         with self._places:
-            return self._send("POST", "/segment", request(file_of(image), parameters))
+            return self._send("POST", "/segment", request(content_of(image), parameters))
 
     def _send(self, method: str, path: str, arguments: Mapping[str, Any]) -> httpx.Response:
         attempts = Attempts(self._retries)
@@ -215,7 +216,7 @@ class AsyncClient:
         self, image: Picture, **parameters: Unpack[MaskParameters]
     ) -> AsyncGenerator[Segmentation]:
         """Yield what is found as soon as it is, as `Client.stream` does."""
-        body = await asyncio.to_thread(file_of, image)
+        body = await asyncio.to_thread(content_of, image)
         arguments = accepting_lines(request(body, with_format(parameters, "rle")))
         attempts = Attempts(self._retries)
         async with self._places:
@@ -248,7 +249,7 @@ class AsyncClient:
     async def render(
         self,
         kept: str,
-        instance: int,
+        instance: int | None,
         *,
         window: Sequence[float],
         size: tuple[int, int],
@@ -265,7 +266,7 @@ class AsyncClient:
 
     async def _post(self, image: Picture, parameters: Mapping[str, object]) -> httpx.Response:
         async with self._places:
-            body = await asyncio.to_thread(file_of, image)
+            body = await asyncio.to_thread(content_of, image)
             return await self._send("POST", "/segment", request(body, parameters))
 
     async def _send(self, method: str, path: str, arguments: Mapping[str, Any]) -> httpx.Response:

@@ -28,7 +28,9 @@ class MaskParameters(LabelMapParameters, total=False):
     max_instances: int
     boxes: str | Sequence[Box] | None  # a list, or the same as JSON
     explain: bool  # also say where each mask comes from
-    keep: int  # seconds for which the picture is kept, so that windows of its masks can be rendered
+    keep: (
+        int  # seconds for which the picture is kept, so that more can be asked of it (`render`, `KeptImage`)
+    )
 
 
 class WindowParameters(TypedDict, total=False):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,14 +28,27 @@ class Readable(Protocol):
         ...
 
 
-Picture = bytes | bytearray | memoryview | str | os.PathLike[str] | Readable | Image.Image | NDArray[Any]
+@dataclass(frozen=True)
+class KeptImage:
+    """A picture that the service keeps, in place of an image: boxes of it are segmented without sending it again."""
+
+    id: str  # `Segmentation.kept` of an answer to a request with `keep`
 
 
-def file_of(picture: Picture) -> bytes:
+Sent = bytes | bytearray | memoryview | str | os.PathLike[str] | Readable | Image.Image | NDArray[Any]
+Picture = Sent | KeptImage
+
+
+def content_of(picture: Picture) -> bytes | KeptImage:
+    """Return the bytes of an image file, or the name of a kept picture. Raises what `file_of` does."""
+    return picture if isinstance(picture, KeptImage) else file_of(picture)
+
+
+def file_of(picture: Sent) -> bytes:
     """Return the bytes of an image file.
 
     A PIL image or an array becomes a PNG of exactly its pixels, so masks fit it pixel by pixel: an EXIF orientation
-    that a PIL image has not applied is not sent. Raises ClientError for anything else than `Picture`, and OSError.
+    that a PIL image has not applied is not sent. Raises ClientError for anything else than `Sent`, and OSError.
     """
     if isinstance(picture, bytes):
         return picture

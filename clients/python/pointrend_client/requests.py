@@ -6,33 +6,43 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pointrend_client.pictures import KeptImage
 
-def request(body: bytes, parameters: Mapping[str, object]) -> dict[str, Any]:
+
+def request(picture: bytes | KeptImage, parameters: Mapping[str, object]) -> dict[str, Any]:
     """Return httpx's arguments for POST /segment.
 
-    Boxes go into a form, because a thousand of them are too long for a URL.
+    Boxes go into a form, because a thousand of them are too long for a URL; those of a kept picture, which has no body,
+    into the query.
     """
     query: dict[str, Any] = {name: value for name, value in parameters.items() if value is not None}
     if not isinstance(query.get("classes", ""), str):
         query["classes"] = ",".join(query["classes"])
     boxes = query.pop("boxes", None)
-    if boxes is None:
+    text = boxes if isinstance(boxes, str | None) else json.dumps(boxes, separators=(",", ":"))
+    if isinstance(picture, KeptImage):
+        return {"params": query | {"kept": picture.id} | ({} if text is None else {"boxes": text})}
+    if text is None:
         return {
             "params": query,
-            "content": body,
+            "content": picture,
             "headers": {"content-type": "application/octet-stream"},
         }
-    text = boxes if isinstance(boxes, str) else json.dumps(boxes)
-    return {"params": query, "files": {"image": body}, "data": {"boxes": text}}
+    return {"params": query, "files": {"image": picture}, "data": {"boxes": text}}
 
 
 def window_query(
-    kept: str, instance: int, window: Sequence[float], size: tuple[int, int], parameters: Mapping[str, object]
+    kept: str,
+    instance: int | None,
+    window: Sequence[float],
+    size: tuple[int, int],
+    parameters: Mapping[str, object],
 ) -> dict[str, Any]:
     """Return httpx's arguments for POST /render. `size` is the width and height of what is rendered."""
     chosen = {name: value for name, value in parameters.items() if value is not None}
     corners = ",".join(str(float(each)) for each in window)
-    view = {"id": kept, "instance": instance, "window": corners, "width": size[0], "height": size[1]}
+    view = {"id": kept} if instance is None else {"id": kept, "instance": instance}
+    view |= {"window": corners, "width": size[0], "height": size[1]}
     return {"params": view | chosen | {"format": "png"}}
 
 

@@ -42,15 +42,22 @@ class Batch:
 def form_batch(waiting: Iterable[Request], limits: BatchLimits, now: float, expected: int) -> Batch | None:
     """Return the batch of the request that is due first, or None while it is better to wait.
 
-    Only requests of one model and of equal padded size share a batch. It is better to wait while the batch has room and
-    other requests are being decoded (`expected` is their number), but not beyond `batch_deadline`.
+    Only requests of one model and of equal padded size share a batch; one about a kept picture is alone. It is better
+    to wait while the batch has room and other requests are being decoded (`expected` is their number), but not beyond
+    `batch_deadline`.
     """
     order = sorted(waiting, key=lambda request: request.due)
     if not order:
         return None
     first = order[0]
+    if first.picture is not None:
+        return Batch((first,), "full")
     capacity = max(1, limits.pixels // math.prod(first.padded))
-    alike = [request for request in order if (request.model, request.padded) == (first.model, first.padded)]
+    alike = [
+        request
+        for request in order
+        if (request.model, request.padded, request.picture) == (first.model, first.padded, None)
+    ]
     requests = tuple(alike[:capacity])
     if len(requests) == capacity:
         return Batch(requests, "full")

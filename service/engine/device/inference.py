@@ -11,6 +11,7 @@ from model.pointrend.render import GROUP_POINTS, Render, advance, points_that_fi
 from model.predict.predictor import Prediction, Predictor, Prepared
 from model.predict.resize import resized_size
 from service.engine.request import Request
+from service.engine.tasks.table import KeptBoxes
 
 # Height and width of pictures of cameras and screens. OpenVINO takes a fraction of a second to plan for a new shape.
 USUAL_SHAPES = ((3000, 4000), (2000, 3000), (900, 1600), (1000, 1000))
@@ -19,7 +20,9 @@ USUAL_SHAPES = ((3000, 4000), (2000, 3000), (900, 1600), (1000, 1000))
 class Inference:
     """Coarse passes and steps of the renderer of one model (see `DeviceModel`)."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, boxes: KeptBoxes | None = None) -> None:
+        """`boxes` segments those of kept pictures, if the model can."""
+        self._boxes = boxes
         self._predictor: Predictor = bundle.predictor
         self._release = bundle.release
         self._plans_shapes = bundle.execution.precision == "bf16"
@@ -35,7 +38,14 @@ class Inference:
         return self._predictor.detects
 
     def begin(self, requests: Sequence[Request]) -> list[Prediction]:
-        """Run a coarse pass over requests of equal padded size. Return the prediction of each."""
+        """Run a coarse pass over requests of equal padded size, or over the boxes of one kept picture.
+
+        Return the prediction of each request.
+        """
+        if (picture := requests[0].picture) is not None:
+            (request,) = requests
+            assert self._boxes is not None
+            return [self._boxes.segmented(picture, request.prepared, request.options)]
         coarse = self._predictor.coarse([request.prepared for request in requests])
         return [
             self._predictor.begin(coarse, index, request.prepared, request.options)

@@ -102,10 +102,10 @@ class Scheduler:
         request.stage, request.since, request.future = "queue", loop.time(), loop.create_future()
         if request.deadline is not None and request.deadline <= request.since:
             raise DeadlinePassed
-        if request.picture is None:
-            self._waiting.append(request)
-        else:
+        if request.window:
             self._begin_window(request)
+        else:
+            self._waiting.append(request)
         self._changed.set()
         timer = (
             None

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from service.engine.device.batching import Reason
 from service.engine.request import Request, Stage
 
+PASS_BOXES = 1  # that a box pass takes as long as beside its own
 MOST_FACTOR = 4  # by which decoding one image may differ from what is usual
 
 
@@ -65,6 +66,7 @@ class RequestWork:
     # Usual seconds of one core, on the machine where they were measured.
     decoding: float = 0.0
     encoding: float = 0.0
+    boxes: int = 0  # of a box pass
 
 
 class WorkEstimate(Protocol):
@@ -89,6 +91,7 @@ class CostModel:
     task: WorkEstimate
     threads: int = 1  # images that are decoded, and answers that are encoded, at the same time
     pixel: Rate = field(default_factory=lambda: Rate(5e-7))  # of a padded pixel in a coarse pass
+    box: Rate = field(default_factory=lambda: Rate(2e-3))  # of a box in a box pass
     point: Rate = field(default_factory=lambda: Rate(4e-6))  # of a point of the renderer's work
     decode: Rate = field(default_factory=lambda: Rate(1.0))  # of a usual second of decoding
 
@@ -96,15 +99,22 @@ class CostModel:
         """Return the predicted seconds of a coarse pass over so many padded pixels."""
         return pixels * self.pixel.value
 
+    def boxes(self, count: int) -> float:
+        """Return the predicted seconds of a box pass over so many boxes."""
+        return (count + PASS_BOXES) * self.box.value if count else 0.0
+
     def total(self, work: RequestWork) -> float:
         """Return the predicted seconds of a request, at the present rates."""
         around = work.decoding * self.decode.value + work.encoding
-        return around / self.threads + self.coarse(work.pixels) + work.points * self.point.value
+        passes = self.coarse(work.pixels) + self.boxes(work.boxes)
+        return around / self.threads + passes + work.points * self.point.value
 
     def least(self, work: RequestWork) -> float:
         """Return the predicted seconds of a request on a machine that has nothing else to do."""
         around = work.decoding * self.decode.least + work.encoding
-        return around / self.threads + work.pixels * self.pixel.least + work.points * self.point.least
+        boxes = work.boxes + PASS_BOXES if work.boxes else 0
+        passes = work.pixels * self.pixel.least + boxes * self.box.least
+        return around / self.threads + passes + work.points * self.point.least
 
     def decoded(self, usual: float, seconds: float) -> None:
         """Learn how long decoding takes that usually takes `usual` seconds.
@@ -114,7 +124,10 @@ class CostModel:
         self.decode.add(usual, min(max(seconds, usual / MOST_FACTOR), usual * MOST_FACTOR))
 
     def passed(self, requests: Sequence[Request], reason: Reason, seconds: float) -> None:
-        """Learn the seconds of a padded pixel, and what each request asks of the renderer."""
+        """Learn the seconds of a padded pixel, and what each request asks of the renderer; or the seconds of a box."""
+        if requests[0].picture is not None:
+            self.box.add(PASS_BOXES + sum(len(each.options.prompts) for each in requests), seconds)
+            return
         self.pixel.add(sum(math.prod(request.padded) for request in requests), seconds)
         for request in requests:
             self.task.learn(request)

@@ -13,6 +13,7 @@ from model.predict.forecast import forecast
 from model.predict.headers import FORMATS, Header, read_header
 from model.predict.image_errors import TooMuchMemory
 from model.predict.images import check_pixels
+from model.predict.kept.picture import KeptPicture
 from model.predict.resize import input_size, padded_size
 from service.decoding.job import Job
 from service.decoding.limits import MOST_RESULT
@@ -20,7 +21,7 @@ from service.engine.errors import TooCostly
 from service.engine.levels import USUAL_LEVELS
 from service.engine.queue.cost import CostModel, RequestWork
 from service.engine.request import Request
-from service.engine.tasks.table import Task
+from service.engine.tasks.table import KeptBoxes, Task
 from service.output.cost import EncodeCost
 from service.output.formats import FORMATS as OUTPUTS
 
@@ -74,18 +75,33 @@ class Intake:
             request.whole = self._job(request.image, header, (header.height, header.width))
         request.width, request.height = header.width, header.height
         request.padded = padded_size(*job.size, pixels.stride)
-        request.maps_bytes = self.task.maps_bytes(request.padded)
+        request.maps_bytes = self.task.maps_bytes(request.padded, keep=request.keep is not None)
         request.coarse_cost = self.costs.coarse(math.prod(request.padded))
-        encodings = 1 if request.levels is None else 1 + USUAL_LEVELS
         work = RequestWork(
             math.prod(request.padded),
-            self.task.expected_work(request.options, request.max_side),
-            job.seconds + (0.0 if request.whole is None else request.whole.seconds),
-            encodings
-            * self.task.encode_seconds(request.options, request.format, header.width, header.height),
+            points=self.task.expected_work(request.options, request.max_side),
+            decoding=job.seconds + (0.0 if request.whole is None else request.whole.seconds),
+            encoding=self._encoding(request),
         )
         self.set_cost(request, work)
         return job
+
+    def plan_boxes(self, request: Request, picture: KeptPicture, boxes: KeptBoxes) -> None:
+        """Set what boxes of a kept picture will take. Raise ParameterError if that is too much, NotKept."""
+        options = request.options
+        self.task.check_size(options, picture.width, picture.height, self.config.max_points)
+        request.width, request.height = picture.width, picture.height
+        request.prepared = boxes.prepared(picture, options)
+        request.maps_bytes, count = boxes.maps_bytes(options), len(options.prompts)
+        request.coarse_cost = self.costs.boxes(count)
+        points = self.task.expected_work(options, request.max_side)
+        self.set_cost(request, RequestWork(0, points, encoding=self._encoding(request), boxes=count))
+
+    def _encoding(self, request: Request) -> float:
+        """Return the usual seconds of encoding an answer, and the levels before it if they are shown."""
+        encodings = 1 if request.levels is None else 1 + USUAL_LEVELS
+        size = request.width, request.height
+        return encodings * self.task.encode_seconds(request.options, request.format, *size)
 
     def _job(self, image: bytes, header: Header, size: tuple[int, int]) -> Job:
         """Return how an image is decoded at a size (height, width). Raise TooMuchMemory if that takes too much."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 from export.bundle import Bundle
 from model.pointrend.levels import SIDES, START, total_work
-from model.predict.instance import InstanceOptions
+from model.predict.instance import InstanceOptions, InstancePredictor
 from service.engine.request import Request
 from service.engine.tasks.card import TaskCard
+from service.engine.tasks.instance_windows import PYRAMID_STRIDES, InstanceBoxes, InstanceWindows
 from service.engine.tasks.instance_work import InstanceWork, check_boxes, check_work
-from service.engine.tasks.windows import InstanceWindows
 from service.output.cost import shapes_forecast
 
 DEGRADED_SIDE = 112  # the paper's AP is the same there as at 224 (Table 3)
@@ -23,9 +24,11 @@ class InstanceTask:
     degraded_side = DEGRADED_SIDE
 
     def __init__(self, bundle: Bundle) -> None:
-        assert bundle.manifest.model.task == "instance"
-        self._model = bundle.manifest.model
-        self._fine_stride = bundle.manifest.fine_stride
+        manifest = bundle.manifest
+        assert manifest.model.task == "instance"
+        self._model = manifest.model
+        self._fine_stride, self._channels = manifest.fine_stride, manifest.fine_channels
+        self._predictor = cast("InstancePredictor", bundle.predictor)
         self._work = InstanceWork()
 
     def check(self, options: InstanceOptions, max_points: int) -> None:
@@ -47,11 +50,17 @@ class InstanceTask:
             request.options, [total_work(render.target, points) for render in request.prediction.renders]
         )
 
-    def maps_bytes(self, padded: tuple[int, int]) -> int:
-        """Return the bytes of the fine map. The coarse predictions of the instances are small beside it."""
-        head = self._model.point_head
+    def maps_bytes(self, padded: tuple[int, int], *, keep: bool = False) -> int:
+        """Return the bytes of the fine map. The coarse predictions of the instances are small beside it.
+
+        With `keep`, those of the feature pyramid are added, if boxes of kept pictures can be segmented.
+        """
+        head, pixels = self._model.point_head, math.prod(padded)
         width = 0 if head is None else head.point_dim
-        return 4 * width * math.prod(padded) // self._fine_stride**2
+        values = width * pixels // self._fine_stride**2
+        if keep and self._predictor.box_runs is not None:
+            values += sum(self._channels * pixels // stride**2 for stride in PYRAMID_STRIDES)
+        return 4 * values
 
     def encode_seconds(self, options: InstanceOptions, format: str, width: int, height: int) -> float:
         """Return the usual seconds of encoding the masks of the given boxes, or of as many as are usually found."""
@@ -59,7 +68,11 @@ class InstanceTask:
 
     def windows(self) -> InstanceWindows | None:
         """Return how windows are rendered, if there is a point head."""
-        return None if self._model.point_head is None else InstanceWindows()
+        head = self._model.point_head
+        if head is None:
+            return None
+        can = self._predictor.box_runs is not None  # bundles of older schemas have no graph for it
+        return InstanceWindows(InstanceBoxes(self._predictor, head) if can else None)
 
     def card(self) -> TaskCard:
         """Return the sides that may be asked for, and the limits of detection."""

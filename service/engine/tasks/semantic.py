@@ -14,12 +14,13 @@ from service.engine.errors import ParameterError
 from service.engine.queue.cost import Mean
 from service.engine.request import Request
 from service.engine.tasks.card import TaskCard
+from service.engine.tasks.label_map_windows import LabelMapWindows
 from service.output.cost import LabelMapShape, label_map_forecast
 
 MAX_ROW_VALUES = 2**24  # pixels of a row times classes: the least that is computed at a time, in 4 bytes each
 # Points of a whole render: of the coarse prediction's size, the target, the image's extent in the network's input, and
 # the points per level.
-_Total = Callable[[Size, Size, Size, int | None], int]
+_Total = Callable[[Size, Size, tuple[float, float], int | None], int]
 
 
 class SemanticTask:
@@ -78,7 +79,7 @@ class SemanticTask:
             render = cast("LabelMapPrediction", request.prediction).render
             self._native.add(self._total(total_work, render.extent, render.target_size, None))
 
-    def maps_bytes(self, padded: tuple[int, int]) -> int:
+    def maps_bytes(self, padded: tuple[int, int], *, keep: bool = False) -> int:
         """Return the bytes of the coarse logits and of the fine map."""
         head, pixels = self._model.point_head, math.prod(padded)
         fine = 0 if head is None else head.point_dim * pixels // self._fine_stride**2
@@ -89,8 +90,9 @@ class SemanticTask:
         shape = LabelMapShape(target_size(height, width, options.resolution), self._classes)
         return label_map_forecast(format, shape, width, height).seconds
 
-    def windows(self) -> None:
-        """Return nothing: label maps are rendered whole, from their coarse size on."""
+    def windows(self) -> LabelMapWindows | None:
+        """Return how windows are rendered, if there is a point head."""
+        return None if self._model.point_head is None else LabelMapWindows(self._classes)
 
     def card(self) -> TaskCard:
         """Return the colours of the classes."""
@@ -105,10 +107,10 @@ class SemanticTask:
         """Return the size of a label map of this height, of an image of the shape of the largest input."""
         return height, round(height * self._pixels.long_edge / self._pixels.short_edge)
 
-    def _total(self, of: _Total, extent: Size, target: Size, points: int | None) -> int:
+    def _total(self, of: _Total, extent: tuple[float, float], target: Size, points: int | None) -> int:
         """Return the points or the work of a whole render; none without a point head."""
         if self._model.point_head is None:
             return 0
         stride = self._model.stride
-        start = -(-extent[0] // stride), -(-extent[1] // stride)
+        start = math.ceil(extent[0] / stride), math.ceil(extent[1] / stride)
         return of(start, target, extent, points)

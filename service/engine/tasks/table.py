@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from export.bundle import Bundle
-from model.predict.kept import KeptPicture
-from model.predict.predictor import Prediction
+from model.predict.kept.picture import KeptPicture
+from model.predict.predictor import Prediction, Prepared
 from service.engine.queue.cost import WorkEstimate
 from service.engine.tasks.card import TaskCard
 from service.engine.tasks.instance import InstanceTask
@@ -33,8 +33,11 @@ class Task(WorkEstimate, Protocol):
         """Raise ParameterError if the options do not fit an image of this size, or need more work than `max_points`."""
         ...
 
-    def maps_bytes(self, padded: tuple[int, int]) -> int:
-        """Return the bytes of the maps that a coarse pass gives for one image of this padded (height, width)."""
+    def maps_bytes(self, padded: tuple[int, int], *, keep: bool = False) -> int:
+        """Return the bytes of the maps that a coarse pass gives for one image of this padded (height, width).
+
+        With `keep` these are all that is kept of the image.
+        """
         ...
 
     def encode_seconds(self, options: Any, format: str, width: int, height: int) -> float:
@@ -53,20 +56,53 @@ class Task(WorkEstimate, Protocol):
 class Windows(Protocol):
     """What is special about keeping the pictures of one model, and about windows of them."""
 
-    def kept_bytes(self, prediction: Prediction) -> int:
+    @property
+    def kind(self) -> str:
+        """What formats call a window."""
+        ...
+
+    @property
+    def boxes(self) -> KeptBoxes | None:
+        """How boxes of kept pictures are segmented. None: they cannot be."""
+        ...
+
+    def kept_bytes(self, prediction: Prediction, *, boxes: bool) -> int:
         """Return the bytes that `keep` takes."""
         ...
 
-    def keep(self, prediction: Prediction) -> KeptPicture:
-        """Return copies of what a prediction is rendered from. Runs where results are finished."""
+    def keep(self, prediction: Prediction, *, boxes: bool) -> KeptPicture:
+        """Return copies of what a prediction is rendered from, and of what boxes are segmented from, if they shall be.
+
+        Runs where results are finished.
+        """
         ...
 
     def check(self, picture: KeptPicture, options: Any, max_points: int) -> None:
         """Raise ParameterError if there is no such window, or it needs more work than `max_points`."""
         ...
 
-    def work(self, options: Any) -> int:
+    def work(self, picture: KeptPicture, options: Any) -> int:
         """Return the most work of a window in points."""
+        ...
+
+    def encode_seconds(self, options: Any, format: str) -> float:
+        """Return the usual seconds of encoding a window."""
+        ...
+
+
+class KeptBoxes(Protocol):
+    """Segments boxes of the kept pictures of one model."""
+
+    def prepared(self, picture: KeptPicture, options: Any) -> Prepared:
+        """Return a kept picture with the boxes that are to be segmented. Raise NotKept if too little is kept of it."""
+        ...
+
+    def maps_bytes(self, options: Any) -> int:
+        """Return the bytes of the maps that a box pass gives."""
+        ...
+
+    def segmented(self, picture: KeptPicture, prepared: Prepared, options: Any) -> Prediction:
+        """Run a box pass over a kept picture. Return its prediction, yet to be rendered."""
         ...
 
 

@@ -19,7 +19,8 @@ from service.http.query.parameters import SegmentQuery
 MAX_TEXT = 16_384  # bytes of a parameter, as many as a query may have, …
 MAX_BOXES_TEXT = 1 << 20  # … and of boxes
 MAX_HEAD = 8192  # bytes of a part's headers, and of what is before the first boundary or after the last
-FIELDS = ("image", *SegmentQuery.model_fields)
+# All parameters but `kept`, which stands for an image.
+FIELDS = ("image", *(name for name in SegmentQuery.model_fields if name != "kept"))
 
 
 @dataclass(frozen=True)

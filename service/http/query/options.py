@@ -50,6 +50,7 @@ def _instance_options(query: SegmentQuery, categories: Sequence[Category]) -> In
         classes=_classes(query.classes, categories),
         prompts=None if query.boxes is None else parse_boxes(query.boxes, categories),
         explain=query.explain,
+        keep=query.keep > 0,
     )
 
 

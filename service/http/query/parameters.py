@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 else:
     FormatName = Literal[tuple(FORMATS)]
 
+MAX_ID = 64  # characters of the id of a kept picture; those of the service have fewer
 MAX_PARAMETERS = 32  # of a query, unknown ones included
 
 # Points evaluated per level: a number, or None for `auto`.
@@ -93,8 +94,16 @@ class SegmentQuery(BaseModel):
         ge=0,
         le=86_400,
         description="Seconds for which the service keeps what it computed of the picture, so that POST /render can "
-        "render windows of its masks; at most `limits.keep_seconds` of /models. The answer has the id as `kept` and in "
-        "the header X-Kept-Id: null, and no header, if there was no room. Only for models with `keeps` in /models.",
+        "render windows of its masks, and further boxes can be segmented (`kept`); at most `limits.keep_seconds` of "
+        "/models. The answer has the id as `kept` and in the header X-Kept-Id: null, and no header, if there was no "
+        "room. Only for models with `keeps` in /models.",
+    )
+    kept: str | None = Field(
+        None,
+        max_length=MAX_ID,
+        description="Id of a kept picture, instead of an image: `boxes` of it are segmented from what was kept, "
+        "without decoding, trunk, pyramid and proposals. In the query alone, with an empty body. Only for models with "
+        "`segments_kept` in /models.",
     )
     format: FormatName = Field(DEFAULT, description=f"How masks are written. {described()}.")
     image_id: int = Field(
@@ -125,6 +134,8 @@ def with_form(query: Mapping[str, str], form: Mapping[str, Any]) -> SegmentQuery
     for name in form:
         if name in query:
             raise ParameterError(name, "given twice, in the query and in the body; send one")
+    if "kept" in form:
+        raise ParameterError("kept", "belongs into the query: a kept picture needs no image, and no body")
     return SegmentQuery.model_validate({**query, **form})
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from model.pointrend.levels import SIDES
-from model.predict.kept import WindowOptions
+from model.predict.kept.window import WindowOptions
 from service.engine.tasks.windows import MAX_WINDOW_SIDE
-from service.http.query.parameters import Points
+from service.http.query.parameters import MAX_ID, Points
 from service.output.formats import WINDOW_FORMATS
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 else:
     WindowFormatName = Literal[tuple(WINDOW_FORMATS)]
 
-MAX_ID = 64  # characters; those of the service have fewer
 MAX_WINDOW = 128  # characters
 _NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
@@ -47,8 +46,12 @@ class RenderQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str = Field(max_length=MAX_ID, description="The id of the kept picture: `kept` in its answer.")
-    instance: int = Field(
-        ge=0, le=10_000, description="Place of the instance among those of the answer; the first is 0."
+    instance: int | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="Place of the instance among those of the answer; the first is 0. Needed for a picture of an "
+        "instance model; a label map has none.",
     )
     window: Annotated[str, AfterValidator(_checked)] = Field(
         description="The part of the picture that is rendered: `x0,y0,x1,y1` in its pixels, fractions allowed.",

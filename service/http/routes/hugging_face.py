@@ -120,6 +120,8 @@ def _in_format(query: SegmentQuery) -> SegmentQuery:
         raise ParameterError("format", f"is always {FORMAT} here; POST /segment has the others")
     if query.keep:
         raise ParameterError("keep", "is for POST /segment, whose answer has a place for the picture's id")
+    if query.kept is not None:
+        raise ParameterError("kept", "is for POST /segment")
     return query.model_copy(update={"format": FORMAT})
 
 

@@ -36,6 +36,7 @@ async def render(
             id=request.state.request_id,
             image=b"",
             picture=entry.picture,
+            window=True,
             options=query.options,
             format=query.format,
             deadline_seconds=service.deadline_seconds(query.deadline_ms),

@@ -1,4 +1,4 @@
-"""POST /segment: an image in, its masks or its label map out."""
+"""POST /segment: an image in, its masks or its label map out; or boxes of a kept picture, and their masks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from service.engine.engine import Engine
+from service.engine.errors import ParameterError
 from service.engine.kept import Keep
 from service.engine.request import Request as EngineRequest
 from service.http import problems, stream
@@ -23,6 +24,7 @@ from service.http.openapi import IMAGE_BODY, SEGMENT_DESCRIPTION, SEGMENT_RESPON
 from service.http.query.options import parse_options
 from service.http.query.parameters import SegmentQuery, check_once, explain, with_form
 from service.http.service import FEW_PARAMETERS, NEEDS_KEY, CurrentService, Service
+from service.output.formats import FORMATS
 
 router = APIRouter()
 
@@ -41,6 +43,8 @@ async def segment(
 ) -> Response:
     """Return the masks or the label map of an image."""
     check_once(request.query_params.multi_items())
+    if query.kept is not None:
+        return await _segment_kept(request, query, service, query.kept)
     # All that can be refused without the body is refused before it is received.
     engine = checked_engine(request, query, service)
     if streams := stream.is_asked(request.headers):
@@ -56,9 +60,41 @@ async def segment(
         options = parse_options(query, engine.manifest.task, engine.manifest.categories)
         asked = engine_request(request, service, query, upload.image, options)
         asked.keep = keep_of(request, query, engine)
-        if streams:
-            return await stream.streamed(request, service.metrics.requests, engine, asked, held.pop_all())
-        answer = await stream.answered(request, engine, asked)
+        return await _answered(request, service, engine, asked, held)
+
+
+async def _segment_kept(request: Request, query: SegmentQuery, service: Service, kept: str) -> Response:
+    """Return the masks of boxes of a kept picture."""
+    if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
+        raise ParameterError("kept", "a kept picture is instead of an image: send no body")
+    if stream.is_asked(request.headers):
+        stream.check_format(query.format)
+    with ExitStack() as held:
+        entry = held.enter_context(service.resources.kept.using(kept, request.state.owner))
+        if query.model not in (None, entry.model):
+            raise ParameterError("model", f"the picture is kept for {entry.model!r}: leave this out")
+        engine = service.engine(entry.model)
+        engine.check_kept_boxes()
+        options = parse_options(query, engine.manifest.task, engine.manifest.categories)
+        if query.boxes is None:
+            raise ParameterError("boxes", "are needed with `kept`: what was detected is in the first answer")
+        if FORMATS[query.format].needs_pixels:
+            raise ParameterError(
+                "format", f"{query.format!r} shows the picture's pixels, which are not kept: send the picture"
+            )
+        asked = engine_request(request, service, query, b"", options)
+        asked.picture, asked.georeference = entry.picture, entry.georeference
+        asked.keep = keep_of(request, query, engine)
+        return await _answered(request, service, engine, asked, held)
+
+
+async def _answered(
+    request: Request, service: Service, engine: Engine, asked: EngineRequest, held: ExitStack
+) -> Response:
+    """Return the answer of an engine, as a stream if that is what the client wants. `held` is closed with it."""
+    if stream.is_asked(request.headers):
+        return await stream.streamed(request, service.metrics.requests, engine, asked, held.pop_all())
+    answer = await stream.answered(request, engine, asked)
     headers = stream.timing_header(answer) | ({} if asked.kept is None else {KEPT_ID: asked.kept})
     return Response(answer.body, media_type=answer.media_type, headers=headers)
 

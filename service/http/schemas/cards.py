@@ -86,7 +86,10 @@ class ModelCard(BaseModel):
     )
     max_detections: int | None = Field(examples=[100])
     keeps: bool = Field(
-        description="Whether its pictures can be kept, so that windows of their masks can be rendered."
+        description="Whether its pictures can be kept, so that windows of their masks or label maps can be rendered."
+    )
+    segments_kept: bool = Field(
+        description="Whether boxes of its kept pictures can be segmented without the picture (`kept`)."
     )
     palette: list[tuple[int, int, int]] | None = Field(
         description="The classes' colours of a semantic model's label maps.", examples=[None]

@@ -96,7 +96,8 @@ export class App {
     if (!asked) return;
     const explained = this.settings.isSemantic ? {} : { explain: "true" };
     let lines = [];
-    this.run.start(asked, { ...this.parameters, ...explained, ...this.settings.keeping }, key, {
+    const parameters = { ...this.parameters, ...explained, ...this.settings.keeping, ...this.settings.instead(this.answer) };
+    this.run.start(asked, parameters, key, {
       begin: () => {
         lines = [];
         this.states.loading("Segmenting the picture …");

@@ -21,7 +21,7 @@ export class Edge {
    * here: of a picture that is enlarged and kept, at native resolution.
    */
   show({ state, answer, view }, objects) {
-    const can = answer?.kept && answer.kept !== this.gone && state.resolution === "native" && view.viewport.zoom > 1;
+    const can = answer?.instances && answer.kept && answer.kept !== this.gone && state.resolution === "native" && view.viewport.zoom > 1;
     const object = can ? objects.find(({ index }) => index === state.isolated) : null;
     if (!object) {
       this.#clear();

@@ -32,6 +32,11 @@ export class Run {
         return;
       } catch (error) {
         if (signal.aborted || error.name === "AbortError") return;
+        if (error instanceof Problem && error.status === 404 && parameters.kept) {
+          parameters = { ...parameters };
+          delete parameters.kept; // it is kept no longer, so it is sent
+          continue;
+        }
         if (error instanceof Problem && error.status === 429) {
           if (await heard.busy(error, signal)) continue;
           return;

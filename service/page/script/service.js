@@ -11,7 +11,10 @@ export class Problem extends Error {
   }
 }
 
-/** Yield the lines of an answer to a picture: its levels as they are ready, and the whole answer. Throws Problem. */
+/**
+ * Yield the lines of an answer to a picture: its levels as they are ready, and the whole answer. With `kept` among the
+ * parameters the service has the picture, and it is not sent. Throws Problem.
+ */
 export async function* segment(picture, parameters, key, signal) {
   const response = await post(picture, parameters, key, "application/x-ndjson, application/problem+json;q=0.9", signal);
   let whole = false;
@@ -39,9 +42,13 @@ export async function models(key) {
 }
 
 function post(picture, parameters, key, accept, signal) {
-  const type = picture.type.startsWith("image/") ? picture.type : "application/octet-stream";
-  const sent = { ...headers(key), accept, "content-type": type };
-  return checked(fetch(address("segment", parameters), { method: "POST", body: picture.blob, headers: sent, signal }));
+  const sent = { ...headers(key), accept };
+  const request = { method: "POST", headers: sent, signal };
+  if (!parameters.kept) {
+    sent["content-type"] = picture.type.startsWith("image/") ? picture.type : "application/octet-stream";
+    request.body = picture.blob;
+  }
+  return checked(fetch(address("segment", parameters), request));
 }
 
 function headers(key) {

@@ -40,7 +40,13 @@ export class Settings {
   /** The parameter that has a picture kept, if the model can and the service does. */
   get keeping() {
     const model = this.models.find(({ name }) => name === this.model.value);
-    return model?.keeps ? { keep: String(Math.min(KEEP_SECONDS, model.limits.keep_seconds)) } : {};
+    return model?.keeps && !this.isSemantic ? { keep: String(Math.min(KEEP_SECONDS, model.limits.keep_seconds)) } : {};
+  }
+
+  /** The parameter that names the picture of an answer, if the service keeps it and can segment the box in it. */
+  instead(answer) {
+    const model = this.models.find(({ name }) => name === this.model.value);
+    return this.box && answer?.kept && model?.segments_kept && answer.model === model.name ? { kept: answer.kept } : {};
   }
 
   /** The box to segment, [x0, y0, x1, y1] in pixels of the picture, or null. */

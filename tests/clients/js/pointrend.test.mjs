@@ -117,6 +117,15 @@ test("a window of a kept picture is rendered", async () => {
   await assert.rejects(tiny.render({ ...view, id: "unknown" }), { status: 404, type: "/problems/not-kept" });
 });
 
+test("boxes of a kept picture are segmented without it", async () => {
+  const boxes = [[10, 10, 60, 60]];
+  const { kept } = await tiny.segment(picture, { score: 1, keep: 60 });
+  const [expected] = (await tiny.segment(picture, { boxes, resolution: 56 })).instances;
+  const [found] = (await tiny.segment({ kept }, { boxes, resolution: 56 })).instances;
+  assert.deepEqual(found.segmentation, expected.segmentation);
+  await assert.rejects(tiny.segment({ kept: "unknown" }, { boxes }), { status: 404, type: "/problems/not-kept" });
+});
+
 test("other formats come as they are", async () => {
   const response = await discs.post(picture, { format: "coco" });
   assert.ok(Array.isArray(await response.json()));

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
 import pytest
 
 from export.bundle import Bundle
-from pointrend_client import AsyncClient, Client, Refused
+from pointrend_client import AsyncClient, Client, KeptImage, Refused
 from service.decoding.threads import DecodeThreads
 from service.engine import encoding
 from service.engine.device import inference
@@ -31,6 +32,30 @@ def url(tiny: Bundle) -> Iterator[str]:
 
 def gauge(url: str, name: str) -> float:
     return next(float(line.split()[-1]) for line in metrics(url).splitlines() if line.startswith(f"{name} "))
+
+
+def test_both_clients_segment_boxes_of_kept_pictures(url: str) -> None:
+    boxes: Any = [[20, 30, 200, 210], [100.5, 50, 350, 300, "class_2"]]
+    with Client(url) as client:
+        kept = client.segment(COFFEE, **FEW, keep=60).kept
+        assert kept is not None
+        expected = client.segment(COFFEE, boxes=boxes, resolution=56)
+        found = client.segment(KeptImage(kept), boxes=boxes, resolution=56)
+        np.testing.assert_array_equal(found.masks(), expected.masks())
+        assert [each.category for each in found.instances] == [each.category for each in expected.instances]
+        *_, last = client.stream(KeptImage(kept), boxes=boxes, resolution=56)
+        np.testing.assert_array_equal(last.masks(), expected.masks())
+        with pytest.raises(Refused, match="404.*send it again to /segment"):
+            client.segment(KeptImage("unknown"), boxes=boxes)
+        with pytest.raises(Refused, match="422.*boxes: are needed"):
+            client.segment(KeptImage(kept))
+
+    async def same() -> None:
+        async with AsyncClient(url) as other:
+            again = await other.segment(KeptImage(kept), boxes=boxes, resolution=56)
+            np.testing.assert_array_equal(again.masks(), expected.masks())
+
+    asyncio.run(same())
 
 
 def test_both_clients_render_windows(url: str) -> None:

@@ -8,7 +8,7 @@ on the host (`.item()`, `.tolist()`, `nonzero`), because there is none. So what 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from model.config.instance import PointRendConfig
+from model.config.parts import Preprocessing
 from model.config.semantic import SemanticPointConfig
 from model.masks.axis import axis
 from model.masks.tensor_runs import Crop, boundaries
@@ -26,7 +27,13 @@ from model.pointrend.label_map import LabelMapRender
 from model.pointrend.point_head import PointHead
 from model.pointrend.regions import RegionMaps, Source
 from model.pointrend.render import advance, render
-from model.predict.kept import KeptInstance, WindowOptions, keep
+from model.predict.coarse import FEATURES
+from model.predict.instance import InstancePredictor
+from model.predict.kept.boxes import BoxRuns, Features
+from model.predict.kept.instance import KeptInstance, keep
+from model.predict.kept.label_map import KeptLabelMap
+from model.predict.kept.window import WindowOptions
+from model.predict.predictor import Prepared, Prompt
 
 CLASSES, DIM = 3, 8
 EVERYTHING = 10**9  # points of a group
@@ -187,6 +194,42 @@ def test_a_label_map_is_rendered_without_waiting_for_the_device() -> None:
     r = LabelMapRender(torch.rand(CLASSES, 16, 24, device="cuda"), fine, 4, (64, 90), (128, 180), 100)
     render([r], point, EVERYTHING)
     assert r.done and r.pyramid.resized((70, 99), 0, 70).device.type == "cuda"
+
+
+def test_a_window_of_a_label_map_is_rendered_without_waiting_for_the_device() -> None:
+    with torch.device("cuda"):
+        point = PointHead(5, CLASSES, SemanticPointConfig(DIM, 2)).eval()
+    fine = FineMap(torch.rand(16 * 24, DIM, device="cuda"), 16, 24, 4)
+    coarse = torch.rand(CLASSES, 16, 24, device="cuda")
+    kept = KeptLabelMap(coarse, fine, 4, (64, 90), 180, 128)
+    (r,) = kept.window(WindowOptions(None, (20.5, 30, 60, 70), 200, 150)).renders
+    render([r], point, EVERYTHING)
+    assert r.done and r.size == (150, 200) and r.pyramid.base.device.type == "cuda"
+
+
+def test_boxes_of_a_kept_picture_are_given_its_features_where_they_are() -> None:
+    sides = [(32 >> level, 48 >> level) for level in range(4)]
+    levels = tuple(torch.rand(2, 6, *side, device="cuda") for side in sides)
+    fine = torch.rand(2, 32, 48, DIM, device="cuda")
+    pixels = Preprocessing(short_edge=64, long_edge=128)
+
+    def run(given: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        assert all(given[name].device.type == "cuda" and len(given[name]) == 1 for name in FEATURES)
+        count = len(given["prompts"])
+        found = torch.rand(count, device="cuda"), torch.randint(CLASSES, (count,), device="cuda")
+        return dict(zip(("scores", "classes"), found, strict=True)) | {
+            "coarse": torch.rand(count, 49, 3 * DIM + 1, device="cuda")
+        }
+
+    prepared = Prepared(torch.zeros(3, 120, 190, dtype=torch.uint8), 380, 240, keep=True)
+    own = Features.of(levels, fine, 1, prepared).copied()
+    assert own.padded == (128, 192) and own.extent == (120, 190)
+    predictor = InstancePredictor(
+        run, None, pixels, (), device=torch.device("cuda"), box_runs=BoxRuns(run, run)
+    )
+    coarse = predictor.boxes(own, own.prepared((Prompt((10, 20, 90, 80)),) * 5, keep=False))
+    assert coarse.boxes.device.type == coarse.coarse.device.type == coarse.fine.device.type == "cuda"
+    assert coarse.boxes.shape == (5, 4) and coarse.fine.shape == (1, 32, 48, DIM)
 
 
 def test_the_places_that_do_wait_are_found() -> None:

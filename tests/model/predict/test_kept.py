@@ -13,15 +13,15 @@ import torch
 from model.pointrend.instance import render_dense
 from model.pointrend.point_head import PointHead
 from model.pointrend.render import render
-from model.predict.kept import (
+from model.predict.kept.instance import (
     FOREGROUND,
     KeptInstance,
-    KeptPicture,
+    KeptInstances,
     WindowMask,
-    WindowOptions,
     bytes_of,
     keep,
 )
+from model.predict.kept.window import WindowOptions
 from tests.model.predict.test_instance import ALL, image, predictor
 
 MOST = 896**2  # points: every cell of a window is evaluated
@@ -46,7 +46,7 @@ def instances() -> list[KeptInstance]:
 
 
 @cache
-def kept() -> KeptPicture:
+def kept() -> KeptInstances:
     return keep(instances(), begun().width, begun().height)
 
 

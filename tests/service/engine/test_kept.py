@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from model.predict.kept import KeptPicture
+from model.predict.kept.instance import KeptInstances
 from service.engine.errors import NotKept
 from service.engine.kept import ENTRY_BYTES, Eviction, Keep, KeptPictures
 
 MINE, YOURS = b"mine", b"yours"
-PICTURE = KeptPicture((), 10, 10)
+PICTURE = KeptInstances((), 10, 10)
 
 
 @dataclass

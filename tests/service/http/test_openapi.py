@@ -65,11 +65,10 @@ def test_problems_are_listed_under_their_status_with_their_meaning(api: dict[str
                     continue
                 assert example["value"]["type"] == f"/problems/{kind}"
                 assert example["value"]["status"] == int(status)
-    assert listed["segment"] == listed["hf_image_segmentation"]
-    assert listed["v2_infer"] == listed["segment"] | {"not-found"}
+    assert listed["segment"] == listed["hf_image_segmentation"] | {"not-kept"}
+    assert listed["v2_infer"] == listed["hf_image_segmentation"] | {"not-found"}
     assert listed["segment"] == set(KINDS) - {
         "not-found",
-        "not-kept",
         "method-not-allowed",
         "unauthorized",
         "not-fetched",
@@ -100,7 +99,8 @@ def test_the_form_has_every_parameter_and_examples(api: dict[str, Any]) -> None:
     segment = operations(api)["segment"]
     form = segment["requestBody"]["content"]["multipart/form-data"]
     fields = form["schema"]["properties"]
-    assert set(fields) == {"image"} | {parameter["name"] for parameter in segment["parameters"]}
+    parameters = {parameter["name"] for parameter in segment["parameters"]} - {"kept"}  # instead of the image
+    assert set(fields) == {"image"} | parameters
     assert all(field["description"] and "anyOf" not in field for field in fields.values())
     assert form["examples"]
     for example in form["examples"].values():
@@ -111,7 +111,8 @@ def test_json_has_every_member_and_examples(api: dict[str, Any]) -> None:
     segment = operations(api)["segment"]
     body = segment["requestBody"]["content"]["application/json"]
     members = body["schema"]["properties"]
-    assert set(members) == {"image"} | {parameter["name"] for parameter in segment["parameters"]}
+    parameters = {parameter["name"] for parameter in segment["parameters"]} - {"kept"}
+    assert set(members) == {"image"} | parameters
     assert all(member["description"] for member in members.values())
     assert {"type": "integer", "minimum": 1} in members["resolution"]["anyOf"]
     for example in body["examples"].values():

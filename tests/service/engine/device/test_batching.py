@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from model.pointrend.features import FineMap
 from model.pointrend.instance import InstanceRender
 from model.pointrend.regions import RegionMaps, Source
+from model.predict.kept.instance import KeptInstances
 from service.engine.device.batching import BatchLimits, batch_deadline, choose_step, form_batch
 from service.engine.request import Request
 
@@ -51,6 +52,15 @@ def test_a_batch_waits_only_while_another_request_is_being_decoded() -> None:
     assert names(one, now=0.99, expected=1) is None
     assert names(one, now=1.0, expected=1) == ("a", "time")
     assert batch_deadline(one, LIMITS) == 1.0
+
+
+def test_a_request_about_a_kept_picture_is_alone_and_goes_at_once() -> None:
+    """A box pass has no images, so nothing can share it, however alike the sizes are."""
+    kept = waiting("k", due=2)
+    kept.picture = KeptInstances((), 10, 10)
+    before, after = waiting("a", due=1), waiting("b", due=3)
+    assert names([kept, after], expected=9) == ("k", "full")
+    assert names([before, kept, after]) == ("ab", "idle")
 
 
 def test_a_full_batch_goes_at_once() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from model.pointrend.levels import total_points, total_work
 from model.predict.instance import InstanceOptions
+from model.predict.kept.instance import KeptInstances
 from model.predict.label_map import LabelMapOptions
 from model.predict.predictor import Prompt
 from service.engine.errors import ParameterError
@@ -46,6 +47,18 @@ def costs(work: InstanceWork) -> CostModel:
 
 def passed(costs: CostModel, pixels: int, seconds: float) -> None:
     costs.passed([Request("a", b"", padded=(1, pixels))], "idle", seconds)
+
+
+def test_a_box_pass_is_learned_by_its_boxes_and_changes_nothing_else(costs: CostModel) -> None:
+    passed(costs, 1000, 0.1)
+    pixels, prompts = costs.coarse(1000), (Prompt((0, 0, 9, 9)),) * 4
+    request = Request("a", b"", InstanceOptions(prompts=prompts), padded=(1, 1000))
+    request.picture = KeptInstances((), 9, 9)
+    costs.passed([request], "full", 0.05)
+    assert costs.boxes(4) == pytest.approx(0.05) and costs.boxes(9) == pytest.approx(0.1)
+    assert costs.boxes(0) == 0 and costs.coarse(1000) == pixels
+    assert costs.total(RequestWork(0, boxes=4)) == costs.boxes(4)
+    assert costs.least(RequestWork(0, boxes=4)) <= costs.boxes(4)
 
 
 def test_costs_are_learned(costs: CostModel, work: InstanceWork) -> None:

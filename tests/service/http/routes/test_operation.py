@@ -259,7 +259,7 @@ def test_openapi_is_complete(client: TestClient) -> None:
     operation = document["paths"]["/segment"]["post"]
     assert {p["name"] for p in operation["parameters"]} == {
         "model", "resolution", "points", "score", "max_instances", "classes", "boxes", "deadline_ms", "format",
-        "image_id", "explain", "keep", "instance", "crop",
+        "image_id", "explain", "keep", "kept", "instance", "crop",
     }  # fmt: skip
     assert all(p["description"] for p in operation["parameters"])
     assert set(operation["requestBody"]["content"]) >= {"multipart/form-data", "image/*"}

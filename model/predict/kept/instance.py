@@ -1,4 +1,4 @@
-"""What is kept of a picture after its coarse pass, so that parts of its masks can be rendered later, at any resolution.
+"""Windows of the masks of a kept picture, rendered from its maps at any resolution.
 
 A mask is a function of real points of its box: the point head reads a continuous fine map and a continuous coarse mask.
 So a window of a kept picture is rendered from that function itself. Nothing is enlarged, and no network runs again.
@@ -21,19 +21,10 @@ from model.masks.axis import axis
 from model.masks.paste import Crop
 from model.pointrend.instance import InstanceRender
 from model.pointrend.regions import Source, joined
+from model.predict.kept.boxes import Features
+from model.predict.kept.window import WindowOptions
 
 FOREGROUND = 128  # the least grey level of a foreground pixel: that of probability 0.5
-
-
-@dataclass(frozen=True)
-class WindowOptions:
-    """What part of which mask is rendered, and how large."""
-
-    instance: int  # index into what was found
-    window: tuple[float, float, float, float]  # (x0, y0, x1, y1) in picture pixels
-    width: int  # of the rendered window, in pixels
-    height: int
-    points: int | None = None  # per level; None: as many as the level needs
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,15 +38,17 @@ class KeptInstance:
 
 
 @dataclass(frozen=True, eq=False)
-class KeptPicture:
+class KeptInstances:
     """The instances of one picture, with maps of their own: no map of the whole batch is kept."""
 
     instances: tuple[KeptInstance, ...]
     width: int  # of the picture
     height: int
+    features: Features | None = None  # None: its boxes cannot be segmented, and windows alone be rendered
 
     def window(self, options: WindowOptions) -> WindowPrediction:
         """Return a window, yet to be rendered. It may reach beyond the picture, where no mask is."""
+        assert options.instance is not None
         found = self.instances[options.instance]
         x0, y0, x1, y1 = options.window
         across, down = (
@@ -156,23 +149,30 @@ class WindowMask:
         return Crop(self.part.left, self.part.top, bitmap)
 
 
-def bytes_of(sources: Sequence[Source]) -> int:
-    """Return the bytes of what `keep` copies for these sources, which are of one image."""
+def bytes_of(sources: Sequence[Source], features: Features | None = None) -> int:
+    """Return the bytes of what `keep` copies for these sources, which are of one image, and for its features."""
+    rows = sum(sum(tensor[:1].nbytes for tensor in source.maps) for source in sources)
+    if features is not None:
+        return rows + features.nbytes
     if not sources:
         return 0
-    maps, fine = sources[0].maps, sources[0].fine
-    row = sum(tensor[:1].nbytes for tensor in maps)
-    return len(sources) * row + fine.height * fine.width * fine.table.shape[-1] * fine.table.element_size()
+    fine = sources[0].fine
+    return rows + fine.height * fine.width * fine.table.shape[-1] * fine.table.element_size()
 
 
 @torch.inference_mode()
-def keep(instances: Sequence[KeptInstance], width: int, height: int) -> KeptPicture:
-    """Return a picture of this size with copies of what its instances are rendered from, where that is now."""
-    if not instances:
-        return KeptPicture((), width, height)
-    own = joined([instance.source for instance in instances])
+def keep(
+    instances: Sequence[KeptInstance], width: int, height: int, features: Features | None = None
+) -> KeptInstances:
+    """Return a picture of this size with copies of what its instances are rendered from, where that is now.
+
+    With `features`, which are copied, too, boxes of it can be segmented.
+    """
+    own = joined([instance.source for instance in instances]) if instances else []
     kept = tuple(replace(found, source=source) for found, source in zip(instances, own, strict=True))
-    return KeptPicture(kept, width, height)
+    if features is not None:
+        features = features.copied(own[0].fine.table if own else None)
+    return KeptInstances(kept, width, height, features)
 
 
 @torch.inference_mode()
