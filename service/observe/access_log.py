@@ -10,7 +10,9 @@ from starlette.types import Scope
 
 LOGGER = "pointrend.access"
 # What asks for these does so every few seconds, for ever: it is counted, and logged only where it failed.
-_PROBED = frozenset(("/healthz", "/readyz", "/metrics"))
+_PROBED = frozenset(
+    ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready", "/v2/models/{name}/ready")
+)
 _MEMBERS = ("stages_ms", "instances", "problem")  # of the request's state, where it has them
 MOST = 200  # characters of what the client chose
 _log = logging.getLogger(LOGGER)

@@ -33,7 +33,9 @@ class Traces:
     def instrument(self, app: FastAPI) -> None:
         """Give every request of the app a span, but for those that look after the service."""
         FastAPIInstrumentor.instrument_app(
-            app, tracer_provider=self._provider, excluded_urls="healthz,readyz,metrics"
+            app,
+            tracer_provider=self._provider,
+            excluded_urls="healthz,readyz,metrics,v2/health/,v2/models/[^/]+/ready",
         )
 
     def of(self, model: str) -> StageSpans:

@@ -101,7 +101,8 @@ def test_fewer_points_and_rle_lists(client: TestClient, label_maps: Bundle) -> N
         (
             {"format": "polygon"},
             "format",
-            "of semantic models must be one of rle, rle_list, png, geojson, label_studio, cvat, hugging_face, got ",
+            "of semantic models must be one of rle, rle_list, png, geojson, label_studio, label_studio_polygon, cvat, "
+            "hugging_face, got ",
         ),
         ({"score": 0.3}, "score", "is for masks of instances; this is a semantic model"),
         ({"boxes": "[[1, 2, 30, 40]]"}, "boxes", "is for masks of instances; this is a semantic model"),

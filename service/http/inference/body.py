@@ -67,7 +67,7 @@ class InferenceReader:
         given = _only_input(members.get("inputs"))
         size = _parameters(given).get("binary_data_size")
         if size is None and not self._prefix:
-            if image is None or given["data"] not in ([None], [[None]]):
+            if image is None or given.get("data") not in ([None], [[None]]):
                 raise _missing()
             return Upload(image, members)
         if "data" in given:

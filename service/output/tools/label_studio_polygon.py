@@ -22,7 +22,8 @@ _DECIMALS = 6  # of coordinates in percent
 
 def encode(found: Found, left: Allowance) -> Text:
     """Return a prediction with a region for each part of an instance, or of a class of a label map."""
-    left.runs, left.corners = MAX_EDITED_RUNS, 2 * MAX_EDITED_RUNS
+    left.runs = min(left.runs, MAX_EDITED_RUNS)
+    left.corners = min(left.corners, 2 * MAX_EDITED_RUNS)
     try:
         return prediction(found, left, _regions)
     except TooDetailed as error:

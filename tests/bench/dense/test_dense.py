@@ -30,10 +30,10 @@ def test_libraries_get_masks_that_are_neither_empty_nor_full() -> None:
 
 
 def test_memory_is_what_a_call_takes_beyond_what_was_held() -> None:
-    held = np.ones(20_000_000, np.uint8)  # is there before and after
-    found = measured(lambda: np.ones(30_000_000, np.uint8).sum(), 2)
+    held = np.ones(200_000_000, np.uint8)  # is there before and after
+    found = measured(lambda: np.ones(100_000_000, np.uint8).sum(), 2)
     assert len(held) and found["ms"] > 0
-    assert 20 < found["MB"] < 45
+    assert 70 < found["MB"] < 130  # the kernel counts in steps
 
 
 def test_an_environment_without_the_library_is_named() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from export.bundle import GRAPH, POINT_HEAD, open_bundle, sha256
+from export.bundle import BOXES, GRAPH, POINT_HEAD, open_bundle, sha256
 from export.detector.parity import compare_detectors, plain_detector
 from export.detector.run import DETECTOR
 from export.errors import BundleError
@@ -50,7 +50,7 @@ def eager(tmp_path_factory: pytest.TempPathFactory) -> InstancePredictor:
 
 def test_the_bundle_holds_both_graphs_and_says_whose_they_are(detecting: Path) -> None:
     manifest = read_manifest(detecting)
-    assert set(manifest.files) == {GRAPH, POINT_HEAD, DETECTOR}
+    assert set(manifest.files) == {GRAPH, BOXES, POINT_HEAD, DETECTOR}
     assert manifest.files[DETECTOR] == sha256(detecting / DETECTOR) == manifest.source["detector sha256"]
     assert manifest.source["detector"] == "bright.onnx" and manifest.source["licence"] == "Apache-2.0"
     assert manifest.detector is not None and manifest.detector.settings.licence == "MIT"
@@ -205,7 +205,7 @@ def test_another_detector_is_refused(detecting: Path, tmp_path: Path) -> None:
         ),
         (
             lambda data: data.update(schema=1),
-            "has schema 1; this version reads 2 and 3: export the model again",
+            "has schema 1; this version reads 2, 3, 4: export the model again",
         ),
     ],
 )

@@ -118,7 +118,7 @@ def test_an_answer_may_have_so_many_runs_and_no_more(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(limits.Allowance, "__init__", _allow(2 * runs, 10**9))
         assert encode(case, FORMATS[name], {}, 0.0).body
         monkeypatch.setattr(limits.Allowance, "__init__", _allow(2 * runs - 1, 10**9))
-        with pytest.raises(AnswerTooLarge, match="may have 2000000 runs of pixels"):
+        with pytest.raises(AnswerTooLarge, match="may have (2000000|100000) runs of pixels"):
             encode(case, FORMATS[name], {}, 0.0)
     monkeypatch.setattr(limits.Allowance, "__init__", _allow(2 * runs, 100))
     assert encode(case, FORMATS["rle"], {}, 0.0).body

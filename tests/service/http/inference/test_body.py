@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from service.engine.errors import ParameterError
 from service.http.body.form import Upload
+from service.http.inference.asked import parse_inference
 from service.http.inference.body import InferenceReader
 from service.http.problems import Problem
 
@@ -122,6 +123,56 @@ def test_what_is_wrong_is_said() -> None:
         read(body[:-1].replace(b"516", b"515"), length)
     with pytest.raises(ParameterError, match="given twice"):
         read(*behind(IMAGE, data=[TEXT]))
+
+
+# Pieces of inferences, which random bytes would hardly ever be, and members with values of other kinds.
+NAMES = st.sampled_from(
+    [
+        "inputs",
+        "outputs",
+        "parameters",
+        "data",
+        "name",
+        "shape",
+        "datatype",
+        "binary_data_size",
+        "id",
+        "timeout",
+    ]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["image", "BYTES", "AAAA", "boxes"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=8,
+)
+TENSORS = st.builds(
+    lambda given, changes: {**given, **changes},
+    st.sampled_from([tensor(), tensor(data=["AAAA"])]),
+    st.dictionaries(NAMES, VALUES, max_size=2),
+)
+BODIES = st.builds(
+    lambda tensors, more: {"inputs": tensors, **more},
+    st.lists(TENSORS, min_size=1, max_size=2),
+    st.dictionaries(NAMES, VALUES, max_size=2),
+)
+
+
+@given(BODIES, st.integers(0, 8), st.binary(max_size=9) | st.none(), st.integers(1, 50))
+def test_any_body_is_read_or_refused(body: Any, less: int, data: bytes | None, step: int) -> None:
+    text = json.dumps(body).encode()
+    length = None if data is None else len(text) - less
+    try:
+        upload = read(text + (data or b""), length, step)
+        asked = parse_inference(upload.parameters, "instance")
+    except (Problem, ParameterError) as error:
+        assert len(str(error)) < 500
+    else:
+        assert isinstance(upload.image, bytes) and asked.binary
+
+
+def test_data_of_what_is_no_input_is_no_image() -> None:
+    with pytest.raises(Problem, match="must have the image's file as its only element"):
+        read(json.dumps({"outputs": [{"data": ["AAAA"]}], "inputs": [tensor()]}).encode())
 
 
 def test_an_image_is_in_memory_once() -> None:

@@ -196,12 +196,14 @@ def test_probes_and_scrapes_are_counted_and_not_logged(
     client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, ACCESS)
-    pages = ("/healthz", "/readyz", "/metrics")
+    probes = ("/v2/health/live", "/v2/health/ready", "/v2/models/discs/ready")
+    pages = ("/healthz", "/readyz", *probes, "/metrics")
 
     def counted() -> list[float]:
         text = client.get("/metrics").text
         name = 'pointrend_request_seconds_count{{route="{}",status="200"}} '.format
-        return [float(text.partition(name(page))[2].partition("\n")[0] or 0) for page in pages]
+        routes = (page.replace("discs", "{name}") for page in pages)
+        return [float(text.partition(name(route))[2].partition("\n")[0] or 0) for route in routes]
 
     before = counted()
     for page in pages:
@@ -211,7 +213,7 @@ def test_probes_and_scrapes_are_counted_and_not_logged(
     assert client.get("/models").is_success
     lines = [json.loads(record.message) for record in caplog.records if record.name == ACCESS]
     assert [(line["method"], line["path"]) for line in lines] == [("POST", "/readyz"), ("GET", "/models")]
-    assert [after - each for after, each in zip(counted(), before, strict=True)] == [4, 4, 5]
+    assert [after - each for after, each in zip(counted(), before, strict=True)] == [4, 4, 4, 4, 4, 5]
 
 
 def test_probes_that_fail_are_logged(discs: Discs, caplog: pytest.LogCaptureFixture) -> None:
