@@ -2,8 +2,8 @@
 
 Each library runs in an environment of its own, whose Python is given:
 
-    python -m venv ultralytics && ultralytics/bin/pip install ultralytics
-    python -m venv inference && inference/bin/pip install inference-cpu
+    python -m venv out/ultralytics && out/ultralytics/bin/pip install ultralytics
+    python -m venv out/inference && out/inference/bin/pip install inference-cpu
 
 What is measured begins when the network is done. Ours renders the masks in these boxes and writes COCO run lengths; the
 others combine prototypes, enlarge them to the picture, and follow the outlines of the bitmaps.
@@ -68,7 +68,8 @@ def theirs(library: str, python: Path, repeats: int) -> dict[str, float]:
     asked = {"library": library, "boxes": boxes(), "width": WIDTH, "height": HEIGHT, "repeats": repeats}
     done = subprocess.run([python, PEERS], input=json.dumps(asked), capture_output=True, text=True)
     if done.returncode:
-        raise UserError(f"{python} cannot run {library}: {done.stderr.strip().splitlines()[-1]}")
+        said = done.stderr.strip() or f"exit status {done.returncode}"
+        raise UserError(f"{python} cannot run {library}: {said.splitlines()[-1]}")
     return cast(dict[str, float], json.loads(done.stdout.splitlines()[-1]))
 
 

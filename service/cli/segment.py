@@ -246,7 +246,7 @@ class VideoJob:
         check_out(self.out, kind, name)
         if self.overlay is not None:
             self.asked.check_drawable()
-            check_target(self.overlay)
+            check_target(self.overlay, self.path)
             self.overlay.parent.mkdir(parents=True, exist_ok=True)
         video = Video(self.path)
         files = video.files()

@@ -109,7 +109,7 @@ class DrawnVideo:
         self._file.mux(self._stream.encode(written))
 
     def finish(self) -> None:
-        """Put the video into its place."""
+        """Put the video, of a frame at least, into its place."""
         self._file.mux(self._stream.encode(None))
         self._file.close()
         self._draft.replace(self._target)
@@ -120,8 +120,10 @@ class DrawnVideo:
         self._draft.unlink(missing_ok=True)
 
 
-def check_target(target: Path) -> None:
-    """Raise UserError unless a video can be written into a file of this name."""
+def check_target(target: Path, source: Path) -> None:
+    """Raise UserError unless a video can be written into a file of this name, which must not be the source."""
+    if target.resolve() == source.resolve():
+        raise UserError(f"--overlay {target} is the video itself, which would be lost: name another file")
     if target.suffix.lower() not in SUFFIXES:
         raise UserError(f"--overlay {target}: a video is written as {', '.join(SUFFIXES)}")
 
@@ -180,6 +182,8 @@ async def work_on_video(
                     await end_first()
             while begun:
                 await end_first()
+            if not tally.files:
+                raise UserError(f"{video.path} has no frame that can be read")
             if written is not None:
                 await asyncio.to_thread(written.finish)
     finally:

@@ -105,6 +105,8 @@ async def v2_infer(name: str, request: Request, service: CurrentService) -> Resp
         query = with_body(request, inference.parameters)
         if query.model is not None:
             raise ParameterError("model", "is in the path here; leave it out")
+        if query.kept is not None:
+            raise ParameterError("kept", "is a parameter of POST /segment alone; send the image")
         options = parse_options(query, manifest.task, manifest.categories)
         asked = engine_request(request, service, query, upload.image, options)
         asked.keep = keep_of(request, query, engine)

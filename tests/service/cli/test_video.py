@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import service.cli.commands as cli
 import service.cli.segment as segment_module
+import service.cli.video as video_module
 from service.cli.files import ImageSource
 from service.cli.offline import Offline
 from tests.service.support import Discs, disc_bundle, get, picture, running, wait_for
@@ -215,6 +216,20 @@ def test_what_does_not_go_with_a_video_is_refused(video: Path, arguments: tuple[
     result = segment(video, *arguments)
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert part in result.stderr
+
+
+def test_a_video_is_not_replaced_by_its_overlay(video: Path) -> None:
+    before = video.read_bytes()
+    result = segment(video, "--overlay", str(video.parent / "." / video.name))
+    assert result.exit_code == 2 and "is the video itself, which would be lost" in result.output
+    assert video.read_bytes() == before
+
+
+def test_a_video_without_a_frame_is_said(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video_module.Video, "frames", lambda _: iter(()))
+    result = segment(video, "--overlay", str(video.parent / "drawn.mp4"))
+    assert result.exit_code == 2 and f"{video} has no frame that can be read" in result.output
+    assert sorted(path.suffix for path in video.parent.iterdir() if "drawn" in path.name) == []
 
 
 def test_what_is_no_video_is_said_in_a_line(tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ def test_errors_have_the_protocol_s_form(client: TestClient) -> None:
     error(client.post(PATH, json=body(parameters={"score": 2})), 422, "score")
     error(client.post(PATH, json=body(parameters={"model": "discs"})), 422, "model: is in the path")
     error(client.post(f"{PATH}?model=discs", json=body()), 422, "model: is in the path")
+    error(client.post(f"{PATH}?kept=abc", json=body()), 422, "kept: is a parameter of POST /segment alone")
     error(client.post(f"{PATH}?score=1", json=body(parameters={"score": 1})), 422, "given twice")
     error(client.post("/v2/models/cats/infer", json=body()), 404, "no model 'cats'; loaded: discs")
     error(client.get("/v2/models/cats"), 404, "no model 'cats'")
