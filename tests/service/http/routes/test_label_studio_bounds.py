@@ -82,7 +82,7 @@ def test_nothing_is_read_while_the_queue_is_full(
 
 
 def test_predictions_count_as_bodies(studio: Studio) -> None:
-    with backend(studio, label_studio_seconds=0.5) as client:
+    with backend(studio) as client:
         bodies, sent = service_of(client).bodies, client.build_request("POST", PREDICT, json=body(FILE))
         with bodies.reserve() as other:
             other.take(1)
