@@ -19,6 +19,7 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 from ray.util.metrics import Gauge
 
+from model.errors import UserError
 from service.app import create_app
 from service.settings import check_environment, read_settings
 
@@ -56,6 +57,8 @@ def application(scale: Scale) -> Application:
         memory_bytes=scale.memory_bytes,
         access_log=False,
     )
+    if settings.label_studio_url and not (settings.api_keys or settings.api_keys_file):
+        raise UserError("label_studio_url: needs POINTREND_API_KEYS or POINTREND_API_KEYS_FILE on Ray")
     reserved = {"num_cpus": scale.cpus, "num_gpus": scale.gpus}
     if settings.memory_bytes is not None:  # otherwise each replica counts on all memory of its host
         reserved["memory"] = settings.memory_bytes

@@ -25,12 +25,17 @@ def check_address(host: str, port: int) -> None:
         raise UserError(_why(error, host, port)) from error
 
 
-def check_closed(host: str, published_at: str, has_keys: bool) -> str | None:
+def check_closed(host: str, published_at: str, has_keys: bool, *, lends_token: bool = False) -> str | None:
     """Return a warning if other machines may send requests and need no key; None if not.
 
     `published_at` is where a container's engine publishes the port, "" outside of one. Raises UserError where somebody
-    asked for that to be other machines.
+    asked for that to be other machines, and where others than this machine's could use a token (`lends_token`).
     """
+    if lends_token and not has_keys and not _this_machine(host):
+        raise UserError(
+            f"label_studio_url: anybody who reaches {host} would get masks of the pictures in Label Studio: set "
+            "POINTREND_API_KEYS or POINTREND_API_KEYS_FILE, or listen at 127.0.0.1"
+        )
     if has_keys or _this_machine(published_at or host):
         return None
     if published_at:

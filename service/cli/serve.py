@@ -43,7 +43,8 @@ def serve(
         )
         check_address(settings.host, settings.port)
         has_keys = bool(settings.api_keys or settings.api_keys_file)
-        if warning := check_closed(settings.host, os.environ.get("PUBLISHED_AT", ""), has_keys):
+        published_at, lends_token = os.environ.get("PUBLISHED_AT", ""), settings.label_studio_url is not None
+        if warning := check_closed(settings.host, published_at, has_keys, lends_token=lends_token):
             typer.echo(f"warning: {warning}", err=True)
         # So that other commands need not load the web framework.
         from service.app import create_app

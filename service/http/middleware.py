@@ -72,7 +72,9 @@ class RequestRecorder:
             status = scope["state"].get(OUTCOME, answer.status)
             self._metrics.requests.ended(route, str(status), seconds)
             if route in WATCHED:
-                self._failures.ended(status == 200, scope["state"].get("problem"))
+                # Parts of a request may fail while its answer is 200.
+                problem_kind = scope["state"].get("problem")
+                self._failures.ended(status == 200 and problem_kind is None, problem_kind)
             access_log.write(scope, status, seconds)
 
 

@@ -154,8 +154,8 @@ KINDS: Mapping[str, ProblemKind] = MappingProxyType(
         "foreign-address": ProblemKind(
             422,
             "The picture is on another host",
-            "A task of Label Studio names a picture on a host that is not the Label Studio of the settings, or is "
-            "redirected to one, such as the storage of a cloud.",
+            "A task of Label Studio names a picture that is not below the address of the Label Studio of the settings, "
+            "or is redirected elsewhere, such as to the storage of a cloud.",
             "Upload the picture to Label Studio, or let it pass on the files of its storage (without pre-signed URLs).",
         ),
         "bodies-full": ProblemKind(

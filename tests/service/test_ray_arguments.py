@@ -13,6 +13,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from model.errors import UserError
 from tests.paths import ROOT
 
 
@@ -56,3 +57,11 @@ def test_the_builder_names_the_class_of_its_arguments(ray_app: Any) -> None:
     (parameter,) = inspect.signature(ray_app.application).parameters.values()
     assert parameter.annotation is ray_app.Scale
     assert issubclass(ray_app.Scale, BaseModel)
+
+
+def test_a_token_of_label_studio_is_lent_to_nobody_without_a_key(
+    ray_app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POINTREND_LABEL_STUDIO_URL", "http://studio.example")
+    with pytest.raises(UserError, match="label_studio_url: needs POINTREND_API_KEYS"):
+        ray_app.application(ray_app.Scale())

@@ -13,6 +13,7 @@ from service.engine.errors import ParameterError
 from service.http.query.echo import listed
 
 MAX_CHARACTERS = 1 << 20
+MAX_NAMES = 10_000  # of labels, and of categories that they stand for
 NAME = "label_config"  # what messages call it
 # Tags for masks, with the format whose regions belong to them.
 _FORMATS: Mapping[str, str] = MappingProxyType(
@@ -39,18 +40,14 @@ class LabelConfig:
     control: str  # the name of the tag that they belong to
     image: str  # the name of the tag of the picture
     key: str  # of the picture's address among the data of a task
-    labels: Mapping[
-        str, tuple[str, ...]
-    ]  # of the tag, each with the names of the categories that it stands for
+    # The labels of the tag, by their own names and those of the categories that they stand for, all folded.
+    labels: Mapping[str, str]
     parameters: Mapping[str, str]
     rectangles: bool  # whether there is a tag to draw boxes with
 
     def label_of(self, name: str) -> str | None:
         """Return the label that stands for this name, whatever its case."""
-        wanted = _folded(name)
-        return next(
-            (label for label, names in self.labels.items() if wanted in map(_folded, (label, *names))), None
-        )
+        return self.labels.get(_folded(name))
 
     def known(self, categories: Sequence[Category]) -> dict[str, str]:
         """Return the label of each category that has one, by the category's name."""
@@ -61,7 +58,7 @@ class LabelConfig:
         """Raise ParameterError if a model of these categories could never find anything for this configuration."""
         if not self.rectangles and not self.known(categories):
             raise _wrong(
-                f"none of its labels ({listed(self.labels)}) is a category of the model: "
+                f"none of its labels ({listed(dict.fromkeys(self.labels.values()))}) is a category of the model: "
                 f"{listed(category.name for category in categories)}"
             )
 
@@ -86,7 +83,11 @@ def _read(tag: Element, image: Element, tags: Sequence[Element]) -> LabelConfig:
     key = image.get("value", "")
     if not key.startswith("$") or len(key) < 2:
         raise _wrong('has an Image whose `value` names no data of a task, such as value="$image"')
-    labels = dict(_labels(tag))
+    labels: dict[str, str] = {}
+    for number, (name, label) in enumerate(_labels(tag)):
+        if number == MAX_NAMES:
+            raise _wrong(f"may have {MAX_NAMES} labels and names of categories in `predicted_values` at most")
+        labels.setdefault(_folded(name), label)
     if not labels:
         raise _wrong(f"has no Label in its {tag.tag}")
     return LabelConfig(
@@ -102,13 +103,15 @@ def _read(tag: Element, image: Element, tags: Sequence[Element]) -> LabelConfig:
     )
 
 
-def _labels(tag: Element) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield each label with the names in its attribute `predicted_values`, which other backends read, too."""
+def _labels(tag: Element) -> Iterator[tuple[str, str]]:
+    """Yield each label by its name and by those in its attribute `predicted_values`, which other backends read, too."""
     for each in tag.iter():
         value = each.get("value")
         if each.tag.lower() == "label" and value:
-            names = each.get("predicted_values", "").split(",")
-            yield value, tuple(name.strip() for name in names if name.strip())
+            yield value, value
+            for name in each.get("predicted_values", "").split(","):
+                if name.strip():
+                    yield name, value
 
 
 def _folded(name: str) -> str:

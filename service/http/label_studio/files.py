@@ -1,4 +1,4 @@
-"""Pictures from Label Studio, and from nowhere else: whoever makes a task chooses an address, not a host."""
+"""Pictures from Label Studio, and from nowhere else: whoever makes a task chooses an address below its own."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class StudioFiles:
     async def fetch(self, address: str, body: Body) -> bytes:
         """Return a file, whose bytes count in the memory for bodies.
 
-        Raise Problem if it is on another host, or if Label Studio does not hand it out in time and within the limit.
+        Raise Problem if it is elsewhere, or if Label Studio does not hand it out in time and within the limit.
         Raises BodiesFull.
         """
         url = self._checked(address, self._address)
@@ -116,7 +116,8 @@ class StudioFiles:
 
     async def _exchanged(self, personal: str) -> str:
         url = self._address.copy_with(path=f"{self._address.path.rstrip('/')}/api/token/refresh")
-        async with self._client.stream("POST", url, json={"refresh": personal}) as response:
+        headers = {"accept-encoding": "identity"}  # a compressed answer would not be read
+        async with self._client.stream("POST", url, headers=headers, json={"refresh": personal}) as response:
             if response.status_code in _REFUSED:
                 raise _not_fetched(
                     f"Label Studio answers {response.status_code} to the personal access token: it has expired or was "
@@ -133,13 +134,15 @@ class StudioFiles:
             raise _not_fetched(f"Label Studio answers {response.status_code} and no token") from error
 
     def _checked(self, address: str, base: httpx.URL) -> httpx.URL:
-        """Return an address, which may be relative. Raise Problem unless it is one of Label Studio's host."""
+        """Return an address, which may be relative. Raise Problem unless Label Studio's is its beginning."""
         try:
             url = base.join(address)
         except (httpx.InvalidURL, ValueError, TypeError) as error:
             raise _foreign(address, self._address) from error
         ours, theirs = ((each.scheme, each.host, _port(each)) for each in (self._address, url))
-        if ours != theirs or url.userinfo:
+        # Behind the host there may be others, to whom the path leads. `join` has resolved all dots but encoded ones.
+        below = url.path.startswith(f"{self._address.path.rstrip('/')}/") and ".." not in url.path.split("/")
+        if ours != theirs or url.userinfo or not below:
             raise _foreign(address, self._address)
         return url.copy_with(fragment=None)
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from starlette.requests import Request
 
 from service.engine.engine import Engine
 from service.engine.errors import ParameterError, TryLater, retry_after
+from service.http.body.limits import Body
 from service.http.error_handlers import problem_of
+from service.http.health import OWN
 from service.http.label_studio.config import LabelConfig
 from service.http.label_studio.files import StudioFiles
 from service.http.label_studio.tasks import DrawnRegion, StudioTask, boxes
@@ -35,9 +38,11 @@ class Predicting:
     request: Request
     service: Service
     files: StudioFiles
+    body: Body  # the request's share in the memory for bodies
     config: LabelConfig
     engine: Engine
     query: SegmentQuery
+    options: Any  # of the task of the engine's model
     tags: TagNames
     held: int = field(default=0, init=False)  # bytes of predictions
     instances: int = field(default=0, init=False)
@@ -47,6 +52,7 @@ class Predicting:
         request: Request,
         service: Service,
         files: StudioFiles,
+        body: Body,
         config: LabelConfig,
         drawn: Sequence[DrawnRegion],
     ) -> Predicting:
@@ -61,19 +67,20 @@ class Predicting:
         asked = {**config.parameters, "format": config.format}
         if drawn:
             asked["boxes"], labels = boxes(drawn, config, categories)
-        else:
-            if not known:
-                raise ParameterError(
-                    "label_config", "none of its labels is a category of the model: draw a rectangle instead"
-                )
-            asked["classes"] = ",".join(known)
+        elif not known:
+            raise ParameterError(
+                "label_config", "none of its labels is a category of the model: draw a rectangle instead"
+            )
         query = with_body(request, asked)
-        parse_options(query, engine.manifest.task, categories)
+        options = parse_options(query, engine.manifest.task, categories)
+        if not drawn:  # by indices, because a name may have a comma
+            classes = frozenset(index for index, each in enumerate(categories) if each.name in known)
+            options = replace(options, classes=classes)
         # What a rectangle without a label shows may be of a category for which there is none.
-        usual = next(iter(config.labels))
+        usual = next(iter(config.labels.values()))
         names = {category.name: known.get(category.name, usual) for category in categories}
         tags = TagNames(config.control, config.image, names, labels)
-        return Predicting(request, service, files, config, engine, query, tags)
+        return Predicting(request, service, files, body, config, engine, query, options, tags)
 
     async def results(self, tasks: Sequence[StudioTask]) -> list[bytes]:
         """Return the prediction of each task as JSON.
@@ -102,35 +109,39 @@ class Predicting:
             raise Problem("too-costly", "the predictions before took all bytes of an answer: ask again")
         try:
             async with asyncio.timeout_at(end):
-                return await self._patient(task, end)
+                answer = await self._patient(lambda: self._predicted(task, end), end)
         except TimeoutError as error:
             seconds = self.service.settings.label_studio_seconds
             raise Problem("deadline", f"it was not done after {seconds:g} s: ask again") from error
+        self.body.take(len(answer))
+        self.held += len(answer)
+        return answer
 
-    async def _patient(self, task: StudioTask, end: float) -> bytes:
-        """Return a prediction. While the service is full, wait for room, because Label Studio would not ask again."""
+    async def _patient(self, work: Callable[[], Awaitable[bytes]], end: float) -> bytes:
+        """Do some work. While the service is full, wait for room, because Label Studio would not ask again."""
         while True:
             try:
-                return await self._predicted(task)
+                return await work()
             except TryLater as error:
                 wait = retry_after(error)
                 if asyncio.get_running_loop().time() + wait >= end:
                     raise
                 await asyncio.sleep(wait)
 
-    async def _predicted(self, task: StudioTask) -> bytes:
+    async def _predicted(self, task: StudioTask, end: float) -> bytes:
         self.engine.check_room()
         address = task.data.get(self.config.key)
         if not isinstance(address, str):
             raise ParameterError("tasks", f"have no address of a picture in data.{self.config.key[:80]}")
         with self.service.bodies.reserve() as body:
             image = await self.files.fetch(address, body)
-            manifest = self.engine.manifest
-            options = parse_options(self.query, manifest.task, manifest.categories)
-            asked = engine_request(self.request, self.service, self.query, image, options)
-            asked.tags = self.tags
-            answer = await self.engine.answer(asked)
-        self.held += len(answer.body)
+            # Tried again with the same picture, not fetched again.
+            return await self._patient(lambda: self._answered(image), end)
+
+    async def _answered(self, image: bytes) -> bytes:
+        asked = engine_request(self.request, self.service, self.query, image, self.options)
+        asked.tags = self.tags
+        answer = await self.engine.answer(asked)
         self.instances += len(asked.result.parts)
         return answer.body
 
@@ -138,6 +149,8 @@ class Predicting:
         """Count and log a problem, which Label Studio does not show, and return it as JSON."""
         problem = problem_of(error)
         self.service.metrics.requests.rejected(problem.kind)
+        if problem.kind in OWN:
+            self.request.state.problem = problem.kind
         unexpected = error if problem.kind == "internal-error" else None
         request_id = self.request.state.request_id
         _log.warning("request %s, task %s: %s", request_id, task.id, problem.detail, exc_info=unexpected)

@@ -17,9 +17,13 @@ from service.http.body.form import Upload
 from service.http.body.json_reader import malformed
 from service.http.body.upload import joined
 from service.http.label_studio.config import LabelConfig
+from service.http.query.boxes import MAX_BOXES
 
 MAX_BYTES = 16_000_000  # of a body; tasks come with the annotations that they have
-MAX_BRACKETS = 200_000  # of a body, so that it does not become too many objects
+# Of a body, so that it does not become too many objects: lists and objects, members (a colon each), and values.
+MAX_BRACKETS = MAX_COLONS = 100_000
+MAX_COMMAS = 1_000_000
+MAX_SIDE = 1_000_000  # pixels
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -38,27 +42,29 @@ class ValidateBody(BaseModel):
 class DrawnRectangle(BaseModel):
     """Where a rectangle is, in percent of the picture's width and height. It is turned about its first corner."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     x: float
     y: float
     width: float
     height: float
     rotation: float = 0
-    rectanglelabels: list[str] = []
+    rectanglelabels: list[str] = Field([], max_length=MAX_BOXES)
 
 
 class DrawnRegion(BaseModel):
     """A region that somebody has just drawn."""
 
     type: str
-    original_width: int = Field(ge=1)
-    original_height: int = Field(ge=1)
+    original_width: int = Field(ge=1, le=MAX_SIDE)
+    original_height: int = Field(ge=1, le=MAX_SIDE)
     value: dict[str, Any]
 
 
 class DrawnContext(BaseModel):
     """What has been drawn with a tag that is `smart`."""
 
-    result: list[DrawnRegion] = []
+    result: list[DrawnRegion] = Field([], max_length=MAX_BOXES)
 
 
 class PredictParams(BaseModel):
@@ -92,10 +98,16 @@ class PredictBody(BaseModel):
 async def read_document(_: Request, chunks: AsyncIterator[bytes]) -> Upload:
     """Read a body that is JSON. Raises Problem if it is too large to be parsed."""
     body = await joined(chunks)
-    if len(body) > MAX_BYTES or body.count(b"[") + body.count(b"{") > MAX_BRACKETS:
+    if (
+        len(body) > MAX_BYTES
+        or body.count(b"[") + body.count(b"{") > MAX_BRACKETS
+        or body.count(b":") > MAX_COLONS
+        or body.count(b",") > MAX_COMMAS
+    ):
         raise problems.Problem(
             "too-many-bytes",
-            f"the tasks may have {MAX_BYTES} bytes and {MAX_BRACKETS} lists and objects at most",
+            f"the tasks may have {MAX_BYTES} bytes, {MAX_BRACKETS} lists and objects, {MAX_COLONS} colons and "
+            f"{MAX_COMMAS} commas at most",
         )
     return Upload(body)
 

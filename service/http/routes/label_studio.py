@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TypeVar
 
@@ -10,10 +11,11 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from service.engine.errors import Starting
+from service.engine.errors import QueueFull, Starting
+from service.http.body.limits import Body
 from service.http.body.upload import unless_gone
 from service.http.error_handlers import problem_of
-from service.http.label_studio.config import read_config
+from service.http.label_studio.config import LabelConfig, read_config
 from service.http.label_studio.files import StudioFiles
 from service.http.label_studio.predict import Predicting, chosen_engine
 from service.http.label_studio.tasks import PredictBody, SetupBody, ValidateBody, parsed, read_document
@@ -23,6 +25,8 @@ from service.http.schemas.tools import StudioModel, StudioPredictions, StudioSta
 from service.http.service import FEW_PARAMETERS, NEEDS_KEY, CurrentService, Service
 
 ROOT = "/label-studio"
+MAX_REQUESTS = 8  # for predictions at a time; each may have many tasks
+WAIT = 5.0  # seconds after which one more may have a place
 _CONFIG = {"type": "string", "description": "The labelling configuration of a project."}
 _TASKS = {"type": "array", "items": {"type": "object"}, "description": "Each with an id and `data`."}
 _CONTEXT = {"type": "object", "description": "`context` has what was drawn, if a mask of that is wanted."}
@@ -37,6 +41,7 @@ def studio_router(files: StudioFiles) -> APIRouter:
     """Return the routes of a backend for the Label Studio whose files these are."""
     router = APIRouter(prefix=ROOT, tags=["Label Studio"])
     closed = [NEEDS_KEY, FEW_PARAMETERS]
+    places = asyncio.Semaphore(MAX_REQUESTS)
 
     @router.get(
         "/health", dependencies=closed, responses=problem_responses("unauthorized", "starting", "unhealthy")
@@ -61,8 +66,9 @@ def studio_router(files: StudioFiles) -> APIRouter:
     )
     async def label_studio_setup(request: Request, service: CurrentService) -> StudioModel:
         """Tell which model serves a project, or what is wrong with its labelling configuration."""
-        sent = await _read(request, service, SetupBody)
-        return _model(request, service, sent.configuration)
+        with service.bodies.reserve() as body:
+            sent = await _read(request, service, body, SetupBody)
+        return await _model(request, service, sent.configuration)
 
     @router.post(
         "/validate",
@@ -72,8 +78,9 @@ def studio_router(files: StudioFiles) -> APIRouter:
     )
     async def label_studio_validate(request: Request, service: CurrentService) -> StudioModel:
         """Tell what is wrong with a labelling configuration, if anything is."""
-        sent = await _read(request, service, ValidateBody)
-        return _model(request, service, sent.config)
+        with service.bodies.reserve() as body:
+            sent = await _read(request, service, body, ValidateBody)
+        return await _model(request, service, sent.config)
 
     @router.post(
         "/predict",
@@ -84,16 +91,17 @@ def studio_router(files: StudioFiles) -> APIRouter:
     )
     async def label_studio_predict(request: Request, service: CurrentService) -> Response:
         """Return predictions of tasks: of all objects, or of what is in rectangles that were drawn."""
-        sent = await _read(request, service, PredictBody)
         try:
-            predicting = Predicting.of(request, service, files, read_config(sent.label_config), sent.drawn)
-            found = await unless_gone(request, predicting.results(sent.tasks))
+            if places.locked():
+                raise QueueFull(WAIT)
+            service.default.check_room()  # which is that of all models
+            async with places:
+                # The share in the memory for bodies lasts until the answer, and counts the predictions, too.
+                with service.bodies.reserve() as body:
+                    return await _predicted(request, service, files, body)
         except Exception as error:
             _tell(request, error)
             raise
-        request.state.instances = predicting.instances
-        version = StudioModel(model_version=predicting.engine.manifest.name).model_dump_json()[1:].encode()
-        return Response(b'{"results":[' + b",".join(found) + b"]," + version, media_type="application/json")
 
     @router.post("/webhook", status_code=204, response_class=Response)
     async def label_studio_webhook() -> None:
@@ -102,17 +110,32 @@ def studio_router(files: StudioFiles) -> APIRouter:
     return router
 
 
-async def _read(request: Request, service: Service, kind: type[M]) -> M:
-    """Return the body of a request. Raises Problem."""
-    with service.bodies.reserve() as body:
-        upload = await receive(request, service, body, read_document)
-        return await service.resources.workers.in_pool(lambda _: parsed(kind, upload.image))
+async def _predicted(request: Request, service: Service, files: StudioFiles, body: Body) -> Response:
+    """Return the answer with all predictions. Raises what says why there is none."""
+    sent = await _read(request, service, body, PredictBody)
+    config = await _config(service, sent.label_config)
+    predicting = Predicting.of(request, service, files, body, config, sent.drawn)
+    found = await unless_gone(request, predicting.results(sent.tasks))
+    request.state.instances = predicting.instances
+    version = StudioModel(model_version=predicting.engine.manifest.name).model_dump_json()[1:].encode()
+    return Response(b'{"results":[' + b",".join(found) + b"]," + version, media_type="application/json")
 
 
-def _model(request: Request, service: Service, text: str) -> StudioModel:
+async def _read(request: Request, service: Service, body: Body, kind: type[M]) -> M:
+    """Return what a request has sent. Raises Problem."""
+    upload = await receive(request, service, body, read_document)
+    return await service.resources.workers.in_pool(lambda _: parsed(kind, upload.image))
+
+
+async def _config(service: Service, text: str) -> LabelConfig:
+    """Return what a labelling configuration says. Raises ParameterError."""
+    return await service.resources.workers.in_pool(lambda _: read_config(text))
+
+
+async def _model(request: Request, service: Service, text: str) -> StudioModel:
     """Return the model for a labelling configuration. Raises what says why there is none."""
     try:
-        engine = chosen_engine(request, service, read_config(text))
+        engine = chosen_engine(request, service, await _config(service, text))
     except Exception as error:
         _tell(request, error)
         raise

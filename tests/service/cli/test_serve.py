@@ -95,6 +95,20 @@ def test_a_container_that_is_opened_without_a_key_does_not_start() -> None:
     assert check_closed("0.0.0.0", "192.168.0.7", has_keys=True) is None
 
 
+@pytest.mark.parametrize("published_at", ["", "127.0.0.1"])
+def test_a_token_is_lent_to_nobody_without_a_key(published_at: str) -> None:
+    with pytest.raises(UserError, match=r"label_studio_url: anybody who reaches 0\.0\.0\.0"):
+        check_closed("0.0.0.0", published_at, has_keys=False, lends_token=True)
+    check_closed("0.0.0.0", published_at, has_keys=True, lends_token=True)
+    check_closed("127.0.0.1", published_at, has_keys=False, lends_token=True)
+
+
+def test_the_command_lends_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POINTREND_LABEL_STUDIO_URL", "http://studio.example")
+    done = CliRunner().invoke(cli.app, ["serve", "--host", "0.0.0.0", "--port", "0"])
+    assert done.exit_code == 2 and done.stderr.startswith("error: label_studio_url: anybody who reaches")
+
+
 def test_the_command_warns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PUBLISHED_AT", "")
     done = CliRunner().invoke(cli.app, ["serve", "--host", "0.0.0.0", "--port", "0"])

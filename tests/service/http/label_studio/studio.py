@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import threading
 from collections.abc import Iterator
@@ -72,7 +73,11 @@ def hosting() -> Iterator[Studio]:
                 return
             studio.exchanged += 1
             studio.tokens.add(f"Bearer access-{studio.exchanged}")
-            self.answer(200, json.dumps({"access": f"access-{studio.exchanged}"}).encode())
+            content = json.dumps({"access": f"access-{studio.exchanged}"}).encode()
+            if "gzip" in self.headers.get("Accept-Encoding", ""):  # as nginx does before it
+                self.answer(200, gzip.compress(content), Content_Encoding="gzip")
+            else:
+                self.answer(200, content)
 
         def answer(self, status: int, content: bytes, **headers: str) -> None:
             self.send_response(status)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 
 import pytest
+from starlette.requests import Request
 
 from model.config.categories import Category
 from service.engine.errors import ParameterError
 from service.http.label_studio.config import read_config
-from service.http.label_studio.tasks import DrawnRegion, boxes
+from service.http.label_studio.tasks import DrawnRegion, boxes, read_document
 from service.http.problems import Problem
 from tests.service.http.label_studio.studio import CONFIG, rectangle
 
@@ -27,6 +30,7 @@ def test_a_configuration_with_brushes_and_rectangles() -> None:
         "picture",
     )
     assert found.known(CATEGORIES) == {"disc": "Disc", "ring": " RING "}
+    assert found.labels == {"disc": "Disc", "ring": " RING "}
     assert found.rectangles and found.parameters == {}
 
 
@@ -58,6 +62,12 @@ def test_polygons_with_parameters_and_other_names_of_categories() -> None:
         ),
         ('<!DOCTYPE x [<!ENTITY a "a">]><View>&a;</View>', "no document type"),
         ("<View>" + " " * (1 << 20) + "</View>", "characters at most"),
+        (f'<View>{IMAGE}<BrushLabels name="b" toName="i">{LABELS * 10_001}</BrushLabels></View>', "10000 labels"),
+        (
+            f'<View>{IMAGE}<BrushLabels name="b" toName="i"><Label value="a" predicted_values="{"b," * 10_000}"/>'
+            "</BrushLabels></View>",
+            "10000 labels and names",
+        ),
     ],
 )  # fmt: skip
 def test_what_has_no_place_for_masks(text: str, detail: str) -> None:
@@ -93,6 +103,27 @@ def test_a_turned_rectangle_becomes_the_box_around_it() -> None:
     """It is turned about its upper left corner, clockwise, in pixels."""
     text, _ = boxes(drawn(rectangle(50, 25, 25, 25, rotation=90)), read_config(CONFIG), CATEGORIES)
     assert json.loads(text)[0] == pytest.approx([60 - 20, 20, 60, 20 + 30])
+
+
+@pytest.mark.parametrize(
+    "sent", [b"[" * 60_000 + b"{" * 60_000, b":" * 100_001, b"," * 1_000_001, b" " * 16_000_001]
+)
+def test_what_would_take_long_to_parse(sent: bytes) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield sent
+
+    with pytest.raises(Problem, match="the tasks may have") as caught:
+        asyncio.run(read_document(Request({"type": "http"}), chunks()))
+    assert caught.value.kind == "too-many-bytes"
+
+
+@pytest.mark.parametrize("name", ["x", "y", "width", "height", "rotation"])
+@pytest.mark.parametrize("value", ["inf", "-Infinity", float("nan"), 10**400])
+def test_where_no_rectangle_can_be(name: str, value: object) -> None:
+    region = rectangle(0, 0, 1, 1)
+    region["value"][name] = value
+    with pytest.raises(Problem, match=name):
+        boxes(drawn(region), read_config(CONFIG), CATEGORIES)
 
 
 def test_what_is_no_rectangle() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,11 @@ from fastapi.testclient import TestClient
 from model.errors import UserError
 from model.masks import rle
 from service.app import create_app
+from service.http.body.limits import BodyBudget
 from service.http.label_studio import tasks
+from service.http.label_studio.access import StudioToken
+from service.http.label_studio.files import StudioFiles
+from service.http.problems import Problem
 from tests.service.http.label_studio.studio import (
     CONFIG,
     LEGACY,
@@ -254,6 +259,32 @@ def test_no_other_host_is_asked(client: TestClient, studio: Studio, address: str
         check(client.post(PREDICT, json=body(asked)), 422, "foreign-address", f"come from {studio.url}")
         assert other.asked == []
         assert [path for path, _ in studio.asked] == (["/moved"] if address == "/moved" else [])
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/other/a.png", "/studios/a.png", "/studio/../other/a.png", "/studio/%2e%2e/other/a.png", "/moved"],
+)
+def test_nothing_beside_label_studio_is_asked_on_its_host(address: str) -> None:
+    with hosting() as studio:
+        files = StudioFiles(f"{studio.url}/studio", StudioToken(lambda: LEGACY), 60, 200_000)
+        studio.files["/studio/a.png"] = IMAGE
+        studio.moved["/studio/moved"] = "/other/a.png"
+
+        async def fetched(address: str) -> bytes:
+            with BodyBudget(200_000).reserve() as body:
+                return await files.fetch(address, body)
+
+        async def both() -> bytes:
+            try:
+                with pytest.raises(Problem, match="pictures come from"):
+                    await fetched("/studio/moved" if address == "/moved" else address)
+                return await fetched(f"{studio.url}/studio/a.png")
+            finally:
+                await files.close()
+
+        assert asyncio.run(both()) == IMAGE
+        assert not [path for path, _ in studio.asked if "other" in path or "studios" in path]
 
 
 def test_redirects_within_the_host_are_followed_but_not_for_ever(client: TestClient, studio: Studio) -> None:
