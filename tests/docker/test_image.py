@@ -165,7 +165,9 @@ def test_our_code_is_the_last_layer_and_bundles_are_made_without_the_service() -
     copied = re.findall(r"^COPY --from=(\w+) ", found[""], re.M)
     assert copied == ["bundles", "code", "code"]
     *_, networks, service = re.split("^COPY --from=code ", found[""], flags=re.M)
-    assert networks.split() == ["/networks", "/app/pointrend"] and service.startswith("/code /app/pointrend\n")
+    assert networks.split() == ["/networks", "/app/pointrend"] and service.startswith(
+        "/code /app/pointrend\n"
+    )
     assert not re.search(r"^(ADD|RUN|COPY) ", service, re.M)
     assert "COPY service/" in found["code"]
     assert "service" not in found["bundles"]
