@@ -21,7 +21,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from export.bundle import Bundle, open_bundle
-from export.execution import Execution
+from export.execution import choose_execution
 from model.predict.images import DecodedImage, decode
 from model.predict.instance import InstanceOptions
 from model.predict.predictor import Prediction
@@ -49,7 +49,7 @@ def opened(folder: Path) -> Bundle:
     """Open a bundle that may use all cores of this process."""
     threads = available()
     torch.set_num_threads(threads)
-    return open_bundle(folder, Execution("cpu", threads))
+    return open_bundle(folder, choose_execution("cpu", threads=threads))
 
 
 def read(data: bytes) -> DecodedImage:
