@@ -17,7 +17,7 @@ Trained = Literal["all", "masks", "mask_head", "detector"]
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which anchors, proposals and points a loss sees (reference defaults)."""
+    """What a loss sees: anchors, proposals and points, and how it compares masks (reference defaults)."""
 
     anchors: int = 256  # per image
     anchor_positives: float = 0.5
@@ -33,11 +33,13 @@ class Sampling:
     # Samples of the true mask along a side of a coarse cell; 0: one for each pixel, which is slow in large boxes.
     coarse_samples: int = 0
     predicted_boxes: bool = True  # masks train inside the boxes that the box head predicts
+    dice_weight: float = 0.0  # of a Dice loss beside each cross-entropy of PointRend's masks; 0: none
     jitter: float = 0.1  # masks that train in true boxes: half of these are moved by up to this share
 
     def __post_init__(self) -> None:
         _check_points(self.points, self.oversample, self.importance)
         _check_least("coarse_samples", self.coarse_samples, 0)
+        _check_least("dice_weight", self.dice_weight, 0)
         _check_least("jitter", self.jitter, 0)
 
 

@@ -35,10 +35,12 @@ def pointrend_losses(
     sampling: Sampling,
     generator: torch.Generator | None,
 ) -> Losses:
-    """Return BCE of the coarse masks, and of the point head at uncertain points."""
+    """Return BCE of the coarse masks, and of the point head at uncertain points (and Dice, with `dice_weight`)."""
     coarse = coarse_masks(head, pyramid[0], rois)
     points = uncertain_points(own_class(coarse, rois.classes).detach(), sampling, generator)
-    return losses_at(points, head, coarse, pyramid[0], rois, targets, sampling.coarse_samples)
+    return losses_at(
+        points, head, coarse, pyramid[0], rois, targets, sampling.coarse_samples, sampling.dice_weight
+    )
 
 
 def coarse_masks(head: PointRendMaskHead, p2: Tensor, rois: Rois) -> Tensor:
@@ -68,6 +70,7 @@ def losses_at(
     rois: Rois,
     targets: Sequence[Target],
     samples: int = 0,
+    dice_weight: float = 0.0,
 ) -> Losses:
     """Return `pointrend_losses` at given unit points [R, P, 2], from coarse logits [R, K, s, s] and P2 [B, C, H, W]."""
     own = own_class(coarse, rois.classes)
@@ -76,10 +79,15 @@ def losses_at(
     logits = head.point(fine, sample(coarse, points).transpose(1, 2))
     picks = rois.classes if logits.shape[-1] > 1 else rois.classes * 0
     own_logits = logits.gather(2, picks[:, None, None].expand(-1, logits.shape[1], 1))[..., 0]
-    return {
-        "mask_coarse": mean_bce(own, mask_targets(rois, targets, own.shape[-1], samples)),
-        "mask_point": mean_bce(own_logits, point_targets(rois, targets, positions)),
-    }
+    goal, point_goal = (
+        mask_targets(rois, targets, own.shape[-1], samples),
+        point_targets(rois, targets, positions),
+    )
+    losses = {"mask_coarse": mean_bce(own, goal), "mask_point": mean_bce(own_logits, point_goal)}
+    if dice_weight:
+        losses["mask_coarse_dice"] = dice_weight * mean_dice(own.flatten(1), goal.flatten(1))
+        losses["mask_point_dice"] = dice_weight * mean_dice(own_logits, point_goal)
+    return losses
 
 
 def conv_mask_loss(
@@ -94,6 +102,17 @@ def mean_bce(logits: Tensor, goal: Tensor) -> Tensor:
     """Return the mean binary cross-entropy, 0 (with a gradient path) over nothing."""
     total = F.binary_cross_entropy_with_logits(logits, goal, reduction="sum")
     return total / max(goal.numel(), 1)
+
+
+def mean_dice(logits: Tensor, goal: Tensor) -> Tensor:
+    """Return the mean over regions [R, P] of 1 - (2·Σpy + 1) / (Σp + Σy + 1), which is V-Net's Dice loss.
+
+    It goes with the share of a mask that is wrong, where cross-entropy goes with the number of points that are, so it
+    weighs a small object's points more. 0 (with a gradient path) over nothing.
+    """
+    p = logits.sigmoid()
+    score = (2 * (p * goal).sum(1) + 1) / (p.sum(1) + goal.sum(1) + 1)
+    return (1 - score).sum() / max(len(logits), 1)
 
 
 def fine_features(features: Tensor, positions: Tensor, batch: Tensor) -> Tensor:
