@@ -79,14 +79,13 @@ def losses_at(
     logits = head.point(fine, sample(coarse, points).transpose(1, 2))
     picks = rois.classes if logits.shape[-1] > 1 else rois.classes * 0
     own_logits = logits.gather(2, picks[:, None, None].expand(-1, logits.shape[1], 1))[..., 0]
-    goal, point_goal = (
-        mask_targets(rois, targets, own.shape[-1], samples),
-        point_targets(rois, targets, positions),
-    )
-    losses = {"mask_coarse": mean_bce(own, goal), "mask_point": mean_bce(own_logits, point_goal)}
+    pairs = {
+        "mask_coarse": (own.flatten(1), mask_targets(rois, targets, own.shape[-1], samples).flatten(1)),
+        "mask_point": (own_logits, point_targets(rois, targets, positions)),
+    }
+    losses = {name: mean_bce(*pair) for name, pair in pairs.items()}
     if dice_weight:
-        losses["mask_coarse_dice"] = dice_weight * mean_dice(own.flatten(1), goal.flatten(1))
-        losses["mask_point_dice"] = dice_weight * mean_dice(own_logits, point_goal)
+        losses |= {f"{name}_dice": dice_weight * mean_dice(*pair) for name, pair in pairs.items()}
     return losses
 
 
@@ -105,10 +104,10 @@ def mean_bce(logits: Tensor, goal: Tensor) -> Tensor:
 
 
 def mean_dice(logits: Tensor, goal: Tensor) -> Tensor:
-    """Return the mean over regions [R, P] of 1 - (2·Σpy + 1) / (Σp + Σy + 1), which is V-Net's Dice loss.
+    """Return the mean Dice loss (V-Net, arXiv:1606.04797) over regions [R, P], 0 (with a gradient path) over nothing.
 
-    It goes with the share of a mask that is wrong, where cross-entropy goes with the number of points that are, so it
-    weighs a small object's points more. 0 (with a gradient path) over nothing.
+    That of a region is 1 - (2·Σpy + 1) / (Σp + Σy + 1), with the probabilities p and the goals y of its points. Like
+    IoU, it measures overlap, so a mask that fills little of its box counts as much as one that fills it.
     """
     p = logits.sigmoid()
     score = (2 * (p * goal).sum(1) + 1) / (p.sum(1) + goal.sum(1) + 1)

@@ -107,6 +107,7 @@ def test_impossible_choices_of_points_are_refused(kind: Any, change: dict[str, A
         kind(**change)
 
 
-def test_a_negative_jitter_is_refused() -> None:
-    with pytest.raises(UserError, match="jitter must be at least 0, got -1"):
-        Sampling(jitter=-1)
+@pytest.mark.parametrize("name", ["jitter", "dice_weight"])
+def test_a_negative_setting_of_sampling_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match=f"{name} must be at least 0, got -1"):
+        dataclasses.replace(Sampling(), **{name: -1})

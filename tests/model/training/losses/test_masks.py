@@ -21,6 +21,7 @@ from model.training.losses.masks import (
     fine_features,
     mask_targets,
     mean_bce,
+    mean_dice,
     point_targets,
     pointrend_losses,
 )
@@ -128,6 +129,41 @@ def test_pointrend_losses_are_means_of_the_own_class() -> None:
         labels = sample(bitmap[None, None].float(), places[None] / torch.tensor([96.0, 64]))[0, 0]
         total += F.binary_cross_entropy(logits[0, :, c].sigmoid(), labels).item()
     assert found["mask_point"].item() == pytest.approx(total / 3, rel=1e-3)
+
+
+def test_dice_is_added_to_the_cross_entropy_with_its_weight() -> None:
+    network, regions = lively(), rois(*ROIS).take(torch.arange(3), torch.tensor(ROIS[0][:3]))
+    head = network.mask_head
+    assert isinstance(head, PointRendMaskHead)
+    pyramid = network.backbone(tiny.images(2)[0])
+    plain = pointrend_losses(head, pyramid, regions, TARGETS, SAMPLING, generator(5))
+    weighted = dataclasses.replace(SAMPLING, dice_weight=0.25)
+    found = pointrend_losses(head, pyramid, regions, TARGETS, weighted, generator(5))
+    assert found.keys() == {"mask_coarse", "mask_point", "mask_coarse_dice", "mask_point_dice"}
+    assert all(found[name].item() == value.item() for name, value in plain.items())
+    coarse, goals = head(pyramid, regions.boxes, regions.batch), mask_targets(regions, TARGETS, 7)
+    p = torch.stack([coarse[i, c] for i, c in enumerate(ROIS[2][:3])]).sigmoid()
+    overlap = torch.stack(
+        [(2 * (p[i] * goals[i]).sum() + 1) / (p[i].sum() + goals[i].sum() + 1) for i in range(3)]
+    )
+    assert found["mask_coarse_dice"].item() == pytest.approx(0.25 * (1 - overlap.mean().item()), rel=1e-4)
+
+
+def test_mean_dice_is_low_for_right_masks_and_near_one_for_wrong_ones() -> None:
+    goal = torch.tensor([[1.0] * 10 + [0] * 90])
+    right, wrong = 100 * (goal - 0.5), 100 * (0.5 - goal)
+    assert mean_dice(right, goal).item() == pytest.approx(0, abs=1e-6)
+    assert mean_dice(wrong, goal).item() == pytest.approx(1 - 1 / 101, abs=1e-6)
+    assert mean_dice(torch.cat([right, wrong]), torch.cat([goal, goal])).item() == pytest.approx(
+        50 / 101, abs=1e-6
+    )
+
+
+def test_mean_dice_of_nothing_is_zero_with_a_gradient() -> None:
+    nothing = torch.zeros(0, 49, requires_grad=True)
+    loss = mean_dice(nothing, torch.zeros(0, 49))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.item() == 0 and nothing.grad is not None
 
 
 def test_the_conv_loss_is_a_mean_of_the_own_class() -> None:
