@@ -39,6 +39,7 @@ MODEL = (
 )
 SERVICE = (
     "machine",
+    "threads",
     "setting_values",
     "settings",
     "execution",

@@ -30,7 +30,7 @@ _PEOPLE = MaskRCNNConfig(
         anchor_sizes=(20, 40, 80, 160, 320), aspect_ratios=(1.0, 2.0, 3.0), pre_nms=500, post_nms=250
     ),  # standing people are taller than wide
     box=BoxHeadConfig(fc_dim=512),
-    mask=PointRendConfig(conv_dim=64, fc_dim=512, point_dim=128),
+    mask=PointRendConfig(conv_dim=64, fc_dim=768, point_dim=128, context=15),
     preprocessing=Preprocessing("RGB", (127.0,) * 3, (128.0,) * 3, short_edge=512, long_edge=640),
     mask_score=True,
 )
@@ -39,7 +39,6 @@ _ANYTHING = dataclasses.replace(
     _PEOPLE,
     backbone=TimmConfig("tf_efficientnet_lite0", freeze_at=3),
     rpn=RPNConfig(anchor_sizes=(20, 40, 80, 160, 320), pre_nms=500, post_nms=250),
-    mask=PointRendConfig(conv_dim=64, fc_dim=768, point_dim=128, context=15),
     preprocessing=dataclasses.replace(_PEOPLE.preprocessing, short_edge=512, long_edge=704),
 )
 _POINTREND = {

@@ -14,9 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
-import torch
-
 from service.engine.errors import DeviceLost, Stopped
+from service.threads import compute_with
 
 T = TypeVar("T")
 CHECK_PERIOD = 0.25  # seconds between two checks whether the thread lives
@@ -42,7 +41,7 @@ class _DeviceThread:
 
     def _adopt(self, threads: int) -> None:
         self._owner = threading.current_thread()
-        torch.set_num_threads(threads)
+        compute_with(threads)
 
     @property
     def alive(self) -> bool:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 
 import pytest
+import torch
 
 from service.engine.errors import DeviceLost, Stopped
 from service.engine.workers import Workers
+from service.threads import compute_with
 from tests.service.engine.fakes import until
 from tests.service.support import PATIENCE, kill_device
+
+
+def threads_of_this_process() -> int:
+    return len(os.listdir("/proc/self/task"))
 
 
 def test_closing_does_not_wait_for_what_is_stuck() -> None:
@@ -66,6 +73,40 @@ def test_a_dead_thread_of_the_device_is_replaced_once() -> None:
                     assert await workers.device.run(lambda: 3) == 3
             with pytest.raises(Stopped):
                 await workers.device.run(lambda: 4)
+        finally:
+            await workers.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE))
+
+
+def test_only_the_device_has_several_threads_of_torch() -> None:
+    """A second team of threads would keep both from waiting awake."""
+
+    def divided() -> tuple[int, int]:
+        before = threads_of_this_process()
+        torch.rand(1 << 20).exp_()
+        return torch.get_num_threads(), threads_of_this_process() - before
+
+    async def scenario() -> None:
+        workers = Workers(3)
+        try:
+            assert await workers.in_pool(lambda _: divided()) == (1, 0)
+            assert await workers.device.run(divided) == (3, 2)
+            assert await workers.in_pool(lambda _: divided()) == (1, 0)
+            assert await workers.device.run(divided) == (3, 0)  # the same threads again
+        finally:
+            await workers.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE))
+
+
+def test_what_another_thread_sets_changes_no_thread_of_the_device() -> None:
+    async def scenario() -> None:
+        workers = Workers(3)
+        try:
+            await workers.device.run(lambda: None)
+            compute_with(1)
+            assert await workers.device.run(torch.get_num_threads) == 3
         finally:
             await workers.close()
 
