@@ -41,7 +41,7 @@ PEOPLE = InstanceRecipe(
         colour=0.15,
         paste=0.25,
     ),
-    sampling=Sampling(anchors=128, pre_nms=500, post_nms=250, rois=128),
+    sampling=Sampling(anchors=128, pre_nms=500, post_nms=250, rois=128, coarse_samples=4, dice_weight=0.5),
 )
 # Crops of small pictures show objects about as large as they are at prediction, for a quarter of the cost.
 ANYTHING = replace(
@@ -61,7 +61,7 @@ ANYTHING = replace(
         crop=0.75,
         crop_least=0.3,
     ),
-    sampling=replace(PEOPLE.sampling, rois=48, coarse_samples=4),
+    sampling=replace(PEOPLE.sampling, rois=48),
 )
 SEMANTIC_PUBLISHED = SemanticRecipe(steps=65_000, batch_size=32, lr=0.01, milestones=(8 / 13, 11 / 13))
 STREET = SemanticRecipe(
