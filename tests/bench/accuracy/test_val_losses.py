@@ -57,7 +57,7 @@ def test_the_command(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         save(path, given)
     main(paths, file, file.parent, every=True)
     out = capsys.readouterr().out
-    assert "| mask_point | boxes | masks |" in out and out.count("(+0.0000 ± 0.0000)") == 8
+    assert "| mask_point_dice | boxes | masks |" in out and out.count("(+0.0000 ± 0.0000)") == 10
     other = dataclasses.replace(given, categories=given.categories[::-1])
     save(paths[1], other)
     with pytest.raises(ValueError, match="its classes are not the data's"):
