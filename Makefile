@@ -7,8 +7,8 @@ WORKERS ?= 2
 MODELS := people $(filter-out people,$(basename $(notdir $(wildcard model/weights/*.safetensors))))
 BUNDLES := $(MODELS:%=--bundle bundles/%)
 export OMP_WAIT_POLICY = passive
-# Where speed counts, threads wait awake between two operations, for a fraction of a millisecond as in the image.
-demo serve bench figures: export GOMP_SPINCOUNT = 10000
+# It counts more than OMP_WAIT_POLICY: a waiting thread looks for work for some 0.1 ms before it sleeps, as in the service.
+bench figures: export GOMP_SPINCOUNT = 10000
 export UV_SYSTEM_CERTS = 1
 NO_UV := setup: there is no uv on the PATH, and pip cannot install it from its package index. With neither nothing can be set up
 NO_PACKAGES := setup: packages could not be installed (see above). UV_DEFAULT_INDEX names another index than PyPI

@@ -27,6 +27,7 @@ from service.http.routes.documentation import add_documentation
 from service.http.routes.page import add_page
 from service.http.service import Service
 from service.settings import Settings
+from service.torch_threads import set_torch_threads
 
 if TYPE_CHECKING:
     from service.http.label_studio.files import StudioFiles
@@ -46,6 +47,7 @@ def create_app(
     `traces` are the app's traces; without them, the settings decide whether there are any. `decoder` decodes images;
     without it, processes do. Raises BundleError, and UserError if there is no model to serve.
     """
+    set_torch_threads(1)  # of this thread; the device's will compute
     if bundles is None:
         bundles = open_bundles(settings, settings.bundles)
     if bundles:

@@ -11,17 +11,14 @@ from export.bundle import Bundle, open_bundle
 from export.errors import BundleError
 from export.execution import Execution, choose_execution
 from service.settings import Settings
-from service.threads import compute_with
 
 
 def open_bundles(settings: Settings, folders: Sequence[Path]) -> list[Bundle]:
     """Open bundles on the device and in the precision of the settings.
 
-    If the device was left to the machine and its GPU turns out not to work, they are opened on the CPU. The calling
-    thread runs PyTorch's operations alone from now on, because the device's thread will compute. Raises BundleError,
-    and UserError if what is asked for cannot be had.
+    If the device was left to the machine and its GPU turns out not to work, they are opened on the CPU. Raises
+    BundleError, and UserError if what is asked for cannot be had.
     """
-    compute_with(1)
     execution = _execution(settings, settings.device)
     try:
         return [open_bundle(folder, execution) for folder in folders]

@@ -39,7 +39,7 @@ MODEL = (
 )
 SERVICE = (
     "machine",
-    "threads",
+    "torch_threads",
     "setting_values",
     "settings",
     "execution",
@@ -52,7 +52,6 @@ SERVICE = (
     "http",
     "assembly",
     "app",
-    "ray_proxy",
     "ray_app",
     "ray_proxy",
 )
@@ -124,6 +123,15 @@ def test_every_room_has_a_place_in_the_order() -> None:
     ):
         found = {room(module).partition(".")[2] for module in imports() if module.startswith(f"{package}.")}
         assert found <= {*order, *tops}, found - {*order, *tops}
+
+
+def test_the_design_names_the_rooms_in_this_order() -> None:
+    lines = (ROOT / "docs/design.md").read_text().splitlines()
+    for package, order in (("model", MODEL), ("service", SERVICE)):
+        (line,) = [line for line in lines if line.startswith(f"{package}: ")]
+        assert line.partition(":")[2].strip().split(" → ") == [
+            name for name in order if name not in ("errors", "progress")
+        ]
 
 
 def test_only_the_command_line_uses_the_client() -> None:

@@ -66,7 +66,7 @@ def attacked(
             # A session of its own, so that its processes can be ended with it.
             process = subprocess.Popen(
                 cage.command(command),
-                env=os.environ | {"OMP_WAIT_POLICY": "passive"} | given,
+                env=os.environ | given,
                 stdout=output,
                 stderr=output,
                 cwd=code,

@@ -20,6 +20,7 @@ from model.errors import UserError
 from model.evaluation.coco_ap import HEADLINE
 from model.evaluation.true_boxes import HEADLINE as TRUE_BOXES_HEADLINE
 from model.masks.palette import Colour
+from model.networks.mask_heads import ConvMaskHead
 from model.networks.mask_rcnn import MaskRCNN
 from model.predict.preprocess import network_input
 from model.training.batches import batch_per_process, with_plain_errors
@@ -84,6 +85,8 @@ class InstanceTraining:
         used = [_with_masks(dataset) if masks_alone else dataset for dataset in datasets]
         if masks_alone and not any(dataset.records for dataset in used):
             raise TrainingError(f"trains={recipe.trains}: not one instance has a mask to train on")
+        if recipe.sampling.dice_weight and isinstance(network.mask_head, ConvMaskHead):
+            raise TrainingError("sampling.dice_weight: a 4×conv head has no Dice loss; leave it at 0")
         self.network, self.recipe, self.validation = network, recipe, validation
         self.datasets = datasets
         self.samples = InstanceTrainingSet(used, recipe.augmentation, recipe.seed, empty=recipe.empty_images)

@@ -82,8 +82,8 @@ STREET = SemanticRecipe(
 
 
 def _baseline(recipe: InstanceRecipe) -> InstanceRecipe:
-    """Return the recipe of the twin with a 4×conv head: its masks train in the proposals, as in Mask R-CNN."""
-    return replace(recipe, sampling=replace(recipe.sampling, predicted_boxes=False))
+    """Return the recipe of the twin with a 4×conv head: in the proposals, with the losses of Mask R-CNN."""
+    return replace(recipe, sampling=replace(recipe.sampling, predicted_boxes=False, dice_weight=0.0))
 
 
 INSTANCE_RECIPES: Mapping[str, InstanceRecipe] = MappingProxyType(

@@ -26,6 +26,7 @@ from service.http.query.parameters import FormatName, SegmentQuery, explain
 from service.output.format import Format
 from service.output.formats import DEFAULT, FORMATS, described
 from service.settings import Settings, read_settings
+from service.torch_threads import set_torch_threads
 
 if TYPE_CHECKING:
     from pointrend_client.parameters import Parameters
@@ -129,7 +130,7 @@ def segment(
 
 @dataclass(frozen=True)
 class Segmenter:
-    """Who is asked, and for what."""
+    """Asks a bundle or a server, with the options of one command."""
 
     query: SegmentQuery
     given: Mapping[str, object]
@@ -165,6 +166,7 @@ class Segmenter:
                 yield server, server.look
             return
         assert self.bundle is not None
+        set_torch_threads(1)  # of this thread; the device's will compute
         (opened,) = open_bundles(settings, [self.bundle])
         async with offline(opened, settings, self.query) as engine:
             yield engine, engine.look

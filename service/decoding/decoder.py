@@ -1,4 +1,4 @@
-"""Who decodes images for an engine."""
+"""The interface of image decoders."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from service.engine.device.device import Device
-from service.threads import compute_with
+from service.torch_threads import set_torch_threads
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ class Workers:
         self.threads = threads
         self.device = Device(threads, stuck_after)
         self.pool_size = max(2, threads)
-        self._pool = ThreadPoolExecutor(self.pool_size, "pool", compute_with, (1,))
+        self._pool = ThreadPoolExecutor(self.pool_size, "pool", set_torch_threads, (1,))
 
     async def in_pool(self, call: Callable[[threading.Event], T]) -> T:
         """Run a call in the pool. The call is given an event, which is set when its caller has left."""

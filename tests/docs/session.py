@@ -147,7 +147,8 @@ def _environment(project: Path, work: Path) -> dict[str, str]:
         "PYTEST_",
         "MAKE",
         "MFLAGS",
-        "OMP_NUM_THREADS",
+        "OMP_",
+        "GOMP_",
         "VIRTUAL_ENV",
         "PYTHONPATH",
     )

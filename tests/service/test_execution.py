@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from export.bundle import Bundle
 from export.errors import BundleError
@@ -53,10 +52,3 @@ def test_a_bundle_that_opens_nowhere_is_refused(monkeypatch: pytest.MonkeyPatch)
     opening(monkeypatch, lambda asked: True)
     with pytest.raises(BundleError):
         open_bundles(settings(device="auto"), [Path("a")])
-
-
-def test_the_thread_that_opens_bundles_computes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    opening(monkeypatch, lambda asked: False)
-    torch.set_num_threads(2)
-    open_bundles(settings(device="auto"), [Path("a")])
-    assert torch.get_num_threads() == 1

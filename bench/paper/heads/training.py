@@ -32,7 +32,10 @@ LOG_EVERY = 20  # steps
 def recipe_of(
     base: InstanceRecipe, steps: int, batch_size: int, lr: float | None, seed: int
 ) -> InstanceRecipe:
-    """Return a recipe for heads: cosine with a warm-up of at most a tenth, nothing pasted, images with masks only."""
+    """Return a recipe for heads: cosine with a warm-up of at most a tenth, nothing pasted, images with masks only.
+
+    All heads have the cross-entropy alone, which is the only loss that 4×conv has.
+    """
     return replace(
         base,
         steps=steps,
@@ -43,7 +46,7 @@ def recipe_of(
         warmup_steps=min(base.warmup_steps, steps // 10),
         empty_images=False,
         augmentation=replace(base.augmentation, paste=0.0),
-        sampling=replace(base.sampling, predicted_boxes=True),
+        sampling=replace(base.sampling, predicted_boxes=True, dice_weight=0.0),
     )
 
 

@@ -102,9 +102,11 @@ def head_losses(
     coarse = head(pyramid, rois.boxes, rois.batch)
     own = own_class(coarse, rois.classes)
     if isinstance(head, CoarseMaskHead):
-        return {"mask_coarse": mean_bce(own, mask_targets(rois, targets, own.shape[-1]))}
+        return {
+            "mask_coarse": mean_bce(own, mask_targets(rois, targets, own.shape[-1], sampling.coarse_samples))
+        }
     points = training_points(name, own.detach(), sampling, generator)
-    return losses_at(points, head, coarse, pyramid[0], rois, targets)
+    return losses_at(points, head, coarse, pyramid[0], rois, targets, sampling)
 
 
 def training_points(name: str, own: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:

@@ -13,7 +13,7 @@ class KeptPicture(Protocol):
 
     @property
     def width(self) -> int:
-        """Of the picture."""
+        """The width of the picture in pixels."""
         ...
 
     @property

@@ -38,9 +38,7 @@ def pointrend_losses(
     """Return BCE of the coarse masks, and of the point head at uncertain points (and Dice, with `dice_weight`)."""
     coarse = coarse_masks(head, pyramid[0], rois)
     points = uncertain_points(own_class(coarse, rois.classes).detach(), sampling, generator)
-    return losses_at(
-        points, head, coarse, pyramid[0], rois, targets, sampling.coarse_samples, sampling.dice_weight
-    )
+    return losses_at(points, head, coarse, pyramid[0], rois, targets, sampling)
 
 
 def coarse_masks(head: PointRendMaskHead, p2: Tensor, rois: Rois) -> Tensor:
@@ -69,8 +67,7 @@ def losses_at(
     p2: Tensor,
     rois: Rois,
     targets: Sequence[Target],
-    samples: int = 0,
-    dice_weight: float = 0.0,
+    sampling: Sampling,
 ) -> Losses:
     """Return `pointrend_losses` at given unit points [R, P, 2], from coarse logits [R, K, s, s] and P2 [B, C, H, W]."""
     own = own_class(coarse, rois.classes)
@@ -80,12 +77,15 @@ def losses_at(
     picks = rois.classes if logits.shape[-1] > 1 else rois.classes * 0
     own_logits = logits.gather(2, picks[:, None, None].expand(-1, logits.shape[1], 1))[..., 0]
     pairs = {
-        "mask_coarse": (own.flatten(1), mask_targets(rois, targets, own.shape[-1], samples).flatten(1)),
+        "mask_coarse": (
+            own.flatten(1),
+            mask_targets(rois, targets, own.shape[-1], sampling.coarse_samples).flatten(1),
+        ),
         "mask_point": (own_logits, point_targets(rois, targets, positions)),
     }
     losses = {name: mean_bce(*pair) for name, pair in pairs.items()}
-    if dice_weight:
-        losses |= {f"{name}_dice": dice_weight * mean_dice(*pair) for name, pair in pairs.items()}
+    if sampling.dice_weight:
+        losses |= {f"{name}_dice": sampling.dice_weight * mean_dice(*pair) for name, pair in pairs.items()}
     return losses
 
 

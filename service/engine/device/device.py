@@ -15,7 +15,7 @@ from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from service.engine.errors import DeviceLost, Stopped
-from service.threads import compute_with
+from service.torch_threads import set_torch_threads
 
 T = TypeVar("T")
 CHECK_PERIOD = 0.25  # seconds between two checks whether the thread lives
@@ -41,7 +41,7 @@ class _DeviceThread:
 
     def _adopt(self, threads: int) -> None:
         self._owner = threading.current_thread()
-        compute_with(threads)
+        set_torch_threads(threads)
 
     @property
     def alive(self) -> bool:

@@ -99,6 +99,12 @@ def test_a_mask_head_alone_sees_images_with_masks_only(
         InstanceTraining(tiny.network(), [load_coco(file, file.parent)], plan)
 
 
+def test_a_dice_loss_is_refused_for_a_head_that_has_none(data: CocoDataset) -> None:
+    sampling = dataclasses.replace(tiny.RECIPE.sampling, dice_weight=0.5)
+    with pytest.raises(TrainingError, match="sampling.dice_weight: a 4×conv head has no Dice loss"):
+        InstanceTraining(tiny.network(tiny.CONV), [data], dataclasses.replace(tiny.RECIPE, sampling=sampling))
+
+
 def test_depthwise_filters_stay_if_asked(data: CocoDataset, tmp_path: Path) -> None:
     """Of a trunk with such convolutions; all else of it trains."""
     network = tiny.network(dataclasses.replace(tiny.CONFIG, backbone=TimmConfig("test_efficientnet", 0)))

@@ -6,13 +6,14 @@ import asyncio
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from service.engine.errors import DeviceLost, Stopped
 from service.engine.workers import Workers
-from service.threads import compute_with
+from service.torch_threads import set_torch_threads
 from tests.service.engine.fakes import until
 from tests.service.support import PATIENCE, kill_device
 
@@ -105,12 +106,33 @@ def test_what_another_thread_sets_changes_no_thread_of_the_device() -> None:
         workers = Workers(3)
         try:
             await workers.device.run(lambda: None)
-            compute_with(1)
+            set_torch_threads(1)
             assert await workers.device.run(torch.get_num_threads) == 3
         finally:
             await workers.close()
 
     asyncio.run(asyncio.wait_for(scenario(), PATIENCE))
+
+
+def test_a_new_thread_keeps_its_own_number_when_another_one_sets_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_number = torch.set_num_threads
+
+    def then_another(count: int) -> None:
+        set_number(count)
+        other = threading.Thread(target=set_number, args=(1,))
+        other.start()
+        other.join(PATIENCE)
+
+    monkeypatch.setattr(torch, "set_num_threads", then_another)
+
+    def number() -> int:
+        set_torch_threads(3)
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(number).result(PATIENCE) == 3
 
 
 @pytest.mark.parametrize("start", ["torch.set_num_threads", "threading.Thread.start"])

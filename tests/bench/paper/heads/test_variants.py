@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor
@@ -22,7 +24,7 @@ from model.training.losses.masks import conv_mask_loss, pointrend_losses
 from tests.model import tiny
 
 TARGETS = [tiny.targets(64, 96, [[5, 5, 45, 40], [50, 10, 90, 60]])]
-SAMPLING = tiny.SAMPLING
+SAMPLING = dataclasses.replace(tiny.SAMPLING, coarse_samples=2, dice_weight=0.5)
 
 
 def generator(seed: int = 0) -> torch.Generator:

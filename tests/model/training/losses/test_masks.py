@@ -19,6 +19,7 @@ from model.training.losses.masks import (
     coarse_masks,
     conv_mask_loss,
     fine_features,
+    losses_at,
     mask_targets,
     mean_bce,
     mean_dice,
@@ -147,6 +148,28 @@ def test_dice_is_added_to_the_cross_entropy_with_its_weight() -> None:
         [(2 * (p[i] * goals[i]).sum() + 1) / (p[i].sum() + goals[i].sum() + 1) for i in range(3)]
     )
     assert found["mask_coarse_dice"].item() == pytest.approx(0.25 * (1 - overlap.mean().item()), rel=1e-4)
+
+
+def test_dice_of_points_compares_the_own_class_with_the_mask() -> None:
+    network, regions = lively(), rois(*ROIS).take(torch.arange(3), torch.tensor(ROIS[0][:3]))
+    head = network.mask_head
+    assert isinstance(head, PointRendMaskHead)
+    p2 = network.backbone(tiny.images(2)[0])[0]
+    coarse, points = head([p2], regions.boxes, regions.batch), torch.rand(3, 9, 2, generator=generator(4))
+    weighted = dataclasses.replace(SAMPLING, dice_weight=0.5)
+    found = losses_at(points, head, coarse, p2, regions, TARGETS, weighted)["mask_point_dice"]
+    total = 0.0
+    for i, c in enumerate(ROIS[2][:3]):
+        x0, y0, x1, y1 = ROIS[0][i]
+        places = (torch.tensor([x0, y0]) + points[i] * torch.tensor([x1 - x0, y1 - y0])) / torch.tensor(
+            [96.0, 64]
+        )
+        fine = sample(p2[ROIS[1][i]][None], places[None]).transpose(1, 2)
+        p = head.point(fine, sample(coarse[i : i + 1], points[i : i + 1]).transpose(1, 2))[0, :, c].sigmoid()
+        bitmap = TARGETS[ROIS[1][i]].masks[ROIS[3][i]]  # type: ignore[index]
+        goal = sample(bitmap[None, None].float(), places[None])[0, 0]
+        total += 1 - (2 * (p * goal).sum().item() + 1) / (p.sum().item() + goal.sum().item() + 1)
+    assert found.item() == pytest.approx(0.5 * total / 3, rel=1e-3)
 
 
 def test_mean_dice_is_low_for_right_masks_and_near_one_for_wrong_ones() -> None:

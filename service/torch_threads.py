@@ -1,17 +1,18 @@
-"""How many threads PyTorch's operations run on, which each thread of Python decides for itself."""
+"""The number of threads of PyTorch's operations, which is set for each thread of Python."""
 
 from __future__ import annotations
 
 import torch
 
 
-def compute_with(count: int) -> None:
+def set_torch_threads(count: int) -> None:
     """Let the operations that the calling thread runs from now on use `count` threads.
 
     Only the device's thread has several. OpenMP keeps a team of threads for every thread that asks for one. When all
     teams together have more threads than there are processors, their threads sleep between two operations, and waking
     them nearly doubles the time of a step of the renderer.
     """
-    torch.set_num_threads(count)
-    # Without this a thread takes over what any thread has set last, with its first operation that is divided.
+    # PyTorch gives a thread the number that any thread has set last, once, when the thread first asks. Ask before our
+    # own number is set, or another thread's could take its place.
     torch.get_num_threads()
+    torch.set_num_threads(count)
