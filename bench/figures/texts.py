@@ -59,11 +59,14 @@ def _texts(docs: Path) -> Iterator[tuple[str, str]]:
 
 
 def weights(measured: list[dict[str, Any]]) -> str:
-    """Return whether all of these were measured with the shipped weights."""
+    """Return how many of these were measured with the shipped weights."""
     shipped = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
-    if all(found.get("weights") == shipped for found in measured):
-        return f"All were measured with the shipped weights (sha256 {shipped[:12]}…)."
-    return "Some were measured with earlier weights than the shipped ones."
+    now = sum(found.get("weights") == shipped for found in measured)
+    if now == len(measured):
+        return f"All tables were measured with the shipped weights (sha256 {shipped[:12]}…)."
+    if not now:
+        return "No table was measured with the shipped weights: all are of earlier ones."
+    return f"{now} of {len(measured)} tables were measured with the shipped weights, the others with earlier ones."
 
 
 def scale(found: dict[str, Any]) -> str:

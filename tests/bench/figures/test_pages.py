@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from bench.figures.__main__ import PAGES
 from bench.figures.pages import names, rewritten
-from bench.figures.texts import texts
+from bench.figures.texts import WEIGHTS, texts, weights
 from tests.paths import ROOT
 
 PAGE = """Before.
@@ -40,3 +42,19 @@ def test_the_pages_hold_what_was_measured(page: str, monkeypatch: pytest.MonkeyP
     found, text = texts(ROOT / "docs"), (ROOT / page).read_text()
     assert names(text) and set(names(text)) <= found.keys()
     assert rewritten(text, found) == text
+
+
+@pytest.mark.parametrize(
+    ("shipped", "expected"),
+    [
+        ([True, True], "All tables were measured with the shipped weights"),
+        (
+            [True, False],
+            "1 of 2 tables were measured with the shipped weights, the others with earlier ones.",
+        ),
+        ([False, False], "No table was measured with the shipped weights: all are of earlier ones."),
+    ],
+)
+def test_a_page_says_how_many_tables_are_of_the_shipped_weights(shipped: list[bool], expected: str) -> None:
+    now = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    assert weights([{"weights": now} if each else {} for each in shipped]).startswith(expected)
