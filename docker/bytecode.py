@@ -7,6 +7,7 @@ imported is a fifth of what the packages have, so they are not compiled as a who
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 
 MODULES = {
@@ -42,6 +43,8 @@ def main() -> None:
     """Import the modules of a part; Python writes what it compiles for that."""
     for name in MODULES[sys.argv[1]]:
         importlib.import_module(name)
+    if importlib.util.find_spec("openvino"):  # not in the image for GPUs
+        importlib.import_module("openvino")
 
 
 if __name__ == "__main__":

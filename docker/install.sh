@@ -51,6 +51,7 @@ torchvision() { # of the same kind as torch
 case "$part" in
   serve)
     pinned common "onnxruntime-$VARIANT"
+    if [ "$VARIANT" = cpu ]; then pinned openvino; fi # the coarse pass in bf16
     torch
     "$venv/bin/python" "$docker/bytecode.py" serve
     ;;

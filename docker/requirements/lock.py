@@ -74,7 +74,7 @@ def is_torch(name: str) -> bool:
 
 def main() -> None:
     """Write each part."""
-    everything = resolve("export", "ray", "label-studio", chosen=CHOSEN)
+    everything = resolve("export", "ray", "label-studio", "bf16", chosen=CHOSEN)
     torch_and_onnxruntime = tuple(each for each in CHOSEN if not each.startswith("torchvision"))
     known = "\n".join(everything.values())
     serving = resolve("label-studio", chosen=torch_and_onnxruntime, known=known)
@@ -89,6 +89,7 @@ def main() -> None:
         "torchvision": lambda name: name == "torchvision",
         "onnxruntime-cpu": lambda name: name == "onnxruntime",
         "onnxruntime-gpu": lambda name: name == "onnxruntime-gpu",
+        "openvino": lambda name: name.startswith("openvino"),
         "export": lambda name: name in exporting and name not in serving and name not in apart,
         "ray": lambda name: name in with_ray and name not in serving,
     }

@@ -68,6 +68,7 @@ def test_the_locked_requirements_are_the_project_s(runtime: str) -> None:
     }
     assert missing - {name.replace("onnxruntime-gpu", "onnxruntime") for name in served} == set()
     assert served & TRAINING == set()
+    assert wanted(project["optional-dependencies"]["bf16"]) <= names("openvino")
     exporting = wanted(project["optional-dependencies"]["export"])
     assert exporting <= served | names("export", "torchvision")
 

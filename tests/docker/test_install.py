@@ -76,6 +76,7 @@ def test_a_cpu_has_pytorch_s_own_builds(folder: Path, part: str, name: str) -> N
     assert not any(f"/{name}.txt" in line for line in ran)
     assert any(line.startswith("pip check") for line in ran)
     assert "index" not in done.stderr
+    assert any(line.endswith("/openvino.txt") for line in ran) == (part == "serve")
 
 
 @pytest.mark.parametrize(("part", "name"), [("serve", "torch"), ("export", "torchvision")])
@@ -95,7 +96,7 @@ def test_a_gpu_has_the_pinned_ones_complete(folder: Path) -> None:
     assert any(line.startswith("pip check") for line in ran)
     assert any("onnxruntime-gpu.txt" in line for line in ran)
     assert any(re.search(r"/torch\.txt .*/torch-gpu\.txt$", line) for line in ran)
-    assert not any("--torch-backend" in line or "unused_cuda" in line for line in ran)
+    assert not any("--torch-backend" in line or "unused_cuda" in line or "openvino" in line for line in ran)
 
 
 @pytest.mark.parametrize("fails", ["common.txt", "torch.txt"])
