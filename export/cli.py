@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import sys
 from pathlib import Path
@@ -40,6 +41,14 @@ def export(
             help="YAML file that says how it is used; DETECTOR.yaml beside DETECTOR.onnx unless given."
         ),
     ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Change a part of the network, such as preprocessing.short_edge=640: a larger input has more detail "
+            "and takes longer.",
+        ),
+    ] = None,
     quick: Annotated[bool, typer.Option(help="Compare on small images only.")] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a bundle of another checkpoint, too.")
@@ -53,6 +62,7 @@ def export(
     from export.write import DetectorFile, check_mask_head, check_out, write_bundle
     from model.checkpoints.opening import open_named
     from model.config.categories import Category
+    from model.config.network import changed
 
     categories: tuple[Category, ...] | None = None
     if classes:
@@ -70,6 +80,7 @@ def export(
         source["licence"] = licence
     check_out(out, source, replace)
     opened = open_named(checkpoint, preset, config, categories)
+    opened = dataclasses.replace(opened, config=changed(opened.config, change or []))
     if chosen is not None:
         check_mask_head(opened)
     print(f"exporting {checkpoint.name} to {out} (the graph takes a minute or two)", flush=True)

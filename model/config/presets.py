@@ -31,7 +31,7 @@ _PEOPLE = MaskRCNNConfig(
     ),  # standing people are taller than wide
     box=BoxHeadConfig(fc_dim=512),
     mask=PointRendConfig(conv_dim=64, fc_dim=768, point_dim=128, context=15),
-    preprocessing=Preprocessing("RGB", (127.0,) * 3, (128.0,) * 3, short_edge=512, long_edge=640),
+    preprocessing=Preprocessing("RGB", (127.0,) * 3, (128.0,) * 3, short_edge=512, long_edge=704),
     mask_score=True,
 )
 # Objects of any kind and any form, in boxes that somebody gives.
@@ -39,7 +39,6 @@ _ANYTHING = dataclasses.replace(
     _PEOPLE,
     backbone=TimmConfig("tf_efficientnet_lite0", freeze_at=3),
     rpn=RPNConfig(anchor_sizes=(20, 40, 80, 160, 320), pre_nms=500, post_nms=250),
-    preprocessing=dataclasses.replace(_PEOPLE.preprocessing, short_edge=512, long_edge=704),
 )
 _POINTREND = {
     "pointrend_rcnn_r50_fpn": MaskRCNNConfig(ResNetConfig(50)),

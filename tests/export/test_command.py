@@ -61,6 +61,15 @@ def test_classes_may_be_named(written: list[Any], tmp_path: Path) -> None:
     assert others["full_size"] is False
 
 
+def test_the_network_s_input_may_have_another_size(written: list[Any], tmp_path: Path) -> None:
+    file = FOLDER / "tiny_r50.pkl"
+    sizes = "--set", "preprocessing.short_edge=64", "--set", "preprocessing.long_edge=96"
+    run("--checkpoint", file, "--config", file.with_suffix(".yaml"), "--out", tmp_path, *sizes)
+    ((checkpoint, *_),) = written
+    pixels = checkpoint.config.preprocessing
+    assert (pixels.short_edge, pixels.long_edge) == (64, 96)
+
+
 def test_a_native_checkpoint_keeps_its_own_classes(
     written: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

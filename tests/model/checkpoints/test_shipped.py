@@ -27,7 +27,7 @@ def people() -> Checkpoint[MaskRCNNConfig]:
 def test_what_it_is(people: Checkpoint[MaskRCNNConfig]) -> None:
     assert PEOPLE.stat().st_size <= 25_000_000
     box = people.config.box
-    assert 0.01 < box.score_threshold < 0.022  # calibration moved the preset's along
+    assert 0.01 < box.score_threshold < 0.04  # calibration moved the preset's along
     trunk = replace(people.config.backbone, freeze_at=2)  # the last runs trained less of it
     assert replace(people.config, box=replace(box, score_threshold=0.05), backbone=trunk) == preset("people")
     assert people.categories == (Category(1, "person"),)
