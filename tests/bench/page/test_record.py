@@ -1,4 +1,4 @@
-"""The answer that the page opens with is of the shipped weights, as the one in the README is, which the tests ask for."""
+"""The answer that the page opens with is the one of the README, which tests/docs asks the shipped weights for."""
 
 from __future__ import annotations
 
