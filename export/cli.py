@@ -76,6 +76,8 @@ def export(
     if detector is not None:
         chosen = DetectorFile(detector, read_settings(detector_settings or detector.with_suffix(".yaml")))
     source = {"checkpoint": checkpoint.name, "sha256": sha256(checkpoint)}
+    if change:
+        source["changes"] = " ".join(change)
     if licence:
         source["licence"] = licence
     check_out(out, source, replace)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 import onnxruntime
@@ -111,3 +114,9 @@ def has_bf16(cpuinfo: Path = CPUINFO) -> bool:
 def has_openvino() -> bool:
     """Return whether OpenVINO is installed."""
     return importlib.util.find_spec("openvino") is not None
+
+
+def import_openvino() -> ModuleType:
+    """Import OpenVINO without its telemetry, which would send an event over the network with the import."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # as if it were not installed
+    return importlib.import_module("openvino")

@@ -17,7 +17,7 @@ from torch.utils.dlpack import from_dlpack
 
 from export.cuda import check_installed_cuda
 from export.errors import BundleError
-from export.execution import Execution
+from export.execution import Execution, import_openvino
 
 _ELEMENTS = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
 _TYPES = {
@@ -188,7 +188,7 @@ class OpenVinoPass:
 
     def __init__(self, path: Path, execution: Execution) -> None:
         """Open a graph. Raises BundleError if it cannot be loaded."""
-        import openvino  # an extra: only those who ask for bf16 need it
+        openvino = import_openvino()  # an extra: only those who ask for bf16 need it
 
         settings = {
             "INFERENCE_PRECISION_HINT": {"bf16": "bf16", "fp32": "f32"}[execution.precision],

@@ -97,7 +97,7 @@ def check_mask_head(checkpoint: Checkpoint) -> None:
 def check_out(out: Path, source: Mapping[str, str], replace: bool) -> None:
     """Raise UserError if `out` is a folder that holds anything else than a bundle of this source.
 
-    `replace` allows a bundle of another checkpoint.
+    `replace` allows a bundle of another checkpoint, or with other changes of its network.
     """
     if out.is_file():
         raise UserError(f"{out} is a file: name a folder")
@@ -106,11 +106,13 @@ def check_out(out: Path, source: Mapping[str, str], replace: bool) -> None:
     if not (out / MANIFEST).is_file():
         raise UserError(f"{out} is not empty and holds no bundle: name another folder")
     there = _source(out / MANIFEST)
-    if not replace and there.get("sha256") != source.get("sha256"):
-        raise UserError(
-            f"{out} holds a bundle of another checkpoint ({there.get('checkpoint', 'unknown')}): "
-            "name another folder, or replace it with --replace"
-        )
+    if replace or all(there.get(key) == source.get(key) for key in ("sha256", "changes")):
+        return
+    found = "another checkpoint" if there.get("sha256") != source.get("sha256") else "other changes (--set)"
+    raise UserError(
+        f"{out} holds a bundle of {found} ({there.get('checkpoint', 'unknown')}): "
+        "name another folder, or replace it with --replace"
+    )
 
 
 def _source(manifest: Path) -> Mapping[str, Any]:

@@ -68,6 +68,8 @@ def test_the_network_s_input_may_have_another_size(written: list[Any], tmp_path:
     ((checkpoint, *_),) = written
     pixels = checkpoint.config.preprocessing
     assert (pixels.short_edge, pixels.long_edge) == (64, 96)
+    changes = "preprocessing.short_edge=64 preprocessing.long_edge=96"
+    assert written[0][2]["source"]["changes"] == changes
 
 
 def test_a_native_checkpoint_keeps_its_own_classes(

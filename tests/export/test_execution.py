@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from export import execution
-from export.execution import Execution, choose_execution, has_bf16
+from export.execution import Execution, choose_execution, has_bf16, has_openvino
 from model.errors import UserError
+from tests.paths import ROOT
 
 WITH = "processor\t: 0\nflags\t\t: fpu avx2 avx512_bf16 amx_bf16\n"
 WITHOUT = "processor\t: 0\nmodel name\t: bf16 in a name says nothing\nflags\t\t: fpu avx2\n"
@@ -76,3 +80,19 @@ def test_the_flags_of_the_processor_are_read(tmp_path: Path) -> None:
     assert has_bf16(cpuinfo(tmp_path, WITH)) and not has_bf16(cpuinfo(tmp_path, WITHOUT))
     assert has_bf16(cpuinfo(tmp_path, "Features\t: fp asimd bf16\n"))
     assert not has_bf16(tmp_path / "none")
+
+
+def test_openvino_sends_nothing(tmp_path: Path) -> None:
+    """Its telemetry sends an event with the import, but where CI is set, and writes an id into the home folder."""
+    if not has_openvino():
+        pytest.skip("OpenVINO is not installed (extra `bf16`)")
+    code = (
+        "from export.execution import import_openvino; import_openvino()\n"
+        "from openvino.tools.ovc import telemetry_utils; print(telemetry_utils.tm.__name__)"
+    )
+    variables = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=variables, capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stdout == "openvino.tools.ovc.telemetry_stub\n", done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -51,12 +51,12 @@ def test_bf16_may_differ_more_but_not_see_something_else() -> None:
     with pytest.raises(RuntimeError, match="does not see what its export saw"):
         check("tiny", "instance", near, found, "fp32")
     with pytest.raises(RuntimeError, match="does not see what its export saw"):
-        check("tiny", "instance", dataclasses.replace(known, score=known.score - 0.2), found, "bf16")
+        check("tiny", "instance", dataclasses.replace(known, score=known.score - 0.11), found, "bf16")
 
 
 @pytest.mark.parametrize("name", ["people", "anything"])
 def test_the_shipped_weights_see_the_same_in_bf16(name: str) -> None:
-    """Else a server on a processor with bf16 would refuse them."""
+    """Else a server on a processor with bf16 would refuse them. PyTorch's bf16 stands in for OpenVINO's."""
     predictor: Any = eager_predictor(open_checkpoint(ROOT / f"model/weights/{name}.safetensors"))
     known = golden("instance", predictor)
     with torch.autocast("cpu", torch.bfloat16):

@@ -107,6 +107,17 @@ def test_a_bundle_of_another_checkpoint_is_replaced_only_if_asked(
     assert read_manifest(tmp_path / "out").source["sha256"] == "2"
 
 
+def test_a_bundle_with_other_changes_is_another_one(quick: Callable[[bool], None], tmp_path: Path) -> None:
+    quick(True)
+    put(tmp_path / "out")
+    source = read_manifest(tmp_path / "out").source
+    check_out(tmp_path / "out", source, replace=False)
+    with pytest.raises(
+        UserError, match=r"out holds a bundle of other changes \(--set\) \(c\.pkl\): .*--replace"
+    ):
+        check_out(tmp_path / "out", source | {"changes": "mask_score=false"}, replace=False)
+
+
 @pytest.mark.parametrize("manifest", ["", "[]", '{"source": 7}', '{"schema": 1, "source": {}}'])
 def test_a_bundle_of_an_unknown_checkpoint_is_one_of_another(manifest: str, tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text(manifest)
