@@ -49,9 +49,11 @@ def test_masks_sharpen_level_by_level(networks: str, open_page: Open) -> None:
     page = opened.page
     expect(page.locator("#model")).to_have_value("tiny")
     page.locator("#score").fill("0.05")
-    page.locator("#score").press("Tab")  # the example is segmented with it
+    with page.expect_request_finished(lambda asked: asked.method == "POST"):
+        page.locator("#score").press("Tab")  # the example is segmented with it
     move(page, "896")
     expect(page.get_by_test_id("instance").first).to_have_attribute("data-side", "896")
+    settled(page)
     page.evaluate(WATCH)
     upload(page, COFFEE.read_bytes(), "coffee.png")
     expect(page.get_by_test_id("curl")).to_contain_text("coffee.png")
