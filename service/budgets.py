@@ -15,8 +15,8 @@ from model.errors import UserError
 from service.settings import Settings
 
 # Bytes of the process with its models and what their passes keep: 0.6 GB after the start, up to 1.2 GB at work with two
-# models on a CPU, and 1.5 GB in bf16: what is beyond 1 GB is part of the free quarter. CUDA's libraries take more of the
-# host's memory.
+# models on a CPU, and 1.5 GB in bf16: what is beyond 1 GB is part of the free quarter. CUDA's libraries take more of
+# the host's memory.
 PROCESS: Mapping[str, int] = {"cpu": 1_000_000_000, "cuda": 2_000_000_000}
 USED = 0.75  # share of the memory that the process and all default budgets may take together
 # Half is for decoding, so that in 4 GiB a WebP picture of 64 megapixels, which takes 1.05 GB, is not refused.
