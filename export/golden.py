@@ -25,9 +25,8 @@ class Golden(Protocol):
     """What a network sees in the golden picture, as its bundle records it."""
 
     OPTIONS: ClassVar[Any]  # what is asked of the network
-    BF16: ClassVar[
-        float
-    ]  # how many times the tolerance a pass in bf16 may differ from the export, which ran in fp32
+    # How many times the tolerance a coarse pass in bf16 may differ from the export, which ran in fp32.
+    BF16: ClassVar[float]
 
     @classmethod
     def seen(cls, result: Any) -> Self:
