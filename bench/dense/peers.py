@@ -48,7 +48,10 @@ def inference(given: Arrays, height: int, width: int) -> Any:
 
 
 def measured(work: Callable[[], object], repeats: int) -> dict[str, float]:
-    """Return the median of the milliseconds of a call, and the MB that it takes at most beyond what was held."""
+    """Return the median of the milliseconds of a call, and the MB that it takes at most beyond what was held.
+
+    A call that takes nothing has 0 MB: the kernel counts memory in steps, so a difference may be a few kB below it.
+    """
     work()
     spent = []
     with open("/proc/self/clear_refs", "w") as peak:  # the peak begins again
@@ -58,7 +61,7 @@ def measured(work: Callable[[], object], repeats: int) -> dict[str, float]:
         begin = time.perf_counter()
         work()
         spent.append(time.perf_counter() - begin)
-    return {"ms": 1000 * median(spent), "MB": (_kilobytes("VmHWM") - before) / 1000}
+    return {"ms": 1000 * median(spent), "MB": max(0, _kilobytes("VmHWM") - before) / 1000}
 
 
 def _kilobytes(name: str) -> int:

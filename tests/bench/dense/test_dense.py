@@ -48,7 +48,7 @@ def test_a_bundle_of_label_maps_is_refused(exported: Callable[[str], Path]) -> N
 
 def test_ours_is_measured_on_any_bundle_of_instances(exported: Callable[[str], Path]) -> None:
     found = ours(exported("tiny_r50"), Path("examples/astronaut.jpg"), 1)
-    assert found["ms"] > 0 and found["MB"] > 0
+    assert found["ms"] > 0 and 0 <= found["MB"] < 200  # a tiny network's second call finds its memory again
 
 
 def test_peers_need_nothing_of_this_project() -> None:
