@@ -6,7 +6,10 @@
 set -eu
 venv=$1 out=$2 place=${3:-$2}
 mkdir -p "$out"
-names=$(for weights in model/weights/*.safetensors; do basename "$weights" .safetensors; done)
+# The first is the default of the service: `people` where it is shipped, as in the Makefile.
+names=$(for weights in model/weights/people.safetensors model/weights/*.safetensors; do
+  test ! -f "$weights" || basename "$weights" .safetensors
+done | awk '!seen[$0]++')
 # An export keeps one core busy: two at a time.
 for name in $names; do echo "--checkpoint model/weights/$name.safetensors --out $out/$name"; done |
   xargs -P 2 -L 1 "$venv/bin/python" -m export

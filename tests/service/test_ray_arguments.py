@@ -14,6 +14,8 @@ import yaml
 from pydantic import BaseModel
 
 from model.errors import UserError
+from service.budgets import plan
+from service.settings import Settings
 from tests.paths import ROOT
 
 
@@ -50,6 +52,8 @@ def documented() -> dict[str, dict[str, Any]]:
 def test_documented_arguments_are_those_that_there_are(ray_app: Any, where: str) -> None:
     scale = ray_app.Scale.model_validate(documented()[where])
     assert scale.cpus >= 1 and scale.max_replicas >= scale.min_replicas >= 1
+    if scale.memory_bytes is not None:  # it must be enough for a replica to start
+        plan(Settings(device="cpu", memory_bytes=scale.memory_bytes), scale.memory_bytes)
 
 
 def test_the_builder_names_the_class_of_its_arguments(ray_app: Any) -> None:
