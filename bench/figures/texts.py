@@ -94,7 +94,8 @@ def under_load(peers: dict[str, Any], overload: dict[str, Any]) -> str:
     peak = overload["peak"]["goodput"]
     twice = min(overload["rates"].items(), key=lambda rate: abs(float(rate[0]) / peak - 2))[1]
     return paragraph(
-        "- **Under load** (`python -m bench.load peers`, [docs/load.md](docs/load.md)): sixteen patient clients get "
+        "- **Under load** (`python -m bench.load peers`; [docs/load.md](docs/load.md) says on which machine and with "
+        "which weights), sixteen patient clients get "
         f"{steady[0]} images a second from us, {steady[1]} from a plain FastAPI handler around the same engine and "
         f"{steady[2]} from LitServe. If a third of the requests are abandoned, they get {leaving[0]}, {leaving[1]} and "
         f"{leaving[2]}: the others go on computing for clients that left. At twice the load that sixteen clients "
