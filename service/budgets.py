@@ -70,7 +70,7 @@ def plan(settings: Settings, memory: int) -> Budgets:
         remedy = (
             f"{largest}_bytes may be at most {_size(fits)} with the others as they are"
             if fits >= least[largest]
-            else f"the first four may be {_size(max(0, total - process - keep))} together"
+            else f"held, decode, render and encode may have {_size(max(0, total - process - keep))} together"
         )
         sizes = ", ".join(f"{name} {_size(size)}" for name, size in (chosen | {"keep": keep}).items())
         raise UserError(

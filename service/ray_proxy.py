@@ -21,14 +21,13 @@ from service.http.headers import REQUEST_ID, request_id_of
 from service.http.problems import MEDIA_TYPE, Problem
 
 HELD_BYTES = 256 * 2**20  # of all bodies that one proxy keeps to send them again
-PAUSES = (
-    0.1,
-    0.5,
-    2.0,
-)  # seconds before each further attempt: Ray may need a moment to see that a host is gone
+# Seconds before each further attempt: Ray may need a moment to see that a host is gone.
+PAUSES = (0.1, 0.5, 2.0)
 RETRY_AFTER = "2"  # seconds; Ray starts another replica in about as many
 OWN_PAGES = "/-/"  # Ray's own: health and routes of the proxy
 OWN_STATUSES = frozenset((404, 408, 500, 503))  # of what Ray answers itself, in plain text
+# Of the service's own errors: problems, and errors of the Open Inference Protocol.
+SERVICE_TYPES = (MEDIA_TYPE, "application/json")
 
 
 def middlewares() -> list[Middleware]:
@@ -140,7 +139,7 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            if message["status"] in OWN_STATUSES and headers.get("content-type", "") != MEDIA_TYPE:
+            if message["status"] in OWN_STATUSES and headers.get("content-type") not in SERVICE_TYPES:
                 self._ray_status = message["status"]
             # Ray adds the id that the service has already given back.
             elif (request_id := headers.get(REQUEST_ID)) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -23,6 +23,7 @@ from service.machine import available
 from service.setting_values import Address, Origins, RootPath, Secrets, Split
 
 PREFIX = "POINTREND_"
+ImageFormat = Literal["JPEG", "PNG", "WebP", "GIF", "TIFF", "BMP"]  # those of model/predict/headers
 _SECRETS = ("api_keys", "label_studio_token")  # what no message may show
 
 
@@ -122,7 +123,8 @@ class Settings(BaseSettings):
     encode_bytes: int | None = Field(
         default=None,
         ge=1,
-        description="Memory for answers, of all requests, until they are sent; one that needs more is refused.",
+        description="Memory for encoding answers, of all requests together; an answer that needs more than all of it "
+        "is refused.",
     )
     keep_bytes: int = Field(
         default=100_000_000,
@@ -135,10 +137,12 @@ class Settings(BaseSettings):
     max_connections: int | None = Field(
         default=None,
         ge=1,
-        description="Open connections, beyond which new ones are closed. Unset: what the limit of open files allows.",
+        description="Open connections. Beyond this number the connection that has been idle for the longest time is "
+        "closed for a new one; if none is idle, the new one is refused. Unset: what the limit of open files allows.",
     )
-    formats: Annotated[tuple[str, ...], NoDecode, Split] = Field(
-        default=("JPEG", "PNG", "WebP", "GIF", "TIFF", "BMP"),
+    formats: Annotated[tuple[ImageFormat, ...], NoDecode, Split] = Field(
+        default=get_args(ImageFormat),
+        min_length=1,
         description="Image formats that are accepted, comma-separated.",
     )
     body_seconds: float = Field(
@@ -158,7 +162,8 @@ class Settings(BaseSettings):
     decode_seconds: float = Field(
         default=60.0,
         gt=0,
-        description="Time to decode an image. Large ones have a low priority; what they may compute is predicted.",
+        description="Seconds after which decoding an image is ended. Its CPU time is limited as well, by a prediction "
+        "from the image's header. Large images are decoded at a low priority.",
     )
     max_points: int = Field(
         default=4_000_000, ge=1, description="Work that the masks of one request may need at most, in points."

@@ -32,6 +32,14 @@ class ImageSource(Protocol):
         ...
 
 
+def check_not_source(option: str, target: Path, source: Path) -> None:
+    """Raise UserError if the file that `option` names is the one that is segmented."""
+    if target.resolve() == source.resolve():
+        raise UserError(
+            f"{option} {target} is the file that is segmented, which would be lost: name another file"
+        )
+
+
 class NotListed(UserError):
     """A file has no entry in the annotations."""
 

@@ -64,7 +64,7 @@ async def offline(bundle: Bundle, settings: Settings, query: SegmentQuery) -> As
     """Yield an engine that takes some requests at once. Raises ParameterError if its model does not allow the query."""
     options = parse_options(query, bundle.manifest.task, bundle.manifest.categories)
     workers = Workers(settings.thread_budget)
-    # Large requests have half of the queue, and none may be refused.
+    # The queue has more places than requests may be in flight, so that none is refused.
     limits = Limits(queue_length=4 * IN_FLIGHT, decode_bytes=MEMORY, encode_bytes=MEMORY)
     resources = share(workers, DecodeThreads(workers.pool_size), limits)
     config = EngineConfig(settings.max_pixels, settings.max_points)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from model.errors import UserError
 from model.masks.overlay import check_suffix
 from service.cli.errors import expected_errors, needs_client, needs_video
-from service.cli.files import ImageFile, check_out, images_in, targets_in, with_ids
+from service.cli.files import ImageFile, check_not_source, check_out, images_in, targets_in, with_ids
 from service.cli.offline import offline
 from service.cli.options import Device, Score, Threads
 from service.cli.overlay import THINGS, Look, Overlays
@@ -208,6 +208,7 @@ class SegmentJob:
             return FileEach(targets, self.resume)
         check_out(self.out, kind, self.asked.query.format)
         if not self.image.is_dir():
+            check_not_source("--out", self.out, self.image)
             self.image.open("rb").close()
             self.out.parent.mkdir(parents=True, exist_ok=True)
             return OneFile(self.out)
@@ -220,6 +221,7 @@ class SegmentJob:
         self.asked.check_drawable()
         if not self.image.is_dir():
             check_suffix(self.overlay)
+            check_not_source("--overlay", self.overlay, self.image)
             self.overlay.parent.mkdir(parents=True, exist_ok=True)
             return {self.image: self.overlay}
         targets = targets_in(paths, self.overlay, ".jpg")
@@ -246,9 +248,11 @@ class VideoJob:
             allowed = ", ".join(each for each, format in FORMATS.items() if format.listed)
             raise UserError(f"--video gives one list, whose format may be {allowed}, not {name}")
         check_out(self.out, kind, name)
+        check_not_source("--out", self.out, self.path)
         if self.overlay is not None:
             self.asked.check_drawable()
-            check_target(self.overlay, self.path)
+            check_target(self.overlay)
+            check_not_source("--overlay", self.overlay, self.path)
             self.overlay.parent.mkdir(parents=True, exist_ok=True)
         video = Video(self.path)
         files = video.files()

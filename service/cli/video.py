@@ -120,10 +120,8 @@ class DrawnVideo:
         self._draft.unlink(missing_ok=True)
 
 
-def check_target(target: Path, source: Path) -> None:
-    """Raise UserError unless a video can be written into a file of this name, which must not be the source."""
-    if target.resolve() == source.resolve():
-        raise UserError(f"--overlay {target} is the video itself, which would be lost: name another file")
+def check_target(target: Path) -> None:
+    """Raise UserError unless a video can be written into a file of this name."""
     if target.suffix.lower() not in SUFFIXES:
         raise UserError(f"--overlay {target}: a video is written as {', '.join(SUFFIXES)}")
 

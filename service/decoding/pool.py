@@ -75,7 +75,7 @@ class DecodePool:
         zygote = await self._running()
         confined = "without network and files" if self.sandboxed else "with limits, but without a sandbox"
         _log.info("decoding in %d processes, %s", self._places, confined)
-        while len(zygote.idle) <= self._places:
+        for _ in range(self._places + 1 - len(zygote.idle)):
             zygote.idle.append(zygote.fork())
 
     async def decode(self, job: Job) -> NDArray[np.uint8]:

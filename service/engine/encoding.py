@@ -42,9 +42,10 @@ class Encoding:
     resources: Resources
 
     async def answer(self, request: Request) -> Answer:
-        """Return the encoded answer. Raises TooCostly, AnswerTooLarge.
+        """Return the encoded answer. Raises TooCostly, AnswerTooLarge, ParameterError.
 
-        If its picture shall be kept, that is what it is from then on; without an answer it is not.
+        A cut-out has its image decoded again, which may raise ImageError, NoDecoder or OutOfMemory. If the picture is
+        to be kept, it is kept once the answer is encoded. If encoding fails, it is not kept.
         """
         with self._keeping(request) as entry:
             need = await self._finished(request, entry)

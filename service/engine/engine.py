@@ -113,8 +113,8 @@ class Engine:
         if self._boxes is None:
             raise ParameterError(
                 "kept",
-                "is for models with `segments_kept` in /models: of instances, exported with a box pass. Older bundles "
-                "are exported again to have one",
+                "needs a model with `segments_kept` in /models, which is an instance model exported with a box pass; "
+                "an older bundle must be exported again",
             )
 
     def check_room(self) -> None:
@@ -127,8 +127,8 @@ class Engine:
     async def answer(self, request: Request) -> Answer:
         """Return the encoded answer of a request, about an image or a kept picture.
 
-        Raises ImageError, ParameterError, TooCostly, QueueFull, NoDecoder, OutOfMemory, DeadlinePassed, Stopped, or
-        what the model raises.
+        Raises ImageError, ParameterError, NotKept, TooCostly, AnswerTooLarge, QueueFull, NoDecoder, OutOfMemory,
+        DeadlinePassed, Stopped, or what the model raises.
         """
         request.arrived = asyncio.get_running_loop().time()
         if not request.window:

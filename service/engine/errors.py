@@ -2,13 +2,13 @@
 
 ParameterError       422  a parameter's value is not allowed
 TryLater                  not now, but perhaps later; the answer carries Retry-After, see `retry_after`
-├── QueueFull        429  the model has as much work inside as it may have
+├── QueueFull        429  the service has as much work inside as it may have
 ├── BodiesFull       429  the bodies of all requests inside take as much memory as they may
-├── NoDecoder        503  no process could decode the image in time
+├── NoDecoder        503  no process could be started to decode the image
 ├── OutOfMemory      503  the machine has less memory than the service was promised
 └── Starting         503  the model is warming up
 NotKept              404  no picture is kept under this id for whoever asks
-TooCostly            413  the request alone would take longer than a request may
+TooCostly            413  the request alone would take more time or memory than one request may
 DeadlinePassed       504  not even a coarse mask was ready in time
 Stopped              503  the model's worker has ended
 └── DeviceLost       503  the device's thread ended during this request's work
@@ -59,7 +59,7 @@ def retry_after(error: TryLater) -> int:
 
 
 class QueueFull(TryLater):
-    """The model has as much work inside as it may have. `wait` is predicted from that work."""
+    """The service has as much work inside as it may have. `wait` is predicted from that work."""
 
     kind = "queue-full"
 
@@ -77,7 +77,7 @@ class BodiesFull(TryLater):
 
 
 class NoDecoder(TryLater):
-    """No process was free to decode the image, or none could be started."""
+    """No process could be started to decode the image."""
 
     kind = "no-decoder"
     usual_wait = 5
@@ -98,7 +98,7 @@ class Starting(TryLater):
 
 
 class TooCostly(UserError):
-    """The request alone would take longer than a request may. The message says what makes it cheaper."""
+    """The request alone would take more time or memory than one request may. The message says what makes it cheaper."""
 
     kind: ClassVar[str] = "too-costly"
 

@@ -42,7 +42,7 @@ class KeptObserver(Protocol):
 
 @dataclass(frozen=True)
 class Keep:
-    """That a picture shall be kept, for whom and how long."""
+    """Who may use a picture that is to be kept, and for how many seconds."""
 
     owner: bytes  # who may use it: the digest of an API key, or nothing where none is needed
     seconds: float
@@ -120,7 +120,8 @@ class KeptPictures:
             self._observer.looked_up(found)
         if entry is None or not found:
             raise NotKept(
-                "no picture is kept under this id, any more or for this API key: send it again to /segment with `keep`"
+                "no picture is kept under this id: its time is over, it made room for others, or it belongs to another "
+                "API key; send it to /segment again with `keep`"
             )
         self._entries[id] = self._entries.pop(id)  # now the one that was used last
         entry.users += 1

@@ -50,7 +50,7 @@ class Resources:
     encoding: Gate
     quiet: QuietMemory
     kept: KeptPictures
-    stretch: float  # of the order: see `BatchLimits`
+    stretch: float  # how many times its cost a request may wait before it is due, see `BatchLimits`
     batch_pixels: int  # padded pixels of a coarse pass
 
     async def decoded(self, job: Job) -> NDArray[np.uint8]:

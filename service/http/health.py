@@ -1,4 +1,4 @@
-"""Whether the service, whose parts all run, fails at what it is asked nevertheless, and when it has recovered."""
+"""Mark the service as not ready after several failed requests in a row, and as ready once one succeeds again."""
 
 from __future__ import annotations
 

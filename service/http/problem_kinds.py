@@ -75,7 +75,7 @@ KINDS: Mapping[str, ProblemKind] = MappingProxyType(
             401,
             "A valid API key is needed",
             "The service has keys, and the request has none of them.",
-            "Send `Authorization: Bearer KEY` or `X-API-Key: KEY`. Who runs the service gives out keys.",
+            "Send `Authorization: Bearer KEY` or `X-API-Key: KEY`. The operator of the service gives out keys.",
         ),
         "not-found": ProblemKind(
             404,
@@ -174,7 +174,7 @@ KINDS: Mapping[str, ProblemKind] = MappingProxyType(
             500,
             "The service failed",
             "Something unexpected happened, which the service's log has under the request's id.",
-            "Tell who runs the service the request's id. The same request is likely to fail again.",
+            "Report the request's id to the operator of the service. The same request is likely to fail again.",
         ),
         "not-fetched": ProblemKind(
             502,
@@ -202,8 +202,8 @@ KINDS: Mapping[str, ProblemKind] = MappingProxyType(
         ),
         "no-decoder": ProblemKind(
             503,
-            "No process is free to decode the image",
-            "The system let the service start no process for decoding.",
+            "No process could be started to decode the image",
+            "The operating system did not let the service start a process that decodes images.",
             _OPERATOR,
         ),
         "out-of-memory": ProblemKind(

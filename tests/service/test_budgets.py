@@ -81,7 +81,7 @@ def test_budgets_that_do_not_fit_into_the_memory_are_refused_with_what_fits() ->
     )
     plan(Settings(decode_bytes=2_130_000_000), 4 * GIB)
     all_set = {f"{name}_bytes": 1_500_000_000 for name in SHARES}
-    assert "the first four may be 3.19 GB together" in refused(4 * GIB, **all_set)
+    assert "held, decode, render and encode may have 3.19 GB together" in refused(4 * GIB, **all_set)
     assert plan(Settings(**all_set), 8 * GIB).held == 1_500_000_000  # type: ignore[arg-type]
 
 

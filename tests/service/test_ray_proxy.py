@@ -106,9 +106,11 @@ def test_a_body_that_is_not_kept_is_not_sent_again() -> None:
     assert answer.status_code == 503 and "its body is no longer there" in answer.json()["detail"]
 
 
-def test_an_answer_of_the_service_is_left_alone() -> None:
-    for status in (200, 404, 429, 500, 503):
-        answer = run(Proxy(says(JSONResponse({}, status, media_type=MEDIA_TYPE))))
+@pytest.mark.parametrize("kind", [MEDIA_TYPE, "application/json"])
+def test_an_answer_of_the_service_is_left_alone(kind: str) -> None:
+    """Below /v2 its errors are application/json, as the Open Inference Protocol wants them."""
+    for status in (200, 404, 408, 429, 500, 503):
+        answer = run(Proxy(says(JSONResponse({}, status, media_type=kind))))
         assert (answer.status_code, answer.json()) == (status, {})
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from model.predict.headers import FORMATS
 from service.settings import PREFIX, Settings, check_environment, described, read_settings
 
 
@@ -24,6 +25,14 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(
         assert (found.queue_length, found.port, found.max_pixels) == (3, 9, 7)
         assert [key.get_secret_value() for key in found.api_keys] == ["x", "y"]
         assert found.thread_budget >= 1
+
+
+def test_formats_are_those_that_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().formats == FORMATS
+    for wrong in ("jpeg", "JPEG,WEBP", ""):
+        monkeypatch.setenv("POINTREND_FORMATS", wrong)
+        with pytest.raises(ValueError, match="formats"):
+            read_settings()
 
 
 def test_each_mistake_has_its_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

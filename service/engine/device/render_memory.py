@@ -41,8 +41,8 @@ class RenderMemory:
         masks = request.masks_bytes
         if masks > self._budget.limit:
             raise TooCostly(
-                f"its {len(request.prediction.renders)} masks would take {masks} bytes, and {self._budget.limit:g} are "
-                "allowed: lower resolution or max_instances"
+                f"its {len(request.prediction.renders)} masks would take {masks} bytes, and {self._budget.limit:.0f} "
+                "are allowed: lower resolution or max_instances"
             )
 
     def with_masks(self, requests: Sequence[Request]) -> list[Request]:

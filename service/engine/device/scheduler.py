@@ -192,7 +192,9 @@ class Scheduler:
         elif batch is not None:
             self._end_late(now + sum(request.coarse_cost for request in batch.requests))
             await self._refine_urgent()
-            await self._pass(batch)
+            # Meanwhile requests of the batch may have left, and urgent ones may have taken memory: choose again.
+            if (batch := self._next_batch(loop.time())) is not None:
+                await self._pass(batch)
         self._end_late(loop.time())
         self._offer_levels()
         await self._refine_urgent()

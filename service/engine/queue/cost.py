@@ -10,8 +10,10 @@ from typing import Any, Protocol
 from service.engine.device.batching import Reason
 from service.engine.request import Request, Stage
 
-PASS_BOXES = 1  # that a box pass takes as long as beside its own
-MOST_FACTOR = 4  # by which decoding one image may differ from what is usual
+PASS_BOXES = 1  # the fixed time of a box pass, as a number of boxes
+MOST_FACTOR = (
+    4  # a measured decoding time is learned as at most this multiple, or fraction, of the usual time
+)
 
 
 @dataclass

@@ -65,7 +65,7 @@ class Intake:
     def plan(self, request: Request, header: Header) -> Job:
         """Set what the request will take, and return how its image is decoded.
 
-        Raise ParameterError or TooMuchMemory if that is more than a request may have.
+        Raise ParameterError, TooMuchMemory or TooCostly if that is more than a request may have.
         """
         config, pixels = self.config, self.preprocessing
         self.task.check_size(request.options, header.width, header.height, config.max_points)
@@ -118,8 +118,8 @@ class Intake:
         size, most = _CHANNELS * header.pixels, min(self.config.encode_bytes, MOST_RESULT)
         if size > most:
             raise TooCostly(
-                f"the image's {header.pixels} pixels, which such an answer shows, take {size} bytes, and {most:g} are "
-                "allowed: send a smaller image, or ask for another format"
+                f"the image's {header.pixels} pixels, which such an answer shows, take {size} bytes, and {most:.0f} "
+                "are allowed: send a smaller image, or ask for another format"
             )
 
     def set_cost(self, request: Request, work: RequestWork) -> None:
@@ -130,7 +130,7 @@ class Intake:
         """Raise TooCostly if encoding an answer takes more memory than all answers may. After its renders."""
         if cost.bytes > self.config.encode_bytes:
             raise TooCostly(
-                f"encoding the answer would take {cost.bytes} bytes, and {self.config.encode_bytes:g} are allowed: "
+                f"encoding the answer would take {cost.bytes} bytes, and {self.config.encode_bytes:.0f} are allowed: "
                 "lower resolution or max_instances, or send a smaller image"
             )
 

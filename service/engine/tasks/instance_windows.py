@@ -42,7 +42,7 @@ class InstanceWindows:
         count = len(cast("KeptInstances", picture).instances)
         numbers = f"they are 0 to {count - 1}" if count else "none was found in it"
         if options.instance is None:
-            raise ParameterError("instance", f"is needed: which of the picture's instances; {numbers}")
+            raise ParameterError("instance", f"is needed: choose an instance of the picture; {numbers}")
         if options.instance >= count:
             raise ParameterError("instance", f"the picture has no instance {options.instance}; {numbers}")
         check_window(picture, options)

@@ -33,10 +33,7 @@ class SemanticTask:
         self._classes, self._fine_stride = len(bundle.manifest.categories), bundle.manifest.fine_stride
         self.degraded_side = self._pixels.short_edge // 2  # a level above the stride of 4
         # Points of a label map in its image's own size. The guess is a photograph's of the network's largest input.
-        self._native = Mean(0.0)
-        self._native.value = self._total(
-            total_work, self._largest, (self._pixels.short_edge, self._pixels.long_edge), None
-        )
+        self._native = Mean(self._total(total_work, self._largest, self._largest, None))
 
     def check(self, options: LabelMapOptions, max_points: int) -> None:
         """Nothing is known before the size of the image: see `check_size`."""

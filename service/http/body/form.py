@@ -16,8 +16,8 @@ from service.http.body.part_header import FormPart, malformed, parse_part, read_
 from service.http.problems import Problem
 from service.http.query.parameters import SegmentQuery
 
-MAX_TEXT = 16_384  # bytes of a parameter, as many as a query may have, …
-MAX_BOXES_TEXT = 1 << 20  # … and of boxes
+MAX_TEXT = 16_384  # bytes of a parameter, as in a query
+MAX_BOXES_TEXT = 1 << 20  # bytes of the parameter boxes
 MAX_HEAD = 8192  # bytes of a part's headers, and of what is before the first boundary or after the last
 # All parameters but `kept`, which stands for an image.
 FIELDS = ("image", *(name for name in SegmentQuery.model_fields if name != "kept"))
@@ -63,6 +63,8 @@ class FormReader:
         """Return what the form held, all of which has been fed. Raises Problem if something is missing."""
         if self._step == self._preamble:
             raise malformed("its boundary is nowhere in it")
+        if self._step == self._headers:
+            raise malformed("it ends within the headers of a field")
         if self._part is not None:
             raise malformed(f"it ends within the field {self._part.name}")
         if "image" not in self._found:
@@ -99,7 +101,7 @@ class FormReader:
         if end < 0:
             return self._wait("of a part's headers")
         if end > MAX_HEAD:
-            self._wait("of a part's headers")
+            raise malformed(f"there may be at most {MAX_HEAD} bytes of a part's headers")
         self._part = self._allowed(parse_part(self._rest[2:end]))
         self._rest = self._rest[end + 4 :]
         self._step = self._part_data

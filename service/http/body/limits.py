@@ -12,8 +12,8 @@ from service.engine.errors import LONGEST_WAIT, BodiesFull
 from service.http.problems import Problem
 
 GRACE = 2.0  # seconds after which a sender's rate is known
-DEPARTURES = 64  # bodies that left last, from which the rate of leaving is known,
-MEMORY = 60.0  # seconds, and for how long they are remembered
+DEPARTURES = 64  # bodies that left last, from which the rate of leaving is computed
+MEMORY = 60.0  # seconds after which a departure is forgotten
 
 
 class Body:
@@ -117,7 +117,8 @@ class BodyBudget:
         Raises BodiesFull if none is slow enough, Problem if `body` itself is the slowest.
         """
         while self.held + count > self.limit and self.held > body.held:
-            slowest = min(self._bodies, key=Body.rate)
+            # One that holds nothing makes no room. Another than `body` holds something, by the condition above.
+            slowest = min((each for each in self._bodies if each.held), key=Body.rate)
             if slowest.rate() >= self.slow:
                 raise BodiesFull(
                     f"the bodies of all requests may take {self.limit} bytes together; try again later",

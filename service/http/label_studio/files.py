@@ -159,7 +159,7 @@ def _port(url: httpx.URL) -> int | None:
 def _foreign(address: str, ours: httpx.URL) -> Problem:
     return Problem(
         "foreign-address",
-        f"pictures come from {ours} alone, and neither directly nor by a redirect from {cut(address, 80)!r}",
+        f"pictures are fetched from {ours} only, but the task or a redirect names {cut(address, 80)!r}",
     )
 
 

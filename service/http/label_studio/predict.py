@@ -106,7 +106,10 @@ class Predicting:
 
     async def _in_time(self, task: StudioTask, end: float) -> bytes:
         if self.held > MAX_ANSWERS:
-            raise Problem("too-costly", "the predictions before took all bytes of an answer: ask again")
+            raise Problem(
+                "too-costly",
+                "the predictions of earlier tasks already fill the answer: ask for the other ones in another request",
+            )
         try:
             async with asyncio.timeout_at(end):
                 answer = await self._patient(lambda: self._predicted(task, end), end)

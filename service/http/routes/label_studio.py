@@ -105,7 +105,10 @@ def studio_router(files: StudioFiles) -> APIRouter:
 
     @router.post("/webhook", status_code=204, response_class=Response)
     async def label_studio_webhook() -> None:
-        """Take note of nothing. Label Studio reports every event to a backend, which might learn from it."""
+        """Accept an event and ignore it.
+
+        Label Studio reports every event to its backends, because some of them learn from annotations.
+        """
 
     return router
 

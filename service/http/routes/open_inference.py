@@ -5,20 +5,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.engine.errors import ParameterError, Starting
+from service.engine.errors import ParameterError
 from service.http import stream
 from service.http.headers import JSON_LENGTH, KEPT_ID
 from service.http.inference.answer import inference_answer, tensor_shapes
 from service.http.inference.asked import parse_inference
 from service.http.inference.body import INPUT, read_inference
 from service.http.inference.described import INFERENCE_BODY, INFERENCE_RESPONSES, error_responses
+from service.http.problems import Problem
 from service.http.query.options import parse_options
 from service.http.query.parameters import check_once
 from service.http.routes.operation import healthz, readyz
@@ -78,7 +78,7 @@ async def v2_model_ready(name: str, service: CurrentService) -> ModelReady:
     """Tell whether a model is ready."""
     service.loaded(name)
     if not service.engine(name).alive:
-        raise Starting(f"model {name!r} is not ready")
+        raise Problem("unhealthy", f"the worker of {name!r} is not running, or stuck")
     return ModelReady(name=name, ready=True)
 
 
@@ -111,8 +111,8 @@ async def v2_infer(name: str, request: Request, service: CurrentService) -> Resp
         asked = engine_request(request, service, query, upload.image, options)
         asked.keep = keep_of(request, query, engine)
         answer = await stream.answered(request, engine, asked)
-    found = await asyncio.to_thread(
-        inference_answer, inference, name, manifest.task, manifest.categories, asked.result, answer
+    found = await service.resources.workers.in_pool(
+        lambda _: inference_answer(inference, name, manifest.task, manifest.categories, asked.result, answer)
     )
     headers = stream.timing_header(answer) | ({} if asked.kept is None else {KEPT_ID: asked.kept})
     if found.json_length is not None:

@@ -30,7 +30,7 @@ ProblemName = Annotated[str, Path(json_schema_extra={"enum": list(KINDS)})]  # a
     dependencies=[NEEDS_KEY],
 )
 async def list_models(service: CurrentService) -> list[ModelCard]:
-    """Return the loaded models, the default first. What is long, GET /models/{name} has."""
+    """Return the loaded models, the default first. GET /models/{name} also has the parity table, which is long."""
     return [model_card(engine, service) for engine in service.engines.values()]
 
 

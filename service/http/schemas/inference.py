@@ -16,19 +16,19 @@ class ServerMetadata(BaseModel):
 
 
 class ServerLive(BaseModel):
-    """That the server computes."""
+    """The answer of GET /v2/health/live."""
 
     live: Literal[True]
 
 
 class ServerReady(BaseModel):
-    """That all models are ready."""
+    """The answer of GET /v2/health/ready."""
 
     ready: Literal[True]
 
 
 class ModelReady(BaseModel):
-    """That a model is ready."""
+    """The answer about a model that is ready."""
 
     name: str = Field(examples=["people"])
     ready: Literal[True]

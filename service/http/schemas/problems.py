@@ -50,6 +50,6 @@ class ProblemExplanation(BaseModel):
 
 
 class Status(BaseModel):
-    """How the service is."""
+    """The answer of /healthz and /readyz."""
 
     status: Literal["ok", "ready"]

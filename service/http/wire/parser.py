@@ -13,8 +13,8 @@ import h11
 
 MAX_HEAD = 16_384  # bytes of a request's head; boxes may be in its query
 MAX_HEADERS = 100
-CHUNKS = 128  # of so many chunks of a body, one after the other, …
-MIN_CHUNK = 1000  # … the average size must be this many bytes; HTTP libraries send 4 kB and more
+CHUNKS = 128  # chunks of a body after which their average size is checked
+MIN_CHUNK = 1000  # bytes that such chunks must have on average; HTTP libraries send 4 kB and more
 READ = 16_384  # bytes read at once, so that one connection never holds the event loop for more than these
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*).*", re.IGNORECASE | re.DOTALL)
 

@@ -190,6 +190,17 @@ def test_overlay(folder: Path) -> None:
         assert len(np.unique(np.asarray(image).reshape(-1, 3), axis=0)) > 3
 
 
+@pytest.mark.parametrize("arguments", [("--overlay", "c.png"), ("--format", "cutout", "--out", "c.png")])
+def test_an_image_is_not_replaced_by_what_is_made_of_it(folder: Path, arguments: tuple[str, ...]) -> None:
+    *options, name = arguments
+    image = folder / name
+    before = image.read_bytes()
+    command = ["segment", "--bundle", "bundle", "--image", str(image), "--out", str(folder / "out.json")]
+    result = CliRunner().invoke(cli.app, [*command, *options, str(image)])  # the last --out counts
+    assert result.exit_code == 2 and f"{options[-1]} {image} is the file that is segmented" in result.stderr
+    assert image.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [

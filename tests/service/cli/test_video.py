@@ -218,10 +218,11 @@ def test_what_does_not_go_with_a_video_is_refused(video: Path, arguments: tuple[
     assert part in result.stderr
 
 
-def test_a_video_is_not_replaced_by_its_overlay(video: Path) -> None:
+@pytest.mark.parametrize("option", ["--overlay", "--out"])
+def test_a_video_is_not_replaced_by_what_is_made_of_it(video: Path, option: str) -> None:
     before = video.read_bytes()
-    result = segment(video, "--overlay", str(video.parent / "." / video.name))
-    assert result.exit_code == 2 and "is the video itself, which would be lost" in result.output
+    result = segment(video, option, str(video.parent / "." / video.name))
+    assert result.exit_code == 2 and "is the file that is segmented, which would be lost" in result.output
     assert video.read_bytes() == before
 
 

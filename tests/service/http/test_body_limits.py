@@ -64,6 +64,17 @@ def test_bytes_are_counted_and_given_back() -> None:
     assert bodies.held == 0
 
 
+def test_a_sender_of_nothing_is_not_dropped_to_make_room() -> None:
+    """It holds no memory, so that its end would help nobody."""
+    senders = Senders()
+    silent, slow = senders.begin(0), senders.begin(900)
+    senders.clock.now += 100
+    newcomer = senders.begin(300)
+    assert senders.dropped == [slow] and not silent.dropped
+    silent.take(100)
+    assert senders.budget.held == newcomer.held + silent.held == 400
+
+
 def test_the_slowest_sender_makes_room() -> None:
     senders = Senders()
     slow, slower = senders.begin(400), senders.begin(400)

@@ -20,6 +20,7 @@ from tests.service.engine.fakes import (
     asked,
     deadlines_by_hand,
     levels,
+    other_tasks_run,
     play,
     queued,
     submitted,
@@ -212,3 +213,25 @@ def test_the_coarsest_mask_comes_before_a_pass_that_would_end_too_late() -> None
 
     play(scenario, model := SecondGate(), closed=["pass"])
     assert model.passes == ["m", "l"]
+
+
+def test_who_leaves_while_an_urgent_request_has_the_device_holds_no_memory() -> None:
+    """The pass of the one who left was chosen before, and must not take memory that nobody gives back."""
+
+    async def scenario(scheduler: Scheduler) -> None:
+        (task,) = submitted(scheduler, asked("mine", levels=9, cost=FOREVER, deadline=FOREVER))
+        await until(lambda: model.passes)
+        leaver = asked("leaver", coarse_cost=2 * FOREVER, maps=40)
+        (gone,) = submitted(scheduler, leaver)
+        await queued(scheduler, 1)
+        model.pass_gate.set()
+        await until(lambda: model.steps)
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        scheduler.release(leaver)
+        model.step_gate.set()
+        await task
+        await other_tasks_run()
+        assert leaver.held_bytes == 0
+
+    play(scenario, model := FakeModel(), closed=["pass", "step"])

@@ -78,6 +78,7 @@ MEGABYTE = 1 << 20
             "'base64' is not supported",
         ),
         (LINE + IMAGE + b"data", "ends within the field image"),
+        (LINE + IMAGE + b"data\r\n" + LINE + BOXES[:-2], "ends within the headers of a field"),
         (LINE + IMAGE.replace(b'"image"', b'"image'), "cannot be read"),
         (LINE + IMAGE.replace(b'"image"', b"?;" * 900), "cannot be read"),
     ],

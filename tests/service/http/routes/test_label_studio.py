@@ -277,7 +277,7 @@ def test_nothing_beside_label_studio_is_asked_on_its_host(address: str) -> None:
 
         async def both() -> bytes:
             try:
-                with pytest.raises(Problem, match="pictures come from"):
+                with pytest.raises(Problem, match="pictures are fetched from"):
                     await fetched("/studio/moved" if address == "/moved" else address)
                 return await fetched(f"{studio.url}/studio/a.png")
             finally:

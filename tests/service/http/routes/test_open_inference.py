@@ -170,6 +170,15 @@ def test_failures_of_inferences_make_the_service_unready(client: TestClient) -> 
     error(client.get("/v2/health/ready"), 503, f"the last {FAILURES} requests failed")
 
 
+def test_a_model_whose_worker_has_ended_is_not_starting(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.engine.engine.Engine.alive", False)
+    found = client.get("/v2/models/discs/ready")
+    error(found, 503, "the worker of 'discs' is not running")
+    assert "retry-after" not in found.headers
+
+
 def test_a_key_is_needed_but_for_health(discs: Discs) -> None:
     with TestClient(create_app(settings(api_keys="secret"), [disc_bundle(discs)])) as client:
         wait_for(lambda: client.get("/v2/health/ready").is_success)
