@@ -14,7 +14,7 @@ from model.errors import UserError
 
 
 def check_cuda(torch_version: str | None, onnxruntime_version: str | None) -> None:
-    """Raise ValueError (one line) unless both were built for one major version of CUDA ("13.0"; None: without CUDA)."""
+    """Raise UserError unless both were built for one major version of CUDA ("13.0"; None: without CUDA)."""
     found = {"torch": torch_version, "onnxruntime": onnxruntime_version}
     if without := [name for name, version in found.items() if not version]:
         raise UserError(
@@ -29,7 +29,7 @@ def check_cuda(torch_version: str | None, onnxruntime_version: str | None) -> No
 
 
 def check_installed_cuda() -> None:
-    """Raise ValueError (one line) unless the installed PyTorch and ONNX Runtime can share a GPU, and there is one."""
+    """Raise UserError unless the installed PyTorch and ONNX Runtime can share a GPU, and there is one."""
     check_cuda(torch.version.cuda, getattr(onnxruntime, "cuda_version", None))
     with warnings.catch_warnings(action="ignore"):  # of a driver that is too old; the error says so, too
         available = torch.cuda.is_available()

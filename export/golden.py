@@ -62,7 +62,7 @@ class InstanceGolden:
     def difference(self, seen: InstanceGolden, slack: float = 1.0) -> str:
         """Return what is different in `seen`, or "" if scores and masks are equal within tolerance."""
         a, b = (rle.decode(rle.decompress(g.counts), WIDTH, HEIGHT) for g in (self, seen))
-        iou = float((a & b).sum() / max((a | b).sum(), 1)) if (a | b).any() else 1.0
+        iou = float((a & b).sum() / (a | b).sum()) if (a | b).any() else 1.0
         if abs(self.score - seen.score) <= slack * self.SCORE and iou >= 1 - slack * (1 - self.IOU):
             return ""
         return f"score {seen.score:.4f} instead of {self.score:.4f}, or another mask (IoU {iou:.3f})"

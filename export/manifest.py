@@ -144,7 +144,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleError(
             f"{path} is not a bundle's manifest: it must be a JSON object with a schema"
         ) from error
-    if schema not in READABLE or isinstance(schema, bool):
+    if schema not in READABLE:
         readable = ", ".join(map(str, READABLE))
         raise BundleError(
             f"{path} has schema {schema!r}; this version reads {readable}: export the model again"

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from export.measurements import Measurements, Report
 from export.stages import STAGES, box_stages
@@ -23,6 +22,7 @@ from model.networks.eager import eager_run
 from model.pointrend.point_head import PointHead
 from model.predict.coarse import FEATURES
 from model.predict.predictor import Run
+from model.progress import progress
 
 
 @torch.inference_mode()
@@ -62,7 +62,7 @@ def measure(
 ) -> Measurements:
     """Measure how far each stage of a graph is from its network over some passes; `found` are added to, if given."""
     network, found = coarse.network, found or Measurements()
-    for given in tqdm(batches, desc="parity", unit="batch"):
+    for given in progress(batches, "parity", unit="batch"):
         STAGES[network.config.task](network, given, staged(given), found)
     return found
 

@@ -73,7 +73,7 @@ def write_bundle(
         # The draft has a folder of its own, because the temporary one is readable by its owner alone.
         draft, staged = Path(folder) / "bundle", Path(folder) / "staged.onnx"
         draft.mkdir()
-        manifest = _write_files(checkpoint, draft, staged, name, source | checkpoint.notes, detector)
+        manifest = _write_files(checkpoint, draft, staged, name, checkpoint.notes | source, detector)
         report = _compare(checkpoint, draft, staged, full_size, detector)
         if not report["passed"]:
             raise ParityError("the exported graph differs from the network: " + "; ".join(report["failures"]))

@@ -32,8 +32,8 @@ def one_line_errors(
 ) -> Iterator[None]:
     """End the process with one line on stderr if the block raises.
 
-    `expected` are errors of its own besides those above, and `wrong_use` those among them that what was given is to
-    blame for.
+    `expected`: further exceptions that end in "error: …" with exit code 1. `wrong_use`: further exceptions that end in
+    "error: …" with exit code 2, because the input caused them.
     """
     try:
         yield

@@ -23,7 +23,8 @@ def progress(
 ) -> tqdm[T]:
     """Return the same items under a bar on a terminal; the bar shows up after `delay` seconds.
 
-    It stays at the end if `leave`; None: unless it stands below another one. `done` of `total` were done before.
+    The finished bar stays on screen if `leave` is true; with None, only if no other bar stands above it. `done` of
+    `total` items were finished earlier.
     """
     return tqdm(
         items,

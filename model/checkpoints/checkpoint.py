@@ -115,6 +115,8 @@ def load(path: str | Path) -> Checkpoint:
         config = config_from_dict(_parsed(metadata, "config", dict))
         categories = tuple(Category(**entry) for entry in _parsed(metadata, "categories", list))
         notes = _parsed(metadata, "notes", dict)
+        if not all(isinstance(text, str) for text in notes.values()):
+            raise TypeError("its notes are not all text")
         palette = parse_palette(_parsed(metadata, "palette", list)) if "palette" in metadata else ()
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path.name} has damaged metadata: {error}") from error

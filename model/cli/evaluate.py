@@ -65,9 +65,11 @@ def evaluate(
         raise UserError("give either --checkpoint or --results")
     if preset and config:
         raise UserError("give --preset or --config, not both")
-    if results is not None and (preset or config or limit or change or true_boxes or one_class):
+    of_checkpoints = preset or config or images or limit or change or true_boxes or one_class
+    if results is not None and (of_checkpoints or resolution != "native" or points != "auto"):
         raise UserError(
-            "--preset, --config, --limit, --true-boxes, --one-class and --set go with --checkpoint, not with --results"
+            "--preset, --config, --images, --resolution, --points, --limit, --true-boxes, --one-class and --set "
+            "go with --checkpoint, not with --results"
         )
     if true_boxes and one_class:
         raise UserError(

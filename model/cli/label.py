@@ -40,6 +40,8 @@ def label(
         for masks in label_boxes(predictor, dataset, least_side, certainty):
             found |= masks
     finally:  # of an interrupted run, too: with its `out` as --data the next one goes on
-        out.write_text(json.dumps(with_masks(content, found)), encoding="utf-8")
+        partial = out.with_name(f"{out.name}.partial")  # `out` may be `data` itself, and is whole at any time
+        partial.write_text(json.dumps(with_masks(content, found)), encoding="utf-8")
+        partial.replace(out)
     boxes = sum(a.shape is None for r in dataset.records for a in r.annotations)
     print(f"{out}: masks for {len(found)} of {boxes} boxes")

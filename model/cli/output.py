@@ -16,16 +16,18 @@ def check_output(out: Path) -> None:
     except OSError as error:
         raise UserError(f"--out {out} cannot be written: {reason(error)}") from error
     if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
-        raise UserError(f"--out {out} cannot be written: name a file in a folder of yours")
+        raise UserError(
+            f"--out {out} cannot be written: it must name a file, in a folder that you may write to"
+        )
 
 
 def check_folder(out: Path) -> None:
     """Raise UserError if a folder could not be made, or be written into; it is not made yet."""
     there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise UserError(f"--out {out} cannot be written: {there} is no folder of yours")
+        raise UserError(f"--out {out} cannot be written: {there} is not a folder that you may write to")
 
 
 def warn(remark: str) -> None:
-    """Say what looks wrong in the data, though they can be used."""
+    """Print a warning about data that can be used all the same."""
     print(f"warning: {remark}", file=sys.stderr)

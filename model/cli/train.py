@@ -125,7 +125,13 @@ def train(
 
 def strip_paths(arguments: Sequence[str]) -> str:
     """Return a command line without folders: a checkpoint may travel, the names of its author's folders should not."""
-    return " ".join(Path(argument).name if "/" in argument else argument for argument in arguments)
+
+    def stripped(part: str) -> str:
+        return Path(part).name if "/" in part else part
+
+    return " ".join(
+        "=".join(map(stripped, argument.split("="))) for argument in arguments
+    )  # --data=FILE, too
 
 
 def _plan(preset: str, given: dict[str, int | float], changes: Sequence[str]) -> tuple[NetworkConfig, Recipe]:

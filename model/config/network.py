@@ -41,7 +41,7 @@ def config_to_dict(config: NetworkConfig) -> dict[str, Any]:
 def config_from_dict(data: dict[str, Any]) -> NetworkConfig:
     """Return the configuration of a dictionary; inverse of `config_to_dict`. Keys with a default may be left out.
 
-    Raises ValueError that names each unknown or missing key, and each value that does not fit its key.
+    Raises UserError that names each unknown or missing key, and each value that does not fit its key.
     """
     try:
         # By JSON's rules: a list becomes a tuple, but "3" is no number.

@@ -6,10 +6,13 @@ matters while training stands in `model/training`. `type` is the name of a class
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field
+
+from model.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,16 @@ class Preprocessing:
     short_edge: int = 800
     long_edge: int = 1333
     stride: int = 32
+
+    def __post_init__(self) -> None:
+        if self.stride < 32 or self.stride % 32:
+            raise UserError(f"preprocessing.stride must be a multiple of 32, got {self.stride}")
+        if min(self.short_edge, self.long_edge) < 1:
+            raise UserError(
+                f"preprocessing.short_edge and long_edge must be at least 1, got {self.short_edge} and {self.long_edge}"
+            )
+        if not all(0 < value < math.inf for value in self.std):
+            raise UserError(f"preprocessing.std must be positive numbers, got {self.std}")
 
 
 @dataclass(frozen=True)

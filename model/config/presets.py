@@ -87,7 +87,7 @@ _CITYSCAPES = {"instance": CITYSCAPES, "semantic": CITYSCAPES_LABELS}
 
 
 def preset(name: str) -> NetworkConfig:
-    """Return the named preset. Raises ValueError that lists the names."""
+    """Return the named preset. Raises UserError that lists the names."""
     if name not in PRESETS:
         raise UserError(f"no preset {name!r}; there are: {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -32,8 +32,8 @@ _SHOWN = 10  # problems listed in one error
 def load_coco(annotations: Path, images: Path) -> CocoDataset:
     """Read a COCO file whose images lie in the folder `images`.
 
-    Annotations with `iscrowd` are checked, and but for their boxes left out; boxes that are degenerate by less than a
-    pixel and empty masks are left out. Raises DataError that lists the first problems: missing keys, bad boxes
+    Of an annotation with `iscrowd` only the box is kept. Annotations with an empty mask, or with a box without area by
+    less than a pixel, are left out. Raises DataError that lists the first problems: missing keys, bad boxes
     or segmentations, unknown categories or images, duplicate ids or names, image files that are missing,
     unreadable or (by their header) of another size.
     """
@@ -42,7 +42,9 @@ def load_coco(annotations: Path, images: Path) -> CocoDataset:
     remarks: list[str] = []
     used = used_ids(data["annotations"])
     categories = read_categories(data["categories"], used, problems, remarks)
-    _raise_problems(problems, annotations)  # every annotation of such a category would be another one
+    _raise_problems(
+        problems, annotations
+    )  # now, because each annotation of such a category would be reported, too
     _check_folder(annotations, images, data["images"])
     found, unusable = _read_records(annotations, images, data["images"], problems)
     positions = {category.id: i for i, category in enumerate(categories)}
@@ -109,7 +111,7 @@ def _check_folder(annotations: Path, images: Path, entries: list[Any]) -> None:
 def _read_records(
     annotations: Path, images: Path, entries: list[Any], problems: list[str]
 ) -> tuple[dict[int, Record], set[int]]:
-    """Return the images by id, and the ids of those with a problem: their annotations are not another one."""
+    """Return the images by id, and the ids of unusable ones, whose annotations are skipped."""
     found: dict[int, Record] = {}
     paths: set[str] = set()
     unusable: set[int] = set()

@@ -17,9 +17,10 @@ from model.data.images import read_size
 from model.errors import reason
 from model.predict.image_errors import ImageError
 
+_LEAST_SIDE = 0.01  # pixels; in single precision both edges of a much narrower box may be the same number
 _SLACK = 2.0  # pixels by which a box may miss its image or its mask
 _LISTED = 5  # annotations in one message
-_DOUBTFUL = 0.05  # share of odd boxes above which all may be meant otherwise
+_DOUBTFUL = 0.05  # share of odd boxes above which the file may use another box format
 
 
 def image_path(folder: Path, name: str) -> Path:
@@ -89,7 +90,7 @@ def read_annotation(entry: Any, record: Record, positions: Mapping[int, int]) ->
     x1, y1 = min(x + w, float(record.width)), min(y + h, float(record.height))
     if min(x1 - x0, y1 - y0) <= -1:
         raise DataError(f"box {box} lies outside of the image of {record.width}×{record.height}")
-    if min(x1 - x0, y1 - y0) <= 0:
+    if min(x1 - x0, y1 - y0) < _LEAST_SIDE:
         return None
     if shape is not None:
         left, top, right, bottom = segmentation.extent(shape)
@@ -116,7 +117,7 @@ def is_odd(entry: Mapping[str, Any], instance: Annotation, record: Record) -> bo
 
 
 def doubt_about(odd: list[Any], count: int) -> str | None:
-    """Return a warning if so many of a file's boxes are odd that all may be meant otherwise."""
+    """Return a warning if so many boxes are odd that the file may use another box format."""
     if len(odd) <= _DOUBTFUL * count:
         return None
     return (

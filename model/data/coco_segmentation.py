@@ -11,6 +11,7 @@ from pycocotools import mask as rle_codec
 
 from model.data.augment import CompressedRle, Shape
 from model.data.fields import DataError, are_finite, value, whole_numbers
+from model.masks import rle
 
 Extent = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
 
@@ -103,23 +104,8 @@ def _rle(segmentation: dict[str, Any], width: int, height: int) -> CompressedRle
 
 
 def _run_lengths(counts: str) -> list[int]:
-    """Return the run lengths of a compressed RLE; pycocotools itself decodes some damaged strings to noise.
-
-    Each character holds 5 bits, lowest first, and a flag for more; the sign is the last one's
-    highest bit, and from the fourth run on the number is a difference to the run before last.
-    """
-    runs: list[int] = []
-    value = shift = 0
-    for character in counts:
-        bits = ord(character) - 48
-        if not 0 <= bits < 64:
-            raise DataError(f"RLE counts hold a character that has no meaning there: {character!r}")
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << shift
-        runs.append(value + runs[-2] if len(runs) > 2 else value)
-        value = shift = 0
-    return runs
+    """Return the run lengths of a compressed RLE. pycocotools itself reads beyond the end of a damaged string."""
+    try:
+        return [int(length) for length in rle.decompress(counts)]
+    except ValueError as error:
+        raise DataError(f"RLE counts: {error}") from error

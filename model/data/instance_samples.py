@@ -56,7 +56,7 @@ class InstanceTrainingSet(Dataset[InstanceSample]):
     """Augmented samples of one or several data sets of the same categories.
 
     Records with masks come first: positions 0 … num_masked - 1; the box-only ones follow. Images in which
-    nothing is annotated train as background if `empty`; those with nothing but crowds never do.
+    nothing is annotated train as background if `empty`; those whose annotations were all left out never do.
     """
 
     def __init__(

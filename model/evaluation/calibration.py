@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,9 +34,9 @@ from model.progress import progress
 
 IOU = 0.5  # of a right detection with its true box, COCO's loosest bar
 _START = np.array([1.0, 0.0])  # scores as they are
-_RIDGE = 1e-2  # of a detection: keeps a fit to very few of them near the start
+_RIDGE = 1e-2  # L2 penalty, which keeps a fit to few detections near _START
 _EDGES = (0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 1.01)  # of the groups of scores that are shown
-_EDGE = 1e-6  # scores nearer to 0 or 1 count as this near
+_EPSILON = 1e-6  # scores nearer to 0 or 1 count as this near
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Platt:
     shift: float
 
     def __call__(self, score: float) -> float:
-        inside = min(max(score, _EDGE), 1 - _EDGE)
+        inside = min(max(score, _EPSILON), 1 - _EPSILON)
         return 1 / (1 + math.exp(-(self.scale * math.log(inside / (1 - inside)) + self.shift)))
 
 
@@ -84,13 +85,11 @@ def match_detections(
     Those without one that lie on a crowd (by at least IOU of their own area, as COCO has it) are left out.
     """
     scores, hits = [], []
-    for key in sorted({(r["image_id"], r["category_id"]) for r in results}):
-        annotated = [a for a in truth if (a["image_id"], a["category_id"]) == key]
-        true = _corners([a for a in annotated if not a["iscrowd"]])
-        crowds = _corners([a for a in annotated if a["iscrowd"]])
-        found = sorted(
-            (r for r in results if (r["image_id"], r["category_id"]) == key), key=lambda r: -r["score"]
-        )
+    annotated, detected = _grouped(truth), _grouped(results)
+    for key in sorted(detected):
+        true = _corners([a for a in annotated[key] if not a["iscrowd"]])
+        crowds = _corners([a for a in annotated[key] if a["iscrowd"]])
+        found = sorted(detected[key], key=lambda r: -r["score"])
         boxes = _corners(found)
         overlaps, on_crowd = box_iou(boxes, true), covered(boxes, crowds)
         for i, result in enumerate(found):
@@ -105,11 +104,19 @@ def match_detections(
     return np.array(scores, float), np.array(hits, bool)
 
 
+def _grouped(entries: Sequence[Mapping[str, Any]]) -> Mapping[tuple[int, int], list[Mapping[str, Any]]]:
+    """Return the entries by image and category."""
+    groups: defaultdict[tuple[int, int], list[Mapping[str, Any]]] = defaultdict(list)
+    for entry in entries:
+        groups[entry["image_id"], entry["category_id"]].append(entry)
+    return groups
+
+
 def fit(scores: NDArray[Any], hits: NDArray[Any]) -> Platt:
     """Return the most likely scaling, by Newton's method. Raises DataError if no scaling can be fitted."""
     if hits.all() or not hits.any():
         raise DataError(f"{hits.sum()} of {len(hits)} detections are right: there is nothing to calibrate by")
-    clipped = scores.clip(_EDGE, 1 - _EDGE)
+    clipped = scores.clip(_EPSILON, 1 - _EPSILON)
     inputs = np.stack([np.log(clipped / (1 - clipped)), np.ones(len(scores))], axis=1)
     weights = _START
     for _ in range(100):

@@ -23,10 +23,11 @@ class Axis:
     def places(
         self, first: int, last: int, offset: np.float32 | NDArray[np.float32] = _HALF
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Return of the crop's pixels first…last - 1 the cell at or before a place, and the next cell's weight.
+        """Return, for each of the crop's pixels first…last - 1, the cell at or before a place in it.
 
-        The place is the pixel's centre unless another offset from its left or upper edge is given, or an array of
-        offsets that is broadcast against the pixels. Cells are those of the mask with a rim around it, so 0…side.
+        The second array has the weight of the next cell. The place is the pixel's centre unless another offset from its
+        left or upper edge is given, or an array of offsets that is broadcast against the pixels. Cells are those of the
+        mask with a rim around it, so 0…side.
         """
         # float32 and this order of operations, as the reference: a centre on the very edge decides alike.
         place = np.arange(self.start + first, self.start + last).astype(np.float32) + offset
@@ -48,7 +49,7 @@ def axis(side: int, low: float, high: float, length: int) -> Axis:
 
 
 def touched(side: int, low: float, high: float, length: int) -> Axis:
-    """Return the same axis with all pixels of which any part lies in the box."""
+    """Return the axis of a mask as `axis` does, but with every pixel that the box overlaps."""
     lo, hi = np.float32(low), np.float32(high)
     start = min(max(0, int(np.floor(lo))), length)
     stop = min(length, int(np.ceil(hi))) if hi > lo else start

@@ -27,8 +27,8 @@ class Layer:
 
 
 def check_suffix(out: Path) -> None:
-    """Raise ValueError unless Pillow can write a file of this name."""
-    if out.suffix.lower() not in Image.registered_extensions():
+    """Raise UserError unless Pillow can write a file of this name."""
+    if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
         raise UserError(f"cannot write a picture as {out.name!r}; name it .png or .jpg")
 
 

@@ -39,7 +39,7 @@ def hold_statistics(network: nn.Module) -> None:
 
 
 def hold_depthwise(network: nn.Module) -> None:
-    """Make every depthwise convolution keep its filters. The convolutions after it still train what becomes of them."""
+    """Make every depthwise convolution keep its filters. The other convolutions still train."""
     for part in network.modules():
         if isinstance(part, nn.Conv2d) and part.groups == part.in_channels > 1:
             part.requires_grad_(False)

@@ -17,8 +17,9 @@ from model.pointrend.point_head import PointHead
 class CoarseHead(nn.Module):
     """14×14 reads of P2 → 2×2 convolution with stride 2 → MLP → a side×side mask for every class.
 
-    Behind the masks may come channels of context: what the region shows, in no form but that of their training. With
-    them the point head, which sees all channels, tells the object of the box from others with the same features.
+    The masks may be followed by context channels: learned features of the whole region, which have no target of their
+    own. The point head reads them together with the masks, and can so tell the object of the box from others with the
+    same local features.
     """
 
     def __init__(self, in_channels: int, num_classes: int, config: PointRendConfig) -> None:

@@ -61,7 +61,7 @@ class TimmTrunk(nn.Module):
     """Features at strides 4, 8, 16 and 32 of a timm model; its BatchNorm statistics stay as they are.
 
     With an `output_stride` below 32 the later stages are dilated instead of strided.
-    Raises ValueError for a model without such features, or that is bound to one size of images.
+    Raises UserError for a model without such features, or that is bound to one size of images.
     """
 
     def __init__(self, config: TimmConfig, output_stride: int = 32) -> None:
@@ -110,7 +110,7 @@ class TimmTrunk(nn.Module):
             parameter.requires_grad_(False)
 
     def _try(self, name: str) -> None:
-        """Raise ValueError if the trunk is bound to one size of images or its features are not [B, C, H, W].
+        """Raise UserError if the trunk is bound to one size of images or its features are not [B, C, H, W].
 
         In evaluation mode, so that nothing random is drawn and no statistic moves.
         """
@@ -141,7 +141,7 @@ def load_imagenet(trunk: TimmTrunk, state: dict[str, Tensor]) -> None:
     """Fill a timm trunk from a classifier of the same architecture whose tensors stand in the same order.
 
     The classifier's names may be another library's; tensors are matched by order and every shape is checked.
-    Raises ValueError at the first tensor that does not fit. The classifier's tail (head) is left over.
+    Raises UserError at the first tensor that does not fit. The classifier's tail (head) is left over.
     """
     wanted = trunk.net.state_dict()
     given = list(state.items())

@@ -21,7 +21,8 @@ def window_start(span: tuple[float, float], stride: int, target: Size) -> Size:
     """Return the size of the first level of a window, whose `span` (height, width) is in network-input pixels.
 
     It has the shape of the target, and cells as small as those of the coarse prediction, or smaller. If the target's
-    are larger both ways, it is the target; if they are only one way, so are those of the first level.
+    cells are larger than the coarse ones along both axes, the first level is the target itself. If they are larger
+    along one axis only, the first level's cells are larger along that axis, too.
     """
     less, more = sorted(side / stride / asked for side, asked in zip(span, target, strict=True))
     share = more if more < 1 else min(less, 1.0)

@@ -52,7 +52,7 @@ class Pyramid:
         return np.concatenate(list(self.bands(height, width)))
 
     def bands(self, height: int, width: int) -> Iterator[NDArray[np.uint8]]:
-        """Return the same in bands of rows, each computed when it is asked for."""
+        """Return an iterator over the rows of `labels` in bands, each computed when it is asked for."""
         rows = self.band(width)
         for start in range(0, height, rows):
             stop = min(start + rows, height)

@@ -35,7 +35,7 @@ class UnfinishedLevel:
     count: int  # P, the number of cells to choose
     band: int  # rows that a step searches
     row: int = 0  # rows above this one are searched
-    # Candidates for the chosen cells; the chosen ones once all rows are searched. None: no row is.
+    # Candidate cells; after the last search, the chosen cells. None before the first search.
     cells: Tensor | None = None
     uncertainty: Tensor | None = None  # of the candidates
     # `count` cells are known that are at least as uncertain as this. NaN: not so many are known yet.
@@ -78,7 +78,7 @@ class UnfinishedLevel:
         return self._searched_band(uncertainty.flatten())
 
     def _searched_band(self, uncertainty: Tensor) -> UnfinishedLevel:
-        """Return this level after a search of a band, of which cells are kept that may be chosen in the end."""
+        """Return this level after the search of a band. Cells of the band that may still be chosen are kept."""
         start, stop = self.rows
         # Not `>`, because cells that are NaN or -inf must count too, or the level might never have its cells.
         found = (uncertainty <= self.least).logical_not_().nonzero()[:, 0]

@@ -30,8 +30,9 @@ def chosen_regions(
     classes: frozenset[int] | None,
     most: int,
 ) -> Tensor:
-    """Return the regions [N] of image `index` that are asked for: of its boxes, or the `most` best of these classes.
+    """Return the indices [N] of the wanted regions of image `index`.
 
+    They are its given boxes, or else the `most` best detections with at least this score and one of these classes.
     Boxes that a detector found were chosen before the coarse pass.
     """
     mine = (coarse.batch == index).nonzero()[:, 0]  # detections, then given boxes
@@ -82,8 +83,8 @@ def labels(
 ) -> tuple[list[int], list[float]]:
     """Return the category and the score of each chosen region.
 
-    They are the detector's for boxes that it found. With `unnamed`, the network's classes are no categories: given
-    boxes are then of the category that they name, or of this one.
+    For boxes that a detector found, both are the detector's. If `unnamed` is given, the network's classes are not
+    categories: a given box has the category that it names, or else `unnamed`.
     """
     if prepared.detected is not None:
         return prepared.detected.classes.tolist(), prepared.detected.scores.tolist()

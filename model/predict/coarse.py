@@ -21,7 +21,7 @@ class InstanceCoarse(NamedTuple):
 
     boxes: Tensor  # [R, 4] in network-input pixels
     # [R] The box head's score; with `MaskRCNNConfig.mask_score` times the expected precision of the coarse mask, so
-    # that scores are not sorted.
+    # scores are not sorted.
     scores: Tensor
     classes: Tensor  # [R] indices
     batch: Tensor  # [R] which image

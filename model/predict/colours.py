@@ -23,7 +23,7 @@ _ALREADY_SRGB = ("sRGB IEC61966-2.1", "sRGB built-in")
 def displayed_colours(image: Image.Image) -> Image.Image:
     """Return a loaded image in mode RGB, RGBA with nothing transparent, or L if it is grey.
 
-    What is given is used up: its pixels may have changed.
+    The given image must not be used afterwards: its pixels may have been changed in place.
 
     Conversions go from band to band of rows, in place where the mode allows it, so that there is no second picture.
     """

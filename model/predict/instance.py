@@ -95,7 +95,10 @@ class Mask:
 
     @property
     def changes(self) -> int:
-        """How often the mask changes down its columns, of which it has as many as its side: usually, an even number."""
+        """The number of changes between background and foreground along the columns of the mask's own grid.
+
+        If the runs in the image are known, it is estimated from them, and may then be odd.
+        """
         if self.found_runs is not None:
             return self.found_runs.ends.size * self.side // max(self.found_runs.width, 1)
         inside = np.pad((self.logits >= 0).numpy(), ((1, 1), (0, 0)))

@@ -73,7 +73,7 @@ class LabelMap:
         return result
 
     def bands(self, height: int, width: int) -> Iterator[NDArray[np.uint8]]:
-        """Return the same in bands of rows, each computed when it is asked for."""
+        """Return an iterator over the rows of `labels` in bands, each computed when it is asked for."""
         bands = self.pyramid.bands(height, width)
         if self.classes is None:
             return bands

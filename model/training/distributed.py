@@ -33,7 +33,7 @@ class Process:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.world_size > 1 and dist.is_initialized():
+        if dist.is_initialized():
             dist.destroy_process_group()
 
     def device(self) -> torch.device:

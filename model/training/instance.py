@@ -37,9 +37,11 @@ from model.training.task import TrainingFiles
 
 _REMARKS: Mapping[Trained, tuple[str, ...]] = {
     "all": (),
-    "masks": ("trains=masks: in the true boxes; proposals and box head stay as they are",),
-    "mask_head": ("trains=mask_head: the detector stays as it is",),
-    "detector": ("trains=detector: masks in given boxes stay as they are",),
+    "masks": (
+        "trains=masks: masks train in the annotated boxes; the RPN and the box head keep their weights",
+    ),
+    "mask_head": ("trains=mask_head: only the mask head trains",),
+    "detector": ("trains=detector: only the detector trains; masks in given boxes stay the same",),
 }
 
 

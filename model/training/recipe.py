@@ -10,8 +10,9 @@ from model.data.augment import Augmentation
 from model.data.label_augment import LabelAugmentation
 from model.errors import UserError
 
-# What trains of a Mask R-CNN; the rest stays as it is. "masks": all that masks in given boxes are made of, in the true
-# boxes; "mask_head": the mask head alone, in boxes that are detected; "detector": all that masks are not made of.
+# Which part of a Mask R-CNN trains; the rest keeps its weights. "masks": the mask head and everything that it reads
+# (trunk, lateral convolutions, its pyramid levels), in the annotated boxes. "mask_head": the mask head alone, in
+# detected boxes. "detector": the RPN, the box head, and the pyramid levels that the mask head does not read.
 Trained = Literal["all", "masks", "mask_head", "detector"]
 
 
@@ -41,6 +42,13 @@ class Sampling:
         _check_least("coarse_samples", self.coarse_samples, 0)
         _check_least("dice_weight", self.dice_weight, 0)
         _check_least("jitter", self.jitter, 0)
+        for name in ("anchors", "pre_nms", "post_nms", "rois"):
+            _check_least(name, getattr(self, name), 1)
+        if len(self.anchor_iou) != 2 or not 0 <= self.anchor_iou[0] <= self.anchor_iou[1] <= 1:
+            raise UserError(f"anchor_iou must be two rising numbers between 0 and 1, got {self.anchor_iou}")
+        for name in ("anchor_positives", "roi_positives", "roi_iou"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,8 @@ class Schedule:
     ema: float = 0.0  # decay a step of the averaged weights that are exported; 0: the last ones are
     freeze_norms: bool = False  # BatchNorm outside the trunk keeps its statistics (the trunk's always does)
     freeze_depthwise: bool = False  # depthwise filters of the trunk stay: on a CPU their gradients take long
-    bf16: bool = False  # the network under autocast, but for box, mask and point heads
+    # The trunk, the pyramid and the RPN (or the semantic base model) run in bf16; box, mask and point heads in fp32.
+    bf16: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

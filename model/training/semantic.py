@@ -156,6 +156,8 @@ def open_semantic_task(
 
     Raises UserError, DataError.
     """
+    if files.one_class is not None:
+        raise UserError("--one-class is for models of instances; this preset is of label maps")
     data = together([load_label_maps(file, folder) for file, folder in files.sources])
     if files.val_data and not files.val_images:
         raise UserError("--val-data needs --val-images")

@@ -68,6 +68,7 @@ def restore(
     try:
         fit(tensors, {name: tensor.shape for name, tensor in network.state_dict().items()})
         network.load_state_dict(tensors)
+        _check_optimizer(path, moments["param_groups"], optimiser)
         optimiser.load_state_dict(moments)
         if average is not None:
             average.load_state_dict(state.get("average", tensors))
@@ -76,6 +77,22 @@ def restore(
     for group, own in zip(optimiser.param_groups, given, strict=True):
         group.update(own)
     return step
+
+
+def _check_optimizer(
+    path: Path, saved: Sequence[Mapping[str, Any]], optimiser: torch.optim.Optimizer
+) -> None:
+    """Raise TrainingError if the state is of another kind of optimizer, or of an optimizer of other parameters."""
+    own = optimiser.param_groups
+    alike = len(saved) == len(own) and all(
+        len(a["params"]) == len(b["params"]) and ("betas" in a) == ("betas" in b)
+        for a, b in zip(saved, own, strict=True)
+    )
+    if not alike:
+        raise TrainingError(
+            f"{path} was trained with another `optimizer` or another `trains`: use the settings of the first run, or "
+            "start anew in another folder"
+        )
 
 
 def _check_origin(

@@ -54,12 +54,15 @@ def test_where_the_result_goes_is_checked_first(command: str, pictures: Path, tm
     taken.touch()
     given = (command, "--data", "no.json", "--checkpoint", "no.safetensors", "--images", tmp_path, "--out")
     assert run(*given, tmp_path).error == (
-        f"error: --out {tmp_path} cannot be written: name a file in a folder of yours"
+        f"error: --out {tmp_path} cannot be written: it must name a file, in a folder that you may write to"
     )
     found = run(*given, taken / "a" / "b.json").error
     assert found == f"error: --out {taken / 'a' / 'b.json'} cannot be written: not a directory"
     found = run("train", "--data", "no.json", "--images", tmp_path, "--out", taken / "run").error
-    assert found == f"error: --out {taken / 'run'} cannot be written: {taken} is no folder of yours"
+    assert (
+        found
+        == f"error: --out {taken / 'run'} cannot be written: {taken} is not a folder that you may write to"
+    )
 
 
 @pytest.mark.parametrize("command", ["evaluate", "calibrate", "label"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Bytes = bytes | mmap.mmap  # a file's content, in memory or mapped
 FORMATS = ("JPEG", "PNG", "WebP", "GIF", "TIFF", "BMP")
@@ -41,5 +41,4 @@ def displayed(header: Header) -> Header:
     """Return a header with the file's own width and height as one with those that are displayed."""
     if not header.turned:
         return header
-    fields = vars(header) | {"width": header.height, "height": header.width}
-    return Header(**fields)
+    return replace(header, width=header.height, height=header.width)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from model.predict.headers.header import Bytes, Header
 from model.predict.headers.orientation import exif_orientation, upright_by, xmp_orientation
@@ -22,7 +22,7 @@ _SLICE = 2**18  # bytes that are searched at once: a search keeps other threads 
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
 # Within a scan, 0xff is followed by one of the bytes that are excluded here.
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-_SOI, _EOI, _SOS, _DHP, _APP1, _APP2 = 0xD8, 0xD9, 0xDA, 0xDE, 0xE1, 0xE2
+_EOI, _SOS, _DHP, _APP1, _APP2 = 0xD9, 0xDA, 0xDE, 0xE1, 0xE2
 _LONE = {0x01, *range(0xD0, 0xD9)}  # markers without a segment
 _SEQUENTIAL, _PROGRESSIVE = {0xC0, 0xC1, 0xC9}, {0xC2, 0xCA}
 _OTHERS = (
@@ -55,7 +55,7 @@ class _Findings:
     exif: bytes = b""  # the first of each counts
     xmp: bytes = b""
     profile: bool = False
-    scan: _Segment | None = field(default=None)
+    scan: _Segment | None = None
 
 
 def read(data: Bytes) -> Header:

@@ -7,8 +7,8 @@ from model.predict.image_errors import UnsupportedFormat
 
 _BITS, _PHOTOMETRIC, _FILL, _SAMPLES, _EXTRA, _FORMAT, _PLANAR = 258, 262, 266, 277, 338, 339, 284
 MOST_SAMPLES = 6
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
-_OLD_JPEG, _JPEG = 6, 7
+_BLACK_IS_ZERO, _RGB, _YCBCR = 1, 2, 6
+_OLD_JPEG = 6
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _PREMULTIPLIED, _ALPHA, _CORELDRAW = 1, 2, 999
 
@@ -54,6 +54,7 @@ def _mode(photometric: int, bits: tuple[int, ...], extra: tuple[int, ...]) -> st
     depth = set(bits)
     if len(depth) != 1 or not own:
         return None
+    # Photometric: 0 white is zero, 1 black is zero, 2 RGB, 3 palette, 5 CMYK, 6 YCbCr, 8 Lab.
     match photometric, own, extra:
         case ((0 | 1), ((1,) | (2,) | (4,) | (8,) | (12,) | (16,)), ()):
             return {1: "1", 12: "I;16", 16: "I;16"}.get(own[0], "L")

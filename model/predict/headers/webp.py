@@ -10,7 +10,7 @@ from model.predict.headers.orientation import MOST_XMP, exif_orientation, uprigh
 from model.predict.image_errors import CorruptImage
 
 MOST_CHUNKS = 50_000
-_ANIMATED, _XMP, _EXIF, _ALPHA, _ICC = 0x02, 0x04, 0x08, 0x10, 0x20
+_ALPHA, _ICC = 0x10, 0x20  # flags of the VP8X chunk
 _FRAME_HEAD = 16  # bytes of an ANMF chunk before the frame's own chunks
 
 

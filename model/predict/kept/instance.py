@@ -44,7 +44,7 @@ class KeptInstances:
     instances: tuple[KeptInstance, ...]
     width: int  # of the picture
     height: int
-    features: Features | None = None  # None: its boxes cannot be segmented, and windows alone be rendered
+    features: Features | None = None  # None: no further boxes can be segmented
 
     def window(self, options: WindowOptions) -> WindowPrediction:
         """Return a window, yet to be rendered. It may reach beyond the picture, where no mask is."""
@@ -164,7 +164,7 @@ def bytes_of(sources: Sequence[Source], features: Features | None = None) -> int
 def keep(
     instances: Sequence[KeptInstance], width: int, height: int, features: Features | None = None
 ) -> KeptInstances:
-    """Return a picture of this size with copies of what its instances are rendered from, where that is now.
+    """Return a picture of this size with copies of what its instances are rendered from, on the same device.
 
     With `features`, which are copied, too, boxes of it can be segmented.
     """

@@ -55,7 +55,7 @@ def label_map_bytes(prediction: LabelMapPrediction) -> int:
 
 @torch.inference_mode()
 def keep_label_map(prediction: LabelMapPrediction) -> KeptLabelMap:
-    """Return copies of what a label map is rendered from, where that is now. The model has a point head."""
+    """Return copies of what a label map is rendered from, on the same device. The model has a point head."""
     render, fine = prediction.render, prediction.render.fine
     assert fine is not None
     own = fine._replace(table=_fine_rows(prediction).clone(), first=0)

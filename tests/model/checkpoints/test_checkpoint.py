@@ -122,6 +122,7 @@ def foreign(path: Path, **changes: str | None) -> None:
         ({"categories": '[{"id": 1}]'}, "damaged metadata"),
         ({"categories": "[]"}, "0 categories"),
         ({"notes": "3"}, "notes is not a dict"),
+        ({"notes": '{"epochs": 10}'}, "its notes are not all text"),
     ],
 )
 def test_foreign_and_newer_files_are_refused(

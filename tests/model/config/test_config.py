@@ -16,6 +16,7 @@ from model.config.network import config_from_dict, config_to_dict
 from model.config.parts import Preprocessing, ResNetConfig, TimmConfig
 from model.config.presets import PRESETS, preset, preset_categories
 from model.config.semantic import SemanticConfig
+from model.errors import UserError
 from tests.paths import ROOT
 
 POINTREND = (
@@ -155,6 +156,20 @@ def test_impossible_configurations_are_refused() -> None:
         MaskRCNNConfig(TimmConfig("x"), rpn=RPNConfig(anchor_sizes=(32, 64)))
     with pytest.raises(ValueError, match="num_classes must be 2–255, got 256"):
         SemanticConfig(ResNetConfig(50), 256, preprocessing=Preprocessing())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stride": 0}, "stride must be a multiple of 32"),
+        ({"stride": 16}, "stride must be a multiple of 32"),
+        ({"short_edge": 0}, "must be at least 1"),
+        ({"std": (1.0, 0.0, 1.0)}, "std must be positive numbers"),
+    ],
+)
+def test_impossible_preprocessing_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Preprocessing(**change)
 
 
 def test_configurations_do_not_change() -> None:

@@ -16,6 +16,7 @@ from model.data.coco import load_coco
 from model.data.fields import DataError
 from tests.model.coco_files import annotation, bitmap, coco, compressed, load, rectangle, uncompressed, write
 
+ENDLESS = compressed(bitmap(10, 20, 30, 25))["counts"] + "P"  # ends within a number
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools
 
 
@@ -108,8 +109,9 @@ _BOX = [10.0, 20, 30, 25]
         ({"segmentation": compressed(bitmap(0, 0, 5, 5, (80, 60)))}, "RLE is of size [80, 60]"),
         ({"segmentation": {"size": [60, 80], "counts": [10, 5]}}, "cover 15 pixels of 4800"),
         ({"segmentation": {"size": [60, 80], "counts": "abc"}}, "RLE counts"),
-        ({"segmentation": {"size": [60, 80], "counts": "\u00e9"}}, "no meaning"),
-        ({"segmentation": {"size": [60, 80], "counts": ""}}, "cover 0 pixels"),
+        ({"segmentation": {"size": [60, 80], "counts": "\u00e9"}}, "not a compressed run-length encoding"),
+        ({"segmentation": {"size": [60, 80], "counts": ""}}, "not a compressed run-length encoding"),
+        ({"segmentation": {"size": [60, 80], "counts": ENDLESS}}, "not a compressed run-length encoding"),
     ],
 )
 def test_a_bad_annotation_is_named(tmp_path: Path, change: dict[str, Any], says: str) -> None:

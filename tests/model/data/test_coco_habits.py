@@ -149,6 +149,12 @@ def test_run_lengths_of_nothing_are_empty_however_they_are_split(tmp_path: Path)
     assert not data.records[0].annotations and data.records[0].left_out == 1
 
 
+def test_boxes_whose_edges_are_one_number_in_single_precision_are_left_out(tmp_path: Path) -> None:
+    """Tools that subtract floats write such widths. No mask can be drawn in such a box."""
+    data = load(tmp_path, coco([annotation(1, 1, [70.0, 20, 1e-6, 20])]))
+    assert not data.records[0].annotations and data.records[0].left_out == 1
+
+
 def test_polygons_without_an_area_are_left_out_and_counted(tmp_path: Path) -> None:
     line = [1.0, 2, 3, 4]
     data = load(

@@ -107,6 +107,7 @@ def test_mistakes_end_in_one_line(pictures: Path, checkpoint: Path, tmp_path: Pa
         "give either --checkpoint or --results": {"data": pictures},
         "--checkpoint needs --images": {"checkpoint": checkpoint, "data": pictures},
         "go with --checkpoint, not with --results": {"results": results, "data": pictures, "limit": 1},
+        "--resolution, --points, --limit": {"results": results, "data": pictures, "resolution": "224"},
         "give --preset or --config, not both": whole | {"preset": "people", "config": IMPORTED["config"]},
         "name a preset or give its config.yaml": whole | {"checkpoint": IMPORTED["checkpoint"]},
         "cannot be written": whole | {"out": tmp_path},

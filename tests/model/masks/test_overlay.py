@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from model.masks.overlay import OPACITY, Layer, colour, draw, painted
+from model.errors import UserError
+from model.masks.overlay import OPACITY, Layer, check_suffix, colour, draw, painted
 from model.masks.paste import Crop
 
 
@@ -56,3 +60,10 @@ def test_a_picture_under_its_label_map() -> None:
     drawn = np.asarray(painted(pixels, labels, [(200, 100, 0), (0, 0, 0)]))
     assert drawn[0, 0].tolist() == [145, 100, 55] and drawn[0, 1].tolist() == [55, 55, 55]
     assert drawn[1, 1].tolist() == [100, 100, 100]
+
+
+@pytest.mark.parametrize("name", ["a.psd", "a.xpm", "a.txt", "a"])
+def test_formats_that_can_only_be_read_are_refused(name: str) -> None:
+    check_suffix(Path("a.PNG"))
+    with pytest.raises(UserError, match="name it .png or .jpg"):
+        check_suffix(Path(name))

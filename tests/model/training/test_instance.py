@@ -92,7 +92,7 @@ def test_a_mask_head_alone_sees_images_with_masks_only(
     said = capsys.readouterr().out
     assert (
         "data: 2 images with masks, 0 with boxes only, 2 left out" in said
-        and "trains=mask_head: the detector stays" in said
+        and "trains=mask_head: only the mask head trains" in said
     )
     file = tiny.write_data(tmp_path / "boxes", 2, box_only=[1, 2])
     with pytest.raises(TrainingError, match="not one instance has a mask"):

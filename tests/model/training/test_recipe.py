@@ -111,3 +111,17 @@ def test_impossible_choices_of_points_are_refused(kind: Any, change: dict[str, A
 def test_a_negative_setting_of_sampling_is_refused(name: str) -> None:
     with pytest.raises(UserError, match=f"{name} must be at least 0, got -1"):
         dataclasses.replace(Sampling(), **{name: -1})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"anchors": 0}, "anchors must be at least 1"),
+        ({"anchor_iou": (0.3,)}, "anchor_iou must be two rising numbers"),
+        ({"anchor_iou": (0.7, 0.3)}, "anchor_iou must be two rising numbers"),
+        ({"roi_positives": 1.5}, "roi_positives must lie between 0 and 1"),
+    ],
+)
+def test_impossible_choices_of_regions_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Sampling(**change)

@@ -156,6 +156,14 @@ def test_a_state_of_something_else_is_refused_in_one_line(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(("before", "now"), [("adamw", "sgd"), ("sgd", "adamw")])
+def test_a_state_of_another_optimizer_is_refused_in_one_line(before: Any, now: Any, tmp_path: Path) -> None:
+    path = write_state(tmp_path, dataclasses.replace(ONE_STEP, optimizer=before))
+    network = tiny.network()
+    with pytest.raises(TrainingError, match="was trained with another `optimizer` or another `trains`"):
+        restore(path, network, CLASSES, optimizer(network, dataclasses.replace(ONE_STEP, optimizer=now)))
+
+
 def test_a_state_without_configuration_and_classes_is_resumed(tmp_path: Path) -> None:
     """Runs that were started before these were stored."""
     path, network = write_state(tmp_path, ONE_STEP, "config", "categories"), tiny.network()

@@ -221,5 +221,5 @@ def test_two_processes_train_together(file: Path, tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_does_not_tell_its_authors_folders() -> None:
-    given = ["train", "--data", "/data/my.json", "--preset", "people", "--lr", "0.1", "--out", "runs/x"]
-    assert strip_paths(given) == "train --data my.json --preset people --lr 0.1 --out x"
+    given = ["train", "--data", "/data/my.json", "--images=/data/my", "--set", "lr=0.1", "--out", "runs/x"]
+    assert strip_paths(given) == "train --data my.json --images=my --set lr=0.1 --out x"
