@@ -61,7 +61,7 @@ def measured(work: Callable[[], object], repeats: int) -> dict[str, float]:
         begin = time.perf_counter()
         work()
         spent.append(time.perf_counter() - begin)
-    return {"ms": 1000 * median(spent), "MB": max(0, _kilobytes("VmHWM") - before) / 1000}
+    return {"ms": 1000 * median(spent), "MB": max(0, _kilobytes("VmHWM") - before) * 1024 / 1e6}
 
 
 def _kilobytes(name: str) -> int:

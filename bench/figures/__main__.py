@@ -70,11 +70,11 @@ def main(
     """Measure all figures of README and docs, and write them there."""
     root = QUICK if quick else Path()
     docs = root / "docs"
-    chosen = [each for each in steps(docs) if each.package not in (without or ())]
+    chosen = [] if pages_only else [each for each in steps(docs) if each.package not in (without or ())]
     if missing := sorted({each.package for each in chosen if each.package and not _there(each.package)}):
         left = " ".join(f"--without {name}" for name in missing)
         raise UserError(f"{' and '.join(missing)} not installed: pip install -e '.[load,ray]', or {left}")
-    for number, step in enumerate([] if pages_only else chosen, 1):
+    for number, step in enumerate(chosen, 1):
         command = [*step.command, *(step.quick if quick else ())]
         print(f"[{number}/{len(chosen)}] python -m {' '.join(command)}", flush=True)
         begin = time.monotonic()

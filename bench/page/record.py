@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 PICTURE = FOLDER / "example" / "astronaut.jpg"
 RECORDED = PICTURE.with_suffix(".ndjson")
 HEADERS = {"accept": "application/x-ndjson", "content-type": "image/jpeg"}
-STARTING = 503
 PAUSE = 0.1  # seconds between two looks at whether the model is ready
 
 
@@ -29,7 +28,9 @@ def record(app: FastAPI, picture: Path) -> bytes:
     from fastapi.testclient import TestClient
 
     with TestClient(app) as client:
-        while client.get("/readyz").status_code == STARTING:
+        while (ready := client.get("/readyz")).is_error:
+            if ready.json()["type"] != "/problems/starting":
+                ready.raise_for_status()
             time.sleep(PAUSE)
         client.post("/segment", content=picture.read_bytes(), headers=HEADERS)  # the first one is slower
         answer = client.post("/segment?explain=true", content=picture.read_bytes(), headers=HEADERS)

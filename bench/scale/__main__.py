@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Annotated
@@ -37,9 +37,11 @@ def running(bundle: Path, replicas: int, cores: int) -> Iterator[Client]:
     """Run some replicas of the service, and give a client of them."""
     scale = Scale(bundles=str(bundle), cpus=cores, min_replicas=replicas, max_replicas=replicas)
     serve.run(application(scale), name="pointrend")
-    with Client(f"http://127.0.0.1:{PORT}", retries=Retries(seconds=100)) as client:
-        yield client
-    serve.delete("pointrend")
+    try:
+        with Client(f"http://127.0.0.1:{PORT}", retries=Retries(seconds=100)) as client:
+            yield client
+    finally:
+        serve.delete("pointrend")
 
 
 def ask(client: Client, image: bytes) -> tuple[str, float]:
@@ -58,9 +60,7 @@ def load(
 ) -> dict[str, object]:
     """Send requests from clients that wait for their answers. `killed` is a process to kill after a third of them."""
     with ThreadPoolExecutor(clients) as pool:
-        list(
-            pool.map(lambda _: ask(client, image), range(2 * clients))
-        )  # until the service has learned the costs
+        list(pool.map(lambda _: ask(client, image), range(2 * clients)))  # the service learns the costs
         started = time.perf_counter()
         asked = [pool.submit(ask, client, image) for _ in range(requests)]
         if killed is not None:
@@ -71,7 +71,7 @@ def load(
     seconds = [each for _, each in answers]
     return {
         "outcomes": dict(Counter(outcome for outcome, _ in answers)),
-        "images_per_second": round(requests / took, 2),
+        "images_per_second": round(sum(outcome == "answered" for outcome, _ in answers) / took, 2),
         "p50_seconds": round(median(seconds), 3),
         "p95_seconds": round(quantiles(seconds, n=20)[-1], 3),
     }
@@ -79,8 +79,12 @@ def load(
 
 def replicas() -> list[int]:
     """Return the process ids of all replicas on this machine (Linux)."""
-    lines = ((each, each / "cmdline") for each in Path("/proc").glob("[0-9]*"))
-    return [int(each.name) for each, line in lines if line.read_bytes().startswith(b"ray::ServeReplica:")]
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            if (process / "cmdline").read_bytes().startswith(b"ray::ServeReplica:"):
+                found.append(int(process.name))
+    return found
 
 
 def main(

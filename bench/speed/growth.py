@@ -118,7 +118,7 @@ def peak_alone(way: str, regions: int) -> float:
 
 def _resident(name: str) -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 2**10 for line in lines if line.startswith(f"{name}:"))
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{name}:"))
 
 
 def draw(found: Sequence[Series], path: Path) -> None:

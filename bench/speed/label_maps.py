@@ -38,8 +38,8 @@ def measured(height: int, classes: int = CLASSES) -> dict[str, float]:
         "labels": time.perf_counter() - rendered,
         "points": sum(len(level.cells) for level in r.pyramid.levels),
         "extra_mb": _peak() - before,
-        "labels_mb": found.nbytes / 2**20,
-        "float_map_mb": classes * found.size * 4 / 2**20,
+        "labels_mb": found.nbytes / 1e6,
+        "float_map_mb": classes * found.size * 4 / 1e6,
     }
 
 
@@ -58,8 +58,8 @@ def measured_alone(height: int) -> dict[str, float]:
 
 def _peak() -> float:
     """Return the most memory that this process has had, MB."""
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def main() -> None:

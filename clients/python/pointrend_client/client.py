@@ -102,15 +102,16 @@ class Client:
     def stream(self, image: Picture, **parameters: Unpack[MaskParameters]) -> Iterator[Segmentation]:
         """Yield what is found as soon as it is: each level's masks, the coarsest first, and at last the whole answer.
 
-        Of a level `side` is the side that is finished; of the answer it is None. Whoever is slow gets the newest level.
-        A failure before the first result is tried again as ever, a later one is raised. Raises ClientError, OSError.
+        `side` is the side that a level has reached, and None for the whole answer. A slow reader skips levels and gets the
+        newest. A failure before the first result is retried like any other; a later one is raised. Raises ClientError,
+        OSError.
         """
         arguments = accepting_lines(request(content_of(image), with_format(parameters, "rle")))
         return self._lines(arguments)
 
     def _lines(self, arguments: Mapping[str, Any]) -> Iterator[Segmentation]:
-        attempts = Attempts(self._retries)
         with self._places:
+            attempts = Attempts(self._retries)
             while True:
                 with ExitStack() as stack:
                     outcome: Outcome
@@ -147,7 +148,7 @@ class Client:
     ) -> NDArray[np.uint8]:
         """Return a window of an instance's mask as 255 times the probability of each pixel, [height, width].
 
-        With None for the instance it is one of the label map, whose cells are as of `label_map`. `kept` is
+        `instance=None` renders a window of a label map; its cells are those of `label_map`. `kept` is
         `Segmentation.kept` of an answer to a request with `keep`, `window` (x0, y0, x1, y1) in the picture's pixels,
         fractions allowed, `size` the width and height of what is rendered. Raises ClientError.
         """
@@ -216,10 +217,10 @@ class AsyncClient:
         self, image: Picture, **parameters: Unpack[MaskParameters]
     ) -> AsyncGenerator[Segmentation]:
         """Yield what is found as soon as it is, as `Client.stream` does."""
-        body = await asyncio.to_thread(content_of, image)
-        arguments = accepting_lines(request(body, with_format(parameters, "rle")))
-        attempts = Attempts(self._retries)
         async with self._places:
+            body = await asyncio.to_thread(content_of, image)
+            arguments = accepting_lines(request(body, with_format(parameters, "rle")))
+            attempts = Attempts(self._retries)
             while True:
                 async with AsyncExitStack() as stack:
                     outcome: Outcome

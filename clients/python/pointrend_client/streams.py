@@ -29,7 +29,7 @@ class Lines:
         self._complete = False
 
     def feed(self, chunk: bytes) -> Iterator[Segmentation]:
-        """Yield the result of each line that ends in these bytes. Raises ClientError for a line that tells of one."""
+        """Yield the result of each line that ends in these bytes. Raises ClientError if one reports a failure."""
         *ended, rest = chunk.split(b"\n")
         for line in ended:
             whole = b"".join((*self._begun, line))

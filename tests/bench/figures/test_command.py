@@ -58,7 +58,7 @@ def test_pages_are_written_without_measuring(checkout: Path) -> None:
     shutil.copytree(ROOT / "docs/load", checkout / "docs/load")
     page = checkout / "docs/load.md"
     page.write_text(page.read_text().replace("| queue |", "| typed by hand |"))
-    figures.main(without=["litserve", "ray"], pages_only=True)
+    figures.main(pages_only=True)
     assert page.read_text() == (ROOT / "docs/load.md").read_text()
 
 
