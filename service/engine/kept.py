@@ -121,7 +121,7 @@ class KeptPictures:
         if entry is None or not found:
             raise NotKept(
                 "no picture is kept under this id: its time is over, it made room for others, or it belongs to another "
-                "API key; send it to /segment again with `keep`"
+                "API key; send it again to /segment with `keep`"
             )
         self._entries[id] = self._entries.pop(id)  # now the one that was used last
         entry.users += 1

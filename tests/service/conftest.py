@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -30,13 +31,29 @@ def discs() -> Discs:
     return found
 
 
+@pytest.fixture(scope="session")
+def client() -> Iterator[TestClient]:
+    """A client of an app that many tests share: it counts what all of them did. No test may make it fail."""
+    discs = Discs()
+    discs.gate.set()
+    with _client_of(discs) as found:
+        yield found
+
+
 @pytest.fixture
-def client(discs: Discs) -> Iterator[TestClient]:
+def own_client(discs: Discs) -> Iterator[TestClient]:
+    """A client of an app of one test alone, whose model is `discs`."""
+    with _client_of(discs) as found:
+        discs.batches.clear()
+        yield found
+
+
+@contextmanager
+def _client_of(discs: Discs) -> Iterator[TestClient]:
     """Limits are low, so that they are easily passed."""
     app = create_app(settings(max_body_bytes=200_000, max_pixels=1_000_000), [disc_bundle(discs)])
     with TestClient(app) as found:
         wait_for(lambda: found.get("/readyz").is_success)
-        discs.batches.clear()
         yield found
 
 

@@ -226,10 +226,10 @@ def test_unexpected_errors_leak_nothing(client: TestClient, caplog: pytest.LogCa
     assert client.post("/segment", content=GOOD, headers=PNG).is_success
 
 
-def test_rejections_are_counted(client: TestClient, discs: Discs) -> None:
-    client.post("/segment", content=b"text", headers=PNG)
-    client.get("/nowhere")
-    text = client.get("/metrics").text
+def test_rejections_are_counted(own_client: TestClient, discs: Discs) -> None:
+    own_client.post("/segment", content=b"text", headers=PNG)
+    own_client.get("/nowhere")
+    text = own_client.get("/metrics").text
     assert 'pointrend_rejected_total{problem="not-an-image"} 1.0' in text
     assert 'pointrend_request_seconds_count{route="other",status="404"} 1.0' in text
     assert discs.batches == []

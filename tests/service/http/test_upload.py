@@ -79,7 +79,7 @@ def test_a_body_is_in_memory_once_and_counted_as_what_it_is(
     [
         (HEAD + b"a\r\n" + HEAD + b"b\r\n--x--\r\n", "malformed-multipart", "image comes several times"),
         (HEAD + b"a" + TAIL[:-8] + TAIL, "malformed-multipart", "boxes comes several times"),
-        (HEAD[:20], "missing-image", "file in the field image"),
+        (HEAD[:20], "malformed-multipart", "it ends within the headers of a field"),
         (b"--x\r\nno header\r\n\r\n", "malformed-multipart", "cannot be read"),
         (b"--x\r\nContent-Type: text/plain\r\n\r\nhello\r\n--x--\r\n", "malformed-multipart", "name"),
         (HEAD + b"a" + TAIL.replace(b"[]", b"[" * 1_048_577), "malformed-multipart", "at most 1048576 bytes"),

@@ -161,13 +161,13 @@ def test_a_full_queue_says_when_to_come_back(client: TestClient, monkeypatch: py
     assert refused.headers["retry-after"] == "3"
 
 
-def test_failures_of_inferences_make_the_service_unready(client: TestClient) -> None:
+def test_failures_of_inferences_make_the_service_unready(own_client: TestClient) -> None:
     poison = picture()
     poison[:] = POISON
     sent = body(base64.b64encode(encoded(poison)).decode())
     for _ in range(FAILURES):
-        error(client.post(PATH, json=sent), 500, "unexpected error")
-    error(client.get("/v2/health/ready"), 503, f"the last {FAILURES} requests failed")
+        error(own_client.post(PATH, json=sent), 500, "unexpected error")
+    error(own_client.get("/v2/health/ready"), 503, f"the last {FAILURES} requests failed")
 
 
 def test_a_model_whose_worker_has_ended_is_not_starting(

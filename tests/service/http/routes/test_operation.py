@@ -73,18 +73,18 @@ def test_health_needs_the_workers(discs: Discs) -> None:
     assert (answered.status_code, answered.json()["type"]) == (503, "/problems/unhealthy")
 
 
-def test_a_thread_that_died_twice_is_told_by_health(client: TestClient) -> None:
+def test_a_thread_that_died_twice_is_told_by_health(own_client: TestClient) -> None:
     png = {"content-type": "image/png"}
     kill_device()
-    assert client.post("/segment", content=encoded(picture()), headers=png).is_success
-    assert client.get("/healthz").is_success
+    assert own_client.post("/segment", content=encoded(picture()), headers=png).is_success
+    assert own_client.get("/healthz").is_success
     kill_device()
     for _ in range(2):
-        answered = client.post("/segment", content=encoded(picture()), headers=png)
+        answered = own_client.post("/segment", content=encoded(picture()), headers=png)
         assert (answered.status_code, answered.json()["type"]) == (503, "/problems/stopped")
     for page in ("/healthz", "/readyz"):
-        assert client.get(page).json()["type"] == "/problems/unhealthy"
-    assert 'pointrend_model_alive{model="discs"} 0.0' in client.get("/metrics").text
+        assert own_client.get(page).json()["type"] == "/problems/unhealthy"
+    assert 'pointrend_model_alive{model="discs"} 0.0' in own_client.get("/metrics").text
 
 
 def test_a_full_device_gives_back_what_the_model_kept(discs: Discs) -> None:
@@ -135,11 +135,11 @@ def test_models_must_exist_and_differ(discs: Discs) -> None:
         create_app(settings(), [disc_bundle(discs), disc_bundle(discs)])
 
 
-def test_metrics(client: TestClient) -> None:
+def test_metrics(own_client: TestClient) -> None:
     headers = {"content-type": "image/png"}
-    client.post("/segment", content=encoded(picture()), headers=headers)
-    client.post("/segment", content=b"no image", headers=headers)
-    text = client.get("/metrics").text
+    own_client.post("/segment", content=encoded(picture()), headers=headers)
+    own_client.post("/segment", content=b"no image", headers=headers)
+    text = own_client.get("/metrics").text
     for line in (
         'pointrend_request_seconds_count{route="/segment",status="200"} 1.0',
         *(

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from model.masks import rle
 from service.http.schemas.answers import CocoResult, SegmentAnswer
 from tests.parity.goldens import FOLDER
-from tests.service.support import Discs, encoded, picture
+from tests.service.support import encoded, picture
 
 PNG = {"content-type": "image/png"}
 COFFEE = (FOLDER / "coffee.png").read_bytes()
@@ -100,7 +100,7 @@ def test_choices(client: TestClient) -> None:
     assert post(client, model="discs", score=1)["instances"] == []
 
 
-def test_boxes(client: TestClient, discs: Discs) -> None:
+def test_boxes(client: TestClient) -> None:
     boxes = [[10, 10, 60.5, 50], [0, 0, 20, 20, "ring"], [-50, -50, 30, 30]]
     in_query = post(client, boxes=json.dumps(boxes), score=0.99, max_instances=1)
     assert [i["category"] for i in in_query["instances"]] == ["disc", "ring", "disc"]
