@@ -28,7 +28,7 @@ def template(shared_folder: Path) -> Path:
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / ".done").exists():
             copy_project(folder)
-            subprocess.run(["make", "setup"], cwd=folder, check=True, capture_output=True, timeout=600)
+            subprocess.run(["make", "setup"], cwd=folder, check=True, capture_output=True, timeout=1500)
             (folder / ".done").touch()
     return folder
 

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -326,7 +325,7 @@ def few_files(bundle: Path, log: Path, files: int) -> Iterator[tuple[str, subpro
             [sys.executable, "-c", limited, *command, "--threads", "1"],
             stdout=file,
             stderr=subprocess.STDOUT,
-            env=os.environ | {"POINTREND_BODY_SECONDS": "5"},
+            env=os.environ | {"POINTREND_BODY_SECONDS": "2"},
         )
     try:
         yield f"http://127.0.0.1:{port}", process
@@ -351,9 +350,7 @@ def test_more_sockets_than_files_lock_nobody_out(exported: Callable[[str], Path]
         for _ in range(200):
             stack.enter_context(connected(url))
         for _ in range(5):
-            begin = time.monotonic()
-            wait_for(is_ready)
-            assert time.monotonic() - begin < 10  # the time for a head is 5 s, and asyncio pauses for 1 s
+            wait_for(is_ready)  # who sends no head is cut off after 2 s
         stack.close()
         assert post(url, GOOD).status_code == 200
         assert process.poll() is None

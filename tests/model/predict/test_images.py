@@ -272,20 +272,20 @@ def test_what_follows_a_jpeg_does_not_count() -> None:
 
 @pytest.mark.parametrize("limit", [50_000_000, 399_999_999])
 def test_a_huge_header_is_refused_at_once(limit: int) -> None:
-    start = time.process_time()
+    start = time.thread_time()
     with pytest.raises(TooManyPixels, match="20000 × 20000"):
         decode(png(20_000, 20_000, 8, 2, b""), max_pixels=limit)
-    assert time.process_time() - start < 0.2
+    assert time.thread_time() - start < 0.2
 
 
 @pytest.mark.parametrize("side", [12_000, 16_383])
 def test_a_huge_webp_header_is_refused_at_once(side: int) -> None:
     size = (side - 1).to_bytes(3, "little")
     chunks = b"WEBPVP8X" + struct.pack("<I", 10) + b"\x02\0\0\0" + size + size
-    start = time.process_time()
+    start = time.thread_time()
     with pytest.raises(ImageError):
         decode(b"RIFF" + struct.pack("<I", len(chunks)) + chunks, max_pixels=LIMIT)
-    assert time.process_time() - start < 0.2
+    assert time.thread_time() - start < 0.2
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])

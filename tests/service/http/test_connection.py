@@ -158,7 +158,7 @@ def test_a_connection_whose_answer_is_taken_makes_room(discs: Discs) -> None:
     ids=["nothing", "half", "half of a second"],
 )
 def test_a_client_that_never_comes_to_a_request_is_cut_off(discs: Discs, first: bytes, second: bytes) -> None:
-    with running(disc_bundle(discs), body_seconds=0.5) as url, idle(url) as silent:
+    with running(disc_bundle(discs), body_seconds=2) as url, idle(url) as silent:
         if first:
             silent.sendall(first)
             read_until(silent, HEALTHY)
@@ -168,7 +168,7 @@ def test_a_client_that_never_comes_to_a_request_is_cut_off(discs: Discs, first: 
 
 def test_a_head_in_time_is_all_that_is_asked_for(discs: Discs) -> None:
     """Neither an answer nor a connection with several requests is cut off for taking longer."""
-    limit = 1.0
+    limit = 3.0
     with running(disc_bundle(discs), body_seconds=limit) as url:
         discs.gate.clear()
         image = encoded(picture())

@@ -256,7 +256,9 @@ def test_no_other_host_is_asked(client: TestClient, studio: Studio, address: str
         other.tokens = {"", f"Token {LEGACY}"}
         studio.moved["/moved"] = f"{other.url}/a.png"
         asked = address.format(other=other.url, host=host, ours=ours)
-        check(client.post(PREDICT, json=body(asked)), 422, "foreign-address", f"fetched from {studio.url} only")
+        check(
+            client.post(PREDICT, json=body(asked)), 422, "foreign-address", f"fetched from {studio.url} only"
+        )
         assert other.asked == []
         assert [path for path, _ in studio.asked] == (["/moved"] if address == "/moved" else [])
 

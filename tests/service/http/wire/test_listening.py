@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ import httpx
 import pytest
 
 from service.http.wire.listening import dual_stack, own_address, plain, tell_address
-from tests.service.support import get, wait_for
+from tests.service.support import PATIENCE, get, wait_for
 
 needs_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
 
@@ -78,10 +79,13 @@ def test_the_server_on_all_addresses(exported: Callable[[str], Path], tmp_path: 
     command += ["--host", "::", "--port", "0", "--threads", "1"]
     with log.open("wb") as output:
         server = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env={"POINTREND_ADDRESS_FILE": str(file)}
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"POINTREND_ADDRESS_FILE": str(file)},
         )
     try:
-        wait_for(lambda: file.exists() and file.read_text().endswith("\n"))
+        wait_for(lambda: file.exists() and file.read_text().endswith("\n"), 5 * PATIENCE)
         url = file.read_text().strip()
         port = url.rpartition(":")[2]
         assert url == f"http://127.0.0.1:{port}"
