@@ -63,7 +63,7 @@ retire() { # retire ID: no new requests to it, then its end, then its removal
   name=$(server "$(address "$1")") name=${name% *}
   if [ -n "$name" ]; then
     proxy "set server replicas/$name state drain" >/dev/null
-    wait_until "${DRAIN_SECONDS:-150}" is_idle "$name" || echo "it still has requests; it has its own time to end them" >&2
+    wait_until "${DRAIN_SECONDS:-150}" is_idle "$name" || echo "it still has requests, which it may finish while it stops" >&2
   fi
   docker stop "$1" >/dev/null
   docker rm "$1" >/dev/null

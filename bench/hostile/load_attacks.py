@@ -1,4 +1,4 @@
-"""No attack but too many honest clients: who waits for how long, and whether Retry-After can be relied on."""
+"""Too many honest clients: how long each waits, and whether Retry-After can be relied on."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def serving(
 ) -> Iterator[ServerProcess]:
     """Run a server, ready, with `settings` of our service. Raises RuntimeError if it does not start.
 
-    folder: where other packages of ours lie than those of this process.
+    folder: another checkout, whose service is run.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

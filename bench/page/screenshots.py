@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 OUT = Path("docs/images/page")
 MOST_BYTES = 200_000
-COLOURS = (256, 160, 96, 64)  # of a picture's palette: the most with which it is small enough
+COLOURS = (256, 160, 96, 64)  # of the palette, tried in this order until the file is at most MOST_BYTES
 KEPT = 24  # of them, exactly as they are in the browser
 DESKTOP = {"viewport": {"width": 1440, "height": 900}}
 PHONE = {

@@ -1,7 +1,7 @@
 """A full-size network from encoded image to RLE, beside the published way with the same weights.
 
 The weights are random, which changes nothing of the time: both ways are given the same boxes to segment, so the number
-of masks does not depend on what is detected. Both detect all the same.
+of masks does not depend on what is detected. Both run their detection nevertheless.
 """
 
 from __future__ import annotations

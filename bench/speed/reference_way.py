@@ -1,7 +1,7 @@
 """The published way to do the same work, written plainly. `python -m bench` compares ours with it.
 
 All K classes go through every level, features are concatenated and read per point from the unprojected maps, masks
-are pasted into full-size bitmaps and encoded from those (spec of the reference, sections 4.4 and 4.5).
+are pasted into full-size bitmaps and encoded from those, as detectron2's projects/PointRend does it.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def encoding(masks: int = 20, repeats: int = 3) -> list[Row]:
 
 
 def whole(bundle_folder: Path, checkpoint: Path, picture: Path, threads: int) -> list[Row]:
-    """Time pictures through the shipped model, and its coarse pass, than which nothing after it can be faster."""
+    """Time the shipped model on pictures, and its coarse pass alone, which is the least that the whole can take."""
     served = open_bundle(bundle_folder, choose_execution("cpu", threads=threads)).predictor
     exact = open_bundle(bundle_folder, Execution(threads=threads)).predictor
     eager = eager_predictor(of_task(open_checkpoint(checkpoint), "instance"))

@@ -6,7 +6,8 @@
  *     for (const instance of answer.instances) draw(cropped(instance.segmentation));
  *
  * A picture is a Blob (such as the File of an <input>), an ArrayBuffer or its view (such as a Buffer of Node), with the
- * bytes of an image file; or { kept }, the id of a picture that the service keeps, of which `boxes` are segmented. Parameters are those of POST /segment. Types are in pointrend.d.ts.
+ * bytes of an image file; or { kept }, the id of a picture that the service keeps, of which `boxes` are segmented.
+ * Parameters are those of POST /segment. Types are in pointrend.d.ts.
  */
 
 const AGAIN = new Set([429, 502, 503, 504]);
