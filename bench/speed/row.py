@@ -40,17 +40,6 @@ class Row:
         return self.ours / self.theirs
 
 
-def seconds(work: Callable[[], object], repeats: int = 5) -> float:
-    """Return the median duration, after one run to warm up."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
-
-
 def in_turns(works: Mapping[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
     """Return the median duration of each work, after one run of each to warm up.
 
