@@ -102,9 +102,9 @@ class Client:
     def stream(self, image: Picture, **parameters: Unpack[MaskParameters]) -> Iterator[Segmentation]:
         """Yield what is found as soon as it is: each level's masks, the coarsest first, and at last the whole answer.
 
-        `side` is the side that a level has reached, and None for the whole answer. A slow reader skips levels and gets the
-        newest. A failure before the first result is retried like any other; a later one is raised. Raises ClientError,
-        OSError.
+        `side` is the side that a level has reached, and None for the whole answer. A slow reader skips levels and gets
+        the newest. A failure before the first result is retried like any other; a later one is raised. Raises
+        ClientError, OSError.
         """
         arguments = accepting_lines(request(content_of(image), with_format(parameters, "rle")))
         return self._lines(arguments)
