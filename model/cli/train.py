@@ -129,9 +129,8 @@ def strip_paths(arguments: Sequence[str]) -> str:
     def stripped(part: str) -> str:
         return Path(part).name if "/" in part else part
 
-    return " ".join(
-        "=".join(map(stripped, argument.split("="))) for argument in arguments
-    )  # --data=FILE, too
+    # An option may hold its value, as --data=FILE does.
+    return " ".join("=".join(map(stripped, argument.split("="))) for argument in arguments)
 
 
 def _plan(preset: str, given: dict[str, int | float], changes: Sequence[str]) -> tuple[NetworkConfig, Recipe]:

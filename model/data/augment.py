@@ -94,9 +94,8 @@ class Augmentation:
 
     short_edges: tuple[int, ...] = (800,)  # pixels, one is drawn per batch: no padding for the largest
     long_edge: int = 1333  # pixels, never passed
-    enlarge: float = (
-        8.0  # largest factor by which an image is enlarged; a very small one stays below the batch's edge
-    )
+    # Largest factor by which an image is enlarged; a very small image stays below its batch's edge.
+    enlarge: float = 8.0
     flip: float = 0.5  # probability
     crop: float = 0.0  # probability; a crop is resized like a whole image, so it also zooms in
     crop_least: float = 0.5  # least width and height of a crop, relative to the image's

@@ -42,9 +42,8 @@ def load_coco(annotations: Path, images: Path) -> CocoDataset:
     remarks: list[str] = []
     used = used_ids(data["annotations"])
     categories = read_categories(data["categories"], used, problems, remarks)
-    _raise_problems(
-        problems, annotations
-    )  # now, because each annotation of such a category would be reported, too
+    # Raised before annotations are read, because each one of such a category would be reported, too.
+    _raise_problems(problems, annotations)
     _check_folder(annotations, images, data["images"])
     found, unusable = _read_records(annotations, images, data["images"], problems)
     positions = {category.id: i for i, category in enumerate(categories)}

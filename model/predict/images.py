@@ -1,8 +1,8 @@
 """Decode untrusted bytes to RGB pixels as displayed. The service, training and evaluation read images with this alone.
 
 Every failure is one of `model/predict/image_errors.py`. What is decoded, and that it is not too large, is known from
-the header (`model/predict/headers`) before Pillow sees the file. Everything
-that the picture does not depend on is removed from JPEG, PNG and TIFF files before.
+the header (`model/predict/headers`) before Pillow sees the file. Everything that the picture does not depend on is
+removed from JPEG, PNG and TIFF files before.
 
 Nothing global of Pillow is read or set, so any number of threads may decode. That is why Pillow's format classes are
 used directly: `Image.open` compares every image with the process-wide MAX_IMAGE_PIXELS.
