@@ -154,8 +154,9 @@ def _detections(
     decoded = boxes.decode(deltas, proposals.boxes[:, :, None], boxes.BOX_WEIGHTS)
     decoded = boxes.clip(decoded, given["size"])
     count = len(found["boxes"]) - len(given["prompts"])
-    places, batch, classes = (found[name][:count] for name in ("boxes", "batch", "classes"))
-    scores = _box_scores(found)[:count]
+    refined, batch, classes = (found[name][:count] for name in ("boxes", "batch", "classes"))
+    refinements, scores = network.config.box.refinements, _box_scores(found)[:count]
+    places = found["chosen_boxes"] if refinements else refined
     # Both stages are listed even where nothing is found.
     into.compare("detected boxes", places[:0], places[:0])
     into.compare("detected scores", scores[:0], scores[:0])
@@ -173,6 +174,12 @@ def _detections(
         (wanted.boxes, wanted.batch * kinds + wanted.classes),
         (places, batch * kinds + classes),
     )
+    if refinements:
+        sure = torch.ones_like(batch, dtype=torch.bool)
+        for _ in range(refinements):
+            sure &= ~_between_levels(places)
+            places = box_head.refine(network.box_head, pyramid, places, classes, batch, given["size"])
+        into.compare("refined boxes", places[sure], refined[sure])
 
 
 def _given_boxes(

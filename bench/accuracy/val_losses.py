@@ -35,7 +35,7 @@ from model.training.recipe import Sampling
 from model.training.recipes import INSTANCE_RECIPES
 
 Floats = NDArray[np.float64]
-TOTALS = {"boxes": ("rpn_objectness", "rpn_box", "box_class", "box_regression")}  # all others: "masks"
+MASKS = "mask"  # what the names of mask losses begin with; the others are of boxes
 
 
 @torch.inference_mode()
@@ -57,12 +57,11 @@ def image_losses(
         found = instance_losses(network, images, sizes, batch.targets, sampling, draws)
         rows.append({name: value.item() for name, value in found.items()})
     by_name = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    for name in by_name.keys() - set(
-        TOTALS["boxes"]
-    ):  # a mask loss of exactly 0 means that there was no region
+    of_masks = {name for name in by_name if name.startswith(MASKS)}
+    for name in of_masks:  # a mask loss of exactly 0 means that there was no region
         by_name[name][by_name[name] == 0] = math.nan
-    boxes = sum(by_name[name] for name in TOTALS["boxes"])
-    masks = sum(values for name, values in by_name.items() if name not in TOTALS["boxes"])
+    boxes = sum(values for name, values in by_name.items() if name not in of_masks)
+    masks = sum(by_name[name] for name in of_masks)
     return by_name | {"boxes": np.asarray(boxes), "masks": np.asarray(masks)}
 
 

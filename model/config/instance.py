@@ -21,6 +21,9 @@ class RPNConfig:
     pre_nms: int = 1000  # per level
     post_nms: int = 1000  # per image
     nms_threshold: float = 0.7
+    # Anchors are at every n-th cell of a level in each direction (the reference: at every cell). With 2, the level's
+    # convolution costs a quarter.
+    steps: tuple[int, ...] = (1, 1, 1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ class BoxHeadConfig:
     score_threshold: float = 0.05
     nms_threshold: float = 0.5
     max_detections: int = 100
+    samples: int = 0  # reads along a side of a RoIAlign bin; 0: about one for each cell, as in the reference
+    # How often the detected boxes go through the head again, which moves them once more (iterative bounding box
+    # regression; Cascade R-CNN, arXiv:1712.00726, section 3.2). The reference has none.
+    refinements: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,3 +94,10 @@ class MaskRCNNConfig:
             raise UserError(f"num_classes must be at least 1, got {self.num_classes}")
         if len(self.rpn.anchor_sizes) != 5:
             raise UserError(f"one anchor size for each of P2–P6 is needed, got {self.rpn.anchor_sizes}")
+        if len(self.rpn.steps) != 5 or min(self.rpn.steps) < 1:
+            raise UserError(f"rpn.steps needs a number of at least 1 for each of P2–P6, got {self.rpn.steps}")
+        if min(self.box.samples, self.box.refinements) < 0:
+            raise UserError(
+                "box.samples and box.refinements must be at least 0,"
+                f" got {self.box.samples} and {self.box.refinements}"
+            )

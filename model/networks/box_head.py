@@ -32,7 +32,7 @@ class BoxHead(nn.Module):
     def __init__(self, config: MaskRCNNConfig) -> None:
         super().__init__()
         head, classes = config.box, config.num_classes
-        self.pool = head.pool
+        self.pool, self.samples = head.pool, head.samples
         widths = [config.fpn.channels * head.pool**2] + [head.fc_dim] * head.num_fc
         self.fc = nn.ModuleList(linear(a, b) for a, b in itertools.pairwise(widths))
         self.cls_score = linear(widths[-1], classes + 1, std=0.01)
@@ -40,7 +40,7 @@ class BoxHead(nn.Module):
 
     def forward(self, pyramid: list[Tensor], boxes: Tensor, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return class logits [R, K + 1] and deltas [R, K, 4] of boxes [R, 4] in images batch [R], in float32."""
-        x = pool_pyramid(pyramid, boxes, batch, self.pool).flatten(1)
+        x = pool_pyramid(pyramid, boxes, batch, self.pool, self.samples).flatten(1)
         for layer in self.fc:
             x = F.relu(layer(x))
         return self.cls_score(x).float(), self.bbox_pred(x).float().unflatten(1, (-1, 4))
@@ -71,3 +71,16 @@ def select(
         torch.div(chosen, places, rounding_mode="floor"),
         image,
     )
+
+
+def refine(
+    head: BoxHead, pyramid: list[Tensor], boxes: Tensor, classes: Tensor, batch: Tensor, sizes: Tensor
+) -> Tensor:
+    """Return boxes [R, 4] in images batch [R], moved by what the head predicts for their classes [R], and clipped.
+
+    sizes [B, 2] is (height, width) without padding. A box stays where the prediction is not finite.
+    """
+    _, deltas = head(pyramid, boxes, batch)
+    own = deltas.gather(1, classes[:, None, None].expand(-1, 1, 4))[:, 0]
+    moved = box.clip(box.decode(own, boxes, box.BOX_WEIGHTS), sizes[batch])
+    return torch.where(torch.isfinite(moved).all(1, keepdim=True), moved, boxes)

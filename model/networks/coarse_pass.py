@@ -30,6 +30,7 @@ class InstanceSteps(NamedTuple):
     proposals: Proposals  # M of each image
     class_logits: Tensor  # [B, M, K + 1]
     box_deltas: Tensor  # [B, M, K, 4]
+    chosen_boxes: Tensor  # [D, 4] of the detections, before they are refined
     prompt_logits: Tensor  # [Q, K + 1] of the given boxes
     box_scores: Tensor  # [R] before the masks lower the scores
     outputs: InstanceCoarse
@@ -70,7 +71,8 @@ class InstancePass(nn.Module):
         objectness, deltas, anchors = network.rpn(pyramid)
         proposals = network.choose_proposals(objectness, deltas, anchors, size)
         class_logits, box_deltas = network.classify(pyramid, proposals)
-        found = box_head.select(class_logits, box_deltas, proposals, size, network.config.box)
+        chosen = box_head.select(class_logits, box_deltas, proposals, size, network.config.box)
+        found = network.refine(pyramid, chosen, size)
         given = classified(network, pyramid, prompts, prompt_batch, prompt_class)
         boxes = torch.cat([found.boxes, prompts])
         box_scores = torch.cat([found.scores, given.scores])
@@ -88,6 +90,7 @@ class InstancePass(nn.Module):
             proposals,
             class_logits,
             box_deltas,
+            chosen.boxes,
             given.logits,
             box_scores,
             outputs,

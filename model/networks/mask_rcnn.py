@@ -57,7 +57,15 @@ class MaskRCNN(nn.Module):
     def detect(self, pyramid: list[Tensor], proposals: Proposals, sizes: Tensor) -> Detections:
         """Return the best boxes of every image, with class and score."""
         logits, deltas = self.classify(pyramid, proposals)
-        return box_head.select(logits, deltas, proposals, sizes, self.config.box)
+        found = box_head.select(logits, deltas, proposals, sizes, self.config.box)
+        return self.refine(pyramid, found, sizes)
+
+    def refine(self, pyramid: list[Tensor], found: Detections, sizes: Tensor) -> Detections:
+        """Return the detections with their boxes moved as often as `box.refinements` says; scores and order stay."""
+        boxes = found.boxes
+        for _ in range(self.config.box.refinements):
+            boxes = box_head.refine(self.box_head, pyramid, boxes, found.classes, found.batch, sizes)
+        return found._replace(boxes=boxes)
 
     def classify(self, pyramid: list[Tensor], proposals: Proposals) -> tuple[Tensor, Tensor]:
         """Return the box head's class logits [B, M, K + 1] and deltas [B, M, K, 4] of all proposals [B, M]."""

@@ -16,9 +16,10 @@ def with_batch(boxes: Tensor, batch: Tensor) -> Tensor:
     return torch.cat([batch.to(boxes.dtype)[:, None], boxes], dim=1)
 
 
-def pool_pyramid(pyramid: list[Tensor], boxes: Tensor, batch: Tensor, side: int) -> Tensor:
-    """Return RoIAlign (aligned, adaptive sampling) over P2–P5, each box from the level of its size: [R, C, side, side].
+def pool_pyramid(pyramid: list[Tensor], boxes: Tensor, batch: Tensor, side: int, samples: int = 0) -> Tensor:
+    """Return RoIAlign (aligned) over P2–P5, each box from the level of its size: [R, C, side, side].
 
+    A bin has samples×samples reads; with 0, about one for each cell, as in the reference.
     The level is floor(4 + log2(sqrt(area) / 224 + 1e-8)) within 2–5, as in the reference. torchvision's
     MultiScaleRoIAlign is another function: it does not align by half a pixel, and it rounds sizes near a level's
     border differently.
@@ -28,7 +29,7 @@ def pool_pyramid(pyramid: list[Tensor], boxes: Tensor, batch: Tensor, side: int)
     pooled, order = [], []
     for i in range(4):
         members = (level == i).nonzero()[:, 0]
-        pooled.append(roi_align(pyramid[i], rois[members], side, 1 / STRIDES[i], 0, True))
+        pooled.append(roi_align(pyramid[i], rois[members], side, 1 / STRIDES[i], samples, True))
         order.append(members)
     return torch.cat(pooled)[torch.cat(order).argsort()]
 

@@ -35,6 +35,7 @@ class RPN(nn.Module):
     def __init__(self, config: MaskRCNNConfig) -> None:
         super().__init__()
         channels, ratios = config.fpn.channels, config.rpn.aspect_ratios
+        self.steps = config.rpn.steps
         self.conv = conv(channels, channels, 3, padding=1, std=0.01)
         self.objectness = conv(channels, len(ratios), 1, std=0.01)
         self.deltas = conv(channels, 4 * len(ratios), 1, std=0.01)
@@ -42,15 +43,19 @@ class RPN(nn.Module):
             self.register_buffer(f"anchors{i + 2}", box.cell_anchors(size, ratios), persistent=False)
 
     def forward(self, pyramid: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Return logits [B, A], deltas [B, A, 4] and anchors [A, 4] of each level P2–P6, in order y, x, ratio."""
+        """Return logits [B, A], deltas [B, A, 4] and anchors [A, 4] of each level P2–P6, in order y, x, ratio.
+
+        There are anchors at every n-th cell of a level, as `RPNConfig.steps` says.
+        """
         logits, deltas, anchors = [], [], []
-        for i, features in enumerate(pyramid):
-            hidden = F.relu(self.conv(features))
+        for i, (features, step) in enumerate(zip(pyramid, self.steps, strict=True)):
+            hidden = F.relu(F.conv2d(features, self.conv.weight, self.conv.bias, stride=step, padding=1))
             logits.append(self.objectness(hidden).permute(0, 2, 3, 1).flatten(1).float())
             moves = self.deltas(hidden).permute(0, 2, 3, 1).unflatten(-1, (-1, 4))
             deltas.append(moves.flatten(1, 3).float())
             height, width = hidden.shape[-2:]
-            anchors.append(box.grid_anchors(self.get_buffer(f"anchors{i + 2}"), height, width, STRIDES[i]))
+            cell = self.get_buffer(f"anchors{i + 2}")
+            anchors.append(box.grid_anchors(cell, height, width, STRIDES[i] * step))
         return logits, deltas, anchors
 
 

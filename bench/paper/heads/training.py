@@ -21,7 +21,7 @@ from model.data.samplers import MixedBatches
 from model.networks.mask_rcnn import MaskRCNN
 from model.predict.preprocess import network_input
 from model.training.errors import TrainingError
-from model.training.losses.detection import Rois, box_losses, training_rois
+from model.training.losses.detection import Rois, box_losses, mask_rois, training_rois
 from model.training.optimizer import lr_factor
 from model.training.recipe import InstanceRecipe, Sampling
 from model.training.reports.log import Log
@@ -134,8 +134,8 @@ def shared_part(
     images, sizes = network_input(batch.images, network.config.preprocessing)
     pyramid: list[Tensor] = network.backbone(images)
     rois = training_rois(network, network.rpn(pyramid), sizes, batch.targets, sampling, generator)
-    _, mask_rois = box_losses(network.box_head, pyramid, rois, sampling)
-    return pyramid, mask_rois
+    _, moved = box_losses(network.box_head, pyramid, rois)
+    return pyramid, mask_rois(rois, moved, sampling)
 
 
 def _batches(

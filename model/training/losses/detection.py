@@ -100,27 +100,63 @@ def sample_rois(
     parts: list[tuple[Tensor, ...]] = []
     for i, target in enumerate(targets):
         places = torch.cat([proposals.boxes[i][proposals.logits[i] > rpn.LOWEST], target.boxes])
-        index, labels = box.match(
-            box_iou(target.boxes, places), sampling.roi_iou, sampling.roi_iou, keep_best=False
-        )
-        labels = without_ignored(labels, places, target)
-        positive, negative = box.subsample(labels, sampling.rois, sampling.roi_positives, generator)
-        chosen = torch.cat([positive, negative])
-        foreground = labels[chosen] == 1
-        background = torch.full_like(chosen, num_classes)
-        if len(target.boxes):
-            classes = torch.where(foreground, target.classes[index[chosen]], background)
-            goals = target.boxes[index[chosen]]
-            masked = foreground & target.trains_masks()[index[chosen]]
-        else:
-            classes, goals, masked = background, places[chosen], foreground
-        image = torch.full_like(chosen, i)
-        parts.append((places[chosen], image, classes, index[chosen], goals, masked))
+        index, labels = _matched(places, target, sampling)
+        chosen = torch.cat(box.subsample(labels, sampling.rois, sampling.roi_positives, generator))
+        parts.append(_regions(places, i, target, index, labels, chosen, num_classes))
+    return _joined(parts)
+
+
+def moved_rois(
+    rois: Rois, moved: Tensor, targets: Sequence[Target], sampling: Sampling, num_classes: int
+) -> Rois:
+    """Return regions where the box head moved them [R, 4], matched to targets anew: what a refined box is judged by."""
+    parts: list[tuple[Tensor, ...]] = []
+    for i, target in enumerate(targets):
+        places = moved[rois.batch == i]
+        index, labels = _matched(places, target, sampling)
+        parts.append(_regions(places, i, target, index, labels, (labels >= 0).nonzero()[:, 0], num_classes))
+    return _joined(parts)
+
+
+def _matched(places: Tensor, target: Target, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """Return for places [N, 4] the index [N] of their targets, and labels [N]: 1 object, 0 background, -1 neither."""
+    index, labels = box.match(
+        box_iou(target.boxes, places), sampling.roi_iou, sampling.roi_iou, keep_best=False
+    )
+    return index, without_ignored(labels, places, target)
+
+
+def _regions(
+    places: Tensor,
+    image: int,
+    target: Target,
+    index: Tensor,
+    labels: Tensor,
+    chosen: Tensor,
+    num_classes: int,
+) -> tuple[Tensor, ...]:
+    """Return the fields of `Rois` for the chosen of an image's places [N, 4]."""
+    foreground = labels[chosen] == 1
+    background = torch.full_like(chosen, num_classes)
+    if len(target.boxes):
+        classes = torch.where(foreground, target.classes[index[chosen]], background)
+        goals = target.boxes[index[chosen]]
+        masked = foreground & target.trains_masks()[index[chosen]]
+    else:
+        classes, goals, masked = background, places[chosen], foreground
+    return places[chosen], torch.full_like(chosen, image), classes, index[chosen], goals, masked
+
+
+def _joined(parts: Sequence[tuple[Tensor, ...]]) -> Rois:
     return Rois(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def box_losses(head: BoxHead, pyramid: list[Tensor], rois: Rois, sampling: Sampling) -> tuple[Losses, Rois]:
-    """Return cross-entropy and L1 (over all regions), and the regions that masks train in."""
+def box_losses(head: BoxHead, pyramid: list[Tensor], rois: Rois) -> tuple[Losses, Tensor]:
+    """Return cross-entropy and L1 (over all regions), and the regions' boxes [R, 4] as the head moves them.
+
+    They are moved as the target's class is, those of the background as the most probable class, and neither clipped
+    nor filtered.
+    """
     logits, deltas = head(pyramid, rois.boxes, rois.batch)
     background = logits.shape[1] - 1
     foreground = (rois.classes < background).nonzero()[:, 0]
@@ -131,15 +167,18 @@ def box_losses(head: BoxHead, pyramid: list[Tensor], rois: Rois, sampling: Sampl
         "box_class": F.cross_entropy(logits, rois.classes, reduction="sum") / count,
         "box_regression": F.l1_loss(own, goal, reduction="sum") / count,
     }
-    keep = rois.masked.nonzero()[:, 0]
-    boxes = rois.boxes[keep]
-    if sampling.predicted_boxes:
-        # After the box losses, with the target's class; neither clipped nor filtered.
-        moves = deltas[keep, rois.classes[keep]].detach()
-        moved = box.decode(moves, boxes, box.BOX_WEIGHTS)
+    with torch.no_grad():
+        classes = torch.where(rois.classes < background, rois.classes, logits[:, :-1].argmax(1))
+        moves = deltas.gather(1, classes[:, None, None].expand(-1, 1, 4))[:, 0]
+        moved = box.decode(moves, rois.boxes, box.BOX_WEIGHTS)
         # A diverged run must get to its loss, to be reported: RoIAlign reads out of bounds at NaN (which
         # no comparison admits), and the cost of targets grows with the box's area.
         limit = _MOST_MOVED * 4 * max(pyramid[0].shape[-2:])
         possible = (moved[:, 2:] - moved[:, :2] <= limit).all(1, keepdim=True)
-        boxes = torch.where(possible, moved, boxes)
-    return result, rois.take(keep, boxes)
+    return result, torch.where(possible, moved, rois.boxes)
+
+
+def mask_rois(rois: Rois, moved: Tensor, sampling: Sampling) -> Rois:
+    """Return the regions that masks train in: those of objects whose mask is known, where `box_losses` moved them."""
+    keep = rois.masked.nonzero()[:, 0]
+    return rois.take(keep, (moved if sampling.predicted_boxes else rois.boxes)[keep])

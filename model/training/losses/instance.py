@@ -12,9 +12,18 @@ import torch
 from torch import Tensor
 
 from model.data.instance_samples import Target
+from model.networks.boxes import clip
 from model.networks.mask_heads import PointRendMaskHead
 from model.networks.mask_rcnn import MaskRCNN
-from model.training.losses.detection import Losses, Rois, box_losses, rpn_losses, training_rois
+from model.training.losses.detection import (
+    Losses,
+    Rois,
+    box_losses,
+    mask_rois,
+    moved_rois,
+    rpn_losses,
+    training_rois,
+)
 from model.training.losses.masks import conv_mask_loss, pointrend_losses
 from model.training.losses.true_boxes import true_rois
 from model.training.recipe import Sampling
@@ -42,10 +51,17 @@ def instance_losses(
     result = rpn_losses(logits, deltas, anchors, targets, sampling, generator)
     with torch.no_grad():
         rois = training_rois(network, (logits, deltas, anchors), sizes, targets, sampling, generator)
-    box_result, mask_rois = box_losses(network.box_head, pyramid, rois, sampling)
+    box_result, moved = box_losses(network.box_head, pyramid, rois)
     result |= box_result
+    if network.config.box.refinements:
+        # The head also learns to move what it has moved before, and masks train in these boxes.
+        moved = clip(moved, sizes[rois.batch])
+        rois = moved_rois(rois, moved, targets, sampling, network.config.num_classes)
+        refined, moved = box_losses(network.box_head, pyramid, rois)
+        result |= {f"refined_{name}": loss for name, loss in refined.items()}
     if masks:
-        result |= _mask_losses(network, pyramid, mask_rois, targets, sampling, generator)
+        regions = mask_rois(rois, moved, sampling)
+        result |= _mask_losses(network, pyramid, regions, targets, sampling, generator)
     return result
 
 

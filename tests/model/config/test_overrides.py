@@ -60,6 +60,6 @@ def test_mistakes_are_told(change: str, message: str) -> None:
 
 def test_values_of_a_network_must_fit_their_types() -> None:
     assert changed(preset("people"), []) == preset("people")
-    assert changed(preset("people"), ["rpn.aspect_ratios=[0.5,1,2]"]).preprocessing.short_edge == 512
+    assert changed(preset("people"), ["rpn.aspect_ratios=[0.5,1,2]"]).rpn.pre_nms == 500
     with pytest.raises(UserError, match="network.backbone.depth: Input should be 50 or 101"):
         changed(preset("pointrend_rcnn_r50_fpn"), ["backbone.depth=77"])

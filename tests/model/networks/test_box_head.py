@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from model.config.instance import BoxHeadConfig
-from model.networks.box_head import BoxHead, Detections, select
+from model.networks.box_head import BoxHead, Detections, refine, select
 from model.networks.rpn import NOTHING, Proposals
 from tests.model import tiny
 
@@ -115,3 +115,20 @@ def test_the_head_takes_any_number_of_boxes() -> None:
         boxes = torch.tensor([[4.0, 4, 60, 50]]).repeat(count, 1)
         scores, deltas = head(pyramid, boxes, torch.zeros(count))
         assert scores.shape == (count, 3) and deltas.shape == (count, 2, 4)
+
+
+@torch.no_grad()
+def test_boxes_are_refined_by_their_own_class_and_clipped_to_their_image() -> None:
+    head = BoxHead(tiny.CONFIG)
+    head.bbox_pred.weight.zero_()
+    # Class 0 moves right by its width, class 1 down by its height; a delta of 10 is a side.
+    head.bbox_pred.bias.copy_(torch.tensor([10.0, 0, 0, 0, 0, 10, 0, 0]))
+    pyramid = [torch.randn(2, 16, 64 >> i, 64 >> i) for i in range(5)]
+    boxes = torch.tensor([[10.0, 10, 30, 40], [10, 10, 30, 40], [60, 10, 76, 30]])
+    classes, batch = torch.tensor([0, 1, 0]), torch.tensor([0, 0, 1])
+    found = refine(head, pyramid, boxes, classes, batch, SIZES)
+    torch.testing.assert_close(found, torch.tensor([[30.0, 10, 50, 40], [10, 40, 30, 70], [76, 10, 80, 30]]))
+    head.bbox_pred.bias[0] = torch.nan
+    found = refine(head, pyramid, boxes, classes, batch, SIZES)
+    torch.testing.assert_close(found, torch.tensor([[10.0, 10, 30, 40], [10, 40, 30, 70], [60, 10, 76, 30]]))
+    assert refine(head, pyramid, boxes[:0], classes[:0], batch[:0], SIZES).shape == (0, 4)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from export.trials import picture
 from model.config.instance import ConvHeadConfig
+from model.networks.box_head import refine
 from model.networks.build import build_network
 from model.networks.coarse_pass import InstancePass
 from model.networks.mask_heads import (
@@ -97,6 +98,22 @@ def test_prompts_follow_the_detections_in_their_order(name: str) -> None:
     assert torch.equal(found.boxes[count:], MIXED[0])
     assert found.batch[count:].tolist() == [1, 0, 0, 1]
     assert found.classes[count:][1].item() == 3 and found.classes[count:][3].item() == 0
+
+
+@torch.inference_mode()
+def test_refined_boxes_are_what_the_box_head_makes_of_the_detections() -> None:
+    plain = network()
+    box = dataclasses.replace(plain.config.box, refinements=2)
+    net = build_network(dataclasses.replace(plain.config, box=box), load_checkpoint("tiny_r50").tensors)
+    before, found = run(plain, MIXED), run(net, MIXED)
+    assert torch.equal(found.boxes[-4:], MIXED[0])  # given boxes stay
+    images, sizes = batch()
+    boxes, chosen = before.boxes[:-4], (before.classes[:-4], before.batch[:-4])
+    for _ in range(2):
+        boxes = refine(net.box_head, net.backbone(images), boxes, *chosen, sizes)
+    torch.testing.assert_close(found.boxes[:-4], boxes)
+    assert not torch.allclose(boxes, before.boxes[:-4], atol=0.5)
+    assert torch.equal(found.classes, before.classes)
 
 
 @torch.inference_mode()

@@ -68,3 +68,12 @@ def test_mixed_levels_and_images_come_back_in_order() -> None:
         one = with_batch(boxes[i : i + 1], batch[i : i + 1])
         expected = roi_align(pyramid[level], one, 3, 1 / (4 << level), 0, True)
         torch.testing.assert_close(found[i : i + 1], expected)
+
+
+def test_a_bin_has_as_many_reads_as_asked_for() -> None:
+    pyramid = [torch.randn(1, 2, 64 >> i, 64 >> i) for i in range(5)]
+    boxes = torch.tensor([[3.0, 5, 103, 80]])  # bins of 3.6 × 2.7 cells
+    found = pool_pyramid(pyramid, boxes, torch.zeros(1), 7, samples=2)
+    rows = with_batch(boxes, torch.zeros(1))
+    torch.testing.assert_close(found, roi_align(pyramid[0], rows, 7, 1 / 4, 2, True))
+    assert not torch.allclose(found, pool_pyramid(pyramid, boxes, torch.zeros(1), 7))

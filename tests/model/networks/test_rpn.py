@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor
@@ -133,3 +135,20 @@ def test_the_head_orders_by_row_column_and_ratio() -> None:
     torch.testing.assert_close(
         anchors[1][place], torch.tensor([24.0, 16, 24, 16]) + torch.tensor([-12.0, -12, 12, 12])
     )
+
+
+@torch.no_grad()
+def test_p2_can_be_read_at_every_second_cell() -> None:
+    config = dataclasses.replace(tiny.CONFIG, rpn=dataclasses.replace(tiny.CONFIG.rpn, steps=(2, 1, 1, 1, 1)))
+    every, second = RPN(tiny.CONFIG), RPN(config)
+    second.load_state_dict(every.state_dict())
+    pyramid = [
+        torch.randn(1, 16, height, width) for height, width in ((5, 8), (3, 4), (2, 2), (1, 1), (1, 1))
+    ]
+    whole, found = every(pyramid), second(pyramid)
+    for part, (all_levels, levels) in enumerate(zip(whole, found, strict=True)):
+        rest = all_levels[0].unflatten(-1 if part == 0 else -2, (5, 8, 3))
+        kept = rest[..., ::2, ::2, :] if part == 0 else rest[..., ::2, ::2, :, :]
+        torch.testing.assert_close(levels[0], kept.flatten(-3 if part == 0 else -4, -1 if part == 0 else -2))
+        for one, other in zip(all_levels[1:], levels[1:], strict=True):
+            torch.testing.assert_close(one, other)

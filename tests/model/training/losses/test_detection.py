@@ -15,6 +15,8 @@ from model.networks import boxes as box
 from model.networks.rpn import NOTHING, Proposals
 from model.training.losses.detection import (
     box_losses,
+    mask_rois,
+    moved_rois,
     rpn_losses,
     sample_rois,
 )
@@ -150,7 +152,7 @@ def test_box_losses_are_means_over_all_regions() -> None:
     network, regions = lively(), rois(*ROIS)
     pyramid = network.backbone(tiny.images(2)[0])
     logits, deltas = network.box_head(pyramid, regions.boxes, regions.batch)
-    found, kept = box_losses(network.box_head, pyramid, regions, SAMPLING)
+    found, moved = box_losses(network.box_head, pyramid, regions)
     entropy = [-logits[i].softmax(0)[c].log().item() for i, c in enumerate(ROIS[2])]
     assert found["box_class"].item() == pytest.approx(sum(entropy) / 4, rel=1e-4)
     distance = sum(
@@ -158,12 +160,13 @@ def test_box_losses_are_means_over_all_regions() -> None:
         for i, c in enumerate(ROIS[2][:3])
     )
     assert found["box_regression"].item() == pytest.approx(distance / 4, rel=1e-4)
-    # Masks train in the boxes that are predicted for the target's class, unclipped.
-    predicted = [
-        box.decode(deltas[i, c], regions.boxes[i], box.BOX_WEIGHTS) for i, c in enumerate(ROIS[2][:3])
-    ]
-    torch.testing.assert_close(kept.boxes, torch.stack(predicted))
-    assert not kept.boxes.requires_grad and not torch.equal(kept.boxes, regions.boxes[:3])
+    # Regions are moved as their class is, those of the background as the most probable class, unclipped.
+    picks = [*ROIS[2][:3], int(logits[3, :-1].argmax())]
+    predicted = [box.decode(deltas[i, c], regions.boxes[i], box.BOX_WEIGHTS) for i, c in enumerate(picks)]
+    torch.testing.assert_close(moved, torch.stack(predicted))
+    assert not moved.requires_grad and not torch.equal(moved, regions.boxes)
+    kept = mask_rois(regions, moved, SAMPLING)
+    assert torch.equal(kept.boxes, moved[:3])
     assert kept.classes.tolist() == [0, 1, 0] and kept.batch.tolist() == [0, 0, 1]
 
 
@@ -174,15 +177,27 @@ def test_masks_never_train_in_the_boxes_of_a_diverged_run(delta: float) -> None:
     with torch.no_grad():
         network.box_head.bbox_pred.weight.zero_()
         network.box_head.bbox_pred.bias.view(tiny.CLASSES, 4)[0, 2:] = delta
-    _, kept = box_losses(network.box_head, network.backbone(tiny.images(2)[0]), regions, SAMPLING)
-    torch.testing.assert_close(kept.boxes, regions.boxes)
+    _, moved = box_losses(network.box_head, network.backbone(tiny.images(2)[0]), regions)
+    torch.testing.assert_close(moved, regions.boxes)
 
 
 def test_proposals_themselves_are_the_masks_boxes_when_asked() -> None:
-    network, regions = lively(), rois(*ROIS)
+    regions = rois(*ROIS)
     sampling = dataclasses.replace(SAMPLING, predicted_boxes=False)
-    _, kept = box_losses(network.box_head, network.backbone(tiny.images(2)[0]), regions, sampling)
+    kept = mask_rois(regions, regions.boxes + 1, sampling)
     assert torch.equal(kept.boxes, regions.boxes[:3])
+
+
+def test_moved_regions_are_matched_anew() -> None:
+    """The first leaves its object, the second reaches another one, the third a crowd, the last none."""
+    crowd = dataclasses.replace(TARGETS[0], ignored=torch.tensor([[0.0, 50, 4, 64]]))
+    places = [[5.0, 5, 45, 40], [9, 9, 30, 30], [0, 0, 9, 9], [18, 4, 85, 60]]
+    regions = rois(places, [0, 0, 0, 1], [0, 0, 2, 0], [0, 0, 0, 0])
+    moved = torch.tensor([[60.0, 0, 99, 9], [50, 10, 90, 60], [0, 50, 4, 60], [18, 4, 85, 60]])
+    found = moved_rois(regions, moved, [crowd, NONE], SAMPLING, tiny.CLASSES)
+    assert torch.equal(found.boxes, moved[[0, 1, 3]]) and found.batch.tolist() == [0, 0, 1]
+    assert found.classes.tolist() == [tiny.CLASSES, 1, tiny.CLASSES]
+    assert found.goals[1].tolist() == [50, 10, 90, 60] and found.masked.tolist() == [False, True, False]
 
 
 def test_box_losses_do_not_depend_on_where_masks_train() -> None:

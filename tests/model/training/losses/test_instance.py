@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -40,6 +42,16 @@ def test_losses_reach_every_parameter(config: MaskRCNNConfig, targets: list[Targ
         p.grad.abs().sum().item() for p in network.mask_head.parameters() if p.grad is not None
     )
     assert (mask_gradient > 0) is masks
+
+
+def test_a_box_head_that_refines_trains_where_it_moves_the_regions() -> None:
+    config = dataclasses.replace(tiny.CONFIG, box=dataclasses.replace(tiny.CONFIG.box, refinements=1))
+    found, plain = all_losses(lively(config), TARGETS), all_losses(lively(), TARGETS)
+    assert set(found) - set(plain) == {"refined_box_class", "refined_box_regression"}
+    assert found["refined_box_class"].item() > 0 and found["refined_box_regression"].isfinite()
+    assert {n: found[n].item() == plain[n].item() for n in plain} == {
+        n: not n.startswith("mask") for n in plain
+    }
 
 
 def test_losses_come_from_the_generator_alone() -> None:
